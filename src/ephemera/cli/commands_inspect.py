@@ -1,0 +1,204 @@
+"""``status``, ``ls``, ``outputs``, ``logs``, ``env``, ``images``: looking, without changing anything."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from ephemera.cli import options
+from ephemera.cli.console import Output, Screen
+from ephemera.contract.names import split_stack_name
+
+
+class OutputsFormat(StrEnum):
+    """Form of the outputs: the JSON document, ``export`` lines for a shell, or a dotenv file."""
+
+    json = "json"
+    env = "env"
+    dotenv = "dotenv"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (status, ls, outputs, logs, env):
+        app.command()(command)
+    images = typer.Typer(help="Images that environments are made of.", no_args_is_help=True)
+    images.command("list")(list_images)
+    images.command("prune")(prune_images)
+    images.command("build")(build_images)
+    app.add_typer(images, name="images")
+
+
+def status(
+    stack: options.StackArgument = None,
+    branch: options.BranchOption = None,
+    output: options.OutputOption = Output.table,
+) -> None:
+    """Every service of an environment: state, health, latency, endpoint. Exit code 3 when a required one is down."""
+    from ephemera.cli.tables import status_table
+    from ephemera.driver import lifecycle, services
+    from ephemera.driver.workspace import Workspace
+    from ephemera.host.engine import connected
+
+    screen = Screen(output)
+    workspace = Workspace.find()
+    name = lifecycle.find_stack(workspace, stack, branch)
+    document = lifecycle.outputs(workspace, name)
+    declared = workspace.catalog[document.system].services
+    required = {service: declared[service].required for service in document.services if service in declared}
+    with connected() as client:
+        found = services.statuses(client, document, required)
+    if screen.machine:
+        screen.document({"stack": name, "services": [{**asdict(item), "up": item.up} for item in found]})
+    else:
+        screen.out.print(status_table(found))
+    raise typer.Exit(3 if any(item.required and not item.up for item in found) else 0)
+
+
+def ls(output: options.OutputOption = Output.table) -> None:
+    """Every environment of yours, in all checkouts."""
+    from ephemera.cli.tables import environments_table
+    from ephemera.driver.listing import environments
+    from ephemera.driver.workspace import Workspace
+
+    screen = Screen(output)
+    found = environments(Workspace.find())
+    if screen.machine:
+        screen.document([_with_times(asdict(item)) for item in found])
+    elif found:
+        screen.out.print(environments_table(found))
+    else:
+        screen.note("no environment is running")
+
+
+def outputs(
+    stack: options.StackArgument = None,
+    branch: options.BranchOption = None,
+    output_format: Annotated[OutputsFormat, typer.Option("--format", help="json, env or dotenv.")] = OutputsFormat.json,
+    show_secrets: Annotated[bool, typer.Option("--show-secrets", help="Print credentials.")] = False,
+    output: options.OutputOption = Output.table,
+) -> None:
+    """The environment's outputs: endpoints, credentials, capabilities."""
+    from ephemera.driver import lifecycle
+    from ephemera.driver.workspace import Workspace
+
+    screen = Screen(output)
+    workspace = Workspace.find()
+    document = lifecycle.outputs(workspace, lifecycle.find_stack(workspace, stack, branch))
+    if output_format is OutputsFormat.json or screen.machine:
+        screen.document(document.document(show_secrets=show_secrets))
+        return
+    prefix = "export " if output_format is OutputsFormat.env else ""
+    for name, value in document.variables(show_secrets=show_secrets):
+        typer.echo(f"{prefix}{name}={shlex.quote(value)}")
+
+
+def logs(
+    service: Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="All of them when left out.")] = None,
+    stack: options.StackOption = None,
+    branch: options.BranchOption = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines come, until Ctrl-C.")] = False,
+    tail: Annotated[int | None, typer.Option(min=0, help="Only the last lines.")] = None,
+    output: options.OutputOption = Output.table,
+) -> None:
+    """Logs of one service, or of all by time."""
+    from ephemera.cli.following import follow_logs
+    from ephemera.contract.errors import UnknownNameError
+    from ephemera.driver import lifecycle, services
+    from ephemera.driver.workspace import Workspace
+    from ephemera.host.engine import connected
+
+    screen = Screen(output)
+    workspace = Workspace.find()
+    name = lifecycle.find_stack(workspace, stack, branch)
+    split_stack_name(name, workspace.catalog)
+    with connected() as client:
+        found = {item["Labels"].get("ephemera.service", "") for item in services.containers(client, name)}
+        if not found or (service is not None and service not in found):
+            raise UnknownNameError(f"service in {name}", service or "", found)
+        lines = services.log_lines(client, name, service)
+        shown = lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
+        if screen.machine:
+            screen.document([{"time": at.isoformat(), "service": of, "line": line} for at, of, line in shown])
+            return
+        width = max((len(of) for of in found), default=0)
+        for _, of, line in shown:
+            typer.echo(line if service else f"{of:<{width}} | {line}")
+        if follow:
+            follow_logs(
+                client, name, sorted(found) if service is None else [service], width if service is None else None
+            )
+
+
+def env(output: options.OutputOption = Output.table) -> None:
+    """Print shell code that makes plain `pulumi` work in this checkout: eval "$(./ephemera env)"."""
+    from ephemera.driver.workspace import Workspace
+
+    screen = Screen(output)
+    variables = Workspace.find().exported()
+    if screen.machine:
+        screen.document(variables)
+        return
+    path = variables.pop("PATH")
+    typer.echo(f'export PATH={shlex.quote(path)}:"$PATH"')
+    for name, value in variables.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def list_images(output: options.OutputOption = Output.table) -> None:
+    """Images that were built here: size, and what uses them."""
+    from rich.table import Table
+
+    from ephemera import images
+
+    screen = Screen(output)
+    found = images.list_images()
+    if screen.machine:
+        screen.document([asdict(image) for image in found])
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("image", "size", "used by"):
+        table.add_column(column, overflow="fold")
+    for image in found:
+        table.add_row(image.reference, f"{image.size_bytes / 1e6:.0f} MB", ", ".join(image.used_by) or "-")
+    screen.out.print(table)
+
+
+def prune_images(output: options.OutputOption = Output.table) -> None:
+    """Drop built images that no container uses, with their intermediates."""
+    from ephemera import images
+
+    screen = Screen(output)
+    removed = images.prune()
+    if screen.machine:
+        screen.document({"removed": list(removed)})
+    else:
+        screen.note(f"{len(removed)} images removed")
+
+
+def build_images(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM")], output: options.OutputOption = Output.table
+) -> None:
+    """Build or pull what SYSTEM needs and is not there."""
+    from ephemera import images
+    from ephemera.contract.catalog import find_system
+    from ephemera.driver.workspace import Workspace
+
+    screen = Screen(output)
+    wanted = find_system(Workspace.find().catalog, system).images
+    references = images.ensure(wanted, images.mode(), screen.note)
+    if screen.machine:
+        screen.document(sorted(references.values()))
+    else:
+        for reference in sorted(references.values()):
+            typer.echo(reference)
+
+
+def _with_times(document: dict[str, Any]) -> dict[str, Any]:
+    times = {key: datetime.fromtimestamp(document[key], UTC).isoformat() for key in ("created_at", "expires_at")}
+    return {**document, **times}

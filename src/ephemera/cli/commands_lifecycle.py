@@ -1,0 +1,198 @@
+"""``run``, ``up``, ``down``, ``test``: the life of an environment."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from ephemera.cli import options
+from ephemera.cli.console import Output, Screen
+from ephemera.cli.live import LiveView
+from ephemera.contract.catalog import find_system
+from ephemera.contract.errors import NoSuchEnvironmentError, UnknownNameError
+from ephemera.contract.names import random_suffix, split_stack_name
+
+_PYTEST_ARGUMENTS = typer.Argument(metavar="[-- PYTEST…]", help="Passed on to pytest.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (run, up, down):
+        app.command()(command)
+    app.command("test")(run_tests)
+
+
+def run(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM")],
+    pytest_arguments: Annotated[list[str] | None, _PYTEST_ARGUMENTS] = None,
+    branch: options.BranchOption = None,
+    profile: options.ProfileOption = None,
+    only: options.OnlyOption = None,
+    expose: options.ExposeOption = None,
+    port_table: options.PortTableOption = None,
+    images: options.ImagesOption = None,
+    config: options.ConfigOption = None,
+    keep: options.KeepOption = False,
+    keep_on_failure: options.KeepOnFailureOption = False,
+    output: options.OutputOption = Output.table,
+) -> None:
+    """Bring SYSTEM up in a stack of its own, run its suite, take it down, prove that nothing is left."""
+    from ephemera.driver import lifecycle, suite
+    from ephemera.driver.workspace import Workspace
+
+    screen = Screen(output)
+    workspace = Workspace.find()
+    request = lifecycle.Request(
+        system=system,
+        branch=branch,
+        suffix=random_suffix(),
+        config=options.settings_from(
+            config=config, only=only, profile=profile, expose=expose, port_table=port_table, images=images
+        ),
+        phase="disposable",
+        keep_on_failure=keep_on_failure,
+    )
+    ready = _up(workspace, request, screen)
+    stack = ready.outputs.stack
+    result: suite.SuiteResult | None = None
+    try:
+        result = suite.run(
+            workspace, find_system(workspace.catalog, system), stack, pytest_arguments or [], screen.machine
+        )
+    finally:
+        kept = result is not None and (keep or (keep_on_failure and result.exit_code != 0))
+        if kept:
+            lifecycle.let_go(stack)
+        else:
+            gone = lifecycle.down(workspace, stack)
+    document: dict[str, Any] = {
+        "system": system,
+        "stack": stack,
+        "tests": result.counts(),
+        "seconds": {
+            "ready": _ready_seconds(),
+            "up": round(ready.seconds, 2),
+            "tests": round(result.seconds, 2),
+            "down": None if kept else round(gone.seconds, 2),
+        },
+        "leftovers": [] if kept else list(gone.leftovers),
+        "evidence": str(result.evidence) if result.evidence else None,
+    }
+    _print_summary(screen, document, kept)
+    if not kept:
+        lifecycle.proven(gone)
+    raise typer.Exit(1 if result.exit_code else 0)
+
+
+def up(
+    system: Annotated[str | None, typer.Argument(metavar="[SYSTEM]")] = None,
+    branch: options.BranchOption = None,
+    profile: options.ProfileOption = None,
+    only: options.OnlyOption = None,
+    expose: options.ExposeOption = None,
+    port_table: options.PortTableOption = None,
+    images: options.ImagesOption = None,
+    config: options.ConfigOption = None,
+    keep_on_failure: options.KeepOnFailureOption = False,
+    show_secrets: Annotated[bool, typer.Option("--show-secrets", help="Print credentials.")] = False,
+    output: options.OutputOption = Output.table,
+) -> None:
+    """Create or update this branch's environment of SYSTEM, and wait until it is ready."""
+    from ephemera.driver import lifecycle
+    from ephemera.driver.workspace import Workspace
+
+    screen = Screen(output)
+    workspace = Workspace.find()
+    request = lifecycle.Request(
+        system=system or _only_system(workspace.catalog),
+        branch=branch,
+        config=options.settings_from(
+            config=config, only=only, profile=profile, expose=expose, port_table=port_table, images=images
+        ),
+        keep_on_failure=keep_on_failure,
+    )
+    ready = _up(workspace, request, screen)
+    if screen.machine:
+        screen.document(ready.outputs.document(show_secrets=show_secrets))
+        return
+    from ephemera.cli.tables import outputs_table
+
+    screen.out.print(outputs_table(ready.outputs, show_secrets=show_secrets))
+    screen.note(f"{ready.outputs.stack} is ready after {ready.seconds:.1f} s")
+
+
+def down(
+    stack: options.StackArgument = None,
+    branch: options.BranchOption = None,
+    output: options.OutputOption = Output.table,
+) -> None:
+    """Destroy an environment, and prove that it is gone."""
+    from ephemera.driver import lifecycle
+    from ephemera.driver.workspace import Workspace
+
+    screen = Screen(output)
+    workspace = Workspace.find()
+    gone = lifecycle.down(workspace, lifecycle.find_stack(workspace, stack, branch))
+    if screen.machine:
+        screen.document({"stack": gone.stack, "seconds": round(gone.seconds, 2), "leftovers": list(gone.leftovers)})
+    else:
+        screen.note(f"{gone.stack} is gone after {gone.seconds:.1f} s")
+    lifecycle.proven(gone)
+
+
+def run_tests(
+    system: options.StackArgument = None,
+    pytest_arguments: Annotated[list[str] | None, _PYTEST_ARGUMENTS] = None,
+    branch: options.BranchOption = None,
+    output: options.OutputOption = Output.table,
+) -> None:
+    """Run the suite against an environment that is up."""
+    from ephemera.driver import lifecycle, suite
+    from ephemera.driver.workspace import Workspace
+
+    screen = Screen(output)
+    workspace = Workspace.find()
+    stack = lifecycle.find_stack(workspace, system, branch)
+    if not workspace.exists(stack):
+        raise NoSuchEnvironmentError(stack, lifecycle.alive(workspace))
+    name, _ = split_stack_name(stack, workspace.catalog)
+    result = suite.run(workspace, find_system(workspace.catalog, name), stack, pytest_arguments or [], screen.machine)
+    document: dict[str, Any] = {
+        "system": name,
+        "stack": stack,
+        "tests": result.counts(),
+        "seconds": {"tests": round(result.seconds, 2)},
+        "evidence": str(result.evidence) if result.evidence else None,
+    }
+    _print_summary(screen, document, kept=True)
+    raise typer.Exit(1 if result.exit_code else 0)
+
+
+def _up(workspace: Any, request: Any, screen: Screen) -> Any:
+    from ephemera.driver import lifecycle
+
+    stack, system, settings = lifecycle.plan(workspace, request)
+    view = LiveView(screen, f"bringing up {stack}", system.selected(only=settings.only, profiles=settings.profiles))
+    with view.running():
+        return lifecycle.up(workspace, request, view.report)
+
+
+def _only_system(catalog: Any) -> str:
+    if len(catalog) == 1:
+        return str(next(iter(catalog)))
+    raise UnknownNameError("system", "", catalog)
+
+
+def _ready_seconds() -> float:
+    return round(float(os.environ.get("EPHEMERA_READY_SECONDS", "0")), 2)
+
+
+def _print_summary(screen: Screen, document: dict[str, Any], kept: bool) -> None:
+    if screen.machine:
+        screen.document(document)
+        return
+    from ephemera.cli.tables import summary_table
+
+    screen.out.print(summary_table(document, kept))

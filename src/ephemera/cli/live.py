@@ -1,0 +1,59 @@
+"""The live view while an environment comes up: each service's state and its last log line; plain lines without a
+terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+from rich.table import Table
+
+from ephemera.cli.console import Screen
+from ephemera.contract.progress import Event
+
+_STATE = {"waiting": "[yellow]waiting[/]", "ready": "[green]ready[/]", "": "[dim]not started[/]"}
+
+
+class LiveView:
+    """Takes the program's events, and shows where each service stands."""
+
+    def __init__(self, screen: Screen, title: str, services: Sequence[str]) -> None:
+        self._screen = screen
+        self._title = title
+        self._gates: dict[str, Event] = {service: {} for service in services}
+        self._started = time.monotonic()
+        self._live: Live | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[LiveView]:
+        """Show it while the block runs."""
+        if not self._screen.err.is_terminal:
+            self._screen.note(f"{self._title} …")
+            yield self
+            return
+        with Live(console=self._screen.err, get_renderable=self._table, refresh_per_second=8, transient=True) as live:
+            self._live = live
+            yield self
+
+    def report(self, event: Event) -> None:
+        """Take one event."""
+        if event["type"] == "notice":
+            self._screen.note(event["message"])
+        elif event["type"] == "gate":
+            self._gates[event["service"]] = event
+            if self._live is None and event["state"] == "ready":
+                self._screen.note(f"  {event['service']} ready after {event['seconds']:.1f} s")
+
+    def _table(self) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        title = f"{escape(self._title)} [dim]{time.monotonic() - self._started:.1f} s[/]"
+        table.add_row(Spinner("dots"), title)
+        for service, gate in self._gates.items():
+            seconds = f"{gate['seconds']:.1f} s" if gate else ""
+            detail = escape(gate.get("detail", "")[:100]) if gate else ""
+            table.add_row("", f"{service:<16} {_STATE[gate.get('state', '')]} {seconds}", f"[dim]{detail}[/]")
+        return table

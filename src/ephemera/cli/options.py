@@ -1,0 +1,65 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ephemera.cli.console import Output
+from ephemera.contract.errors import InputError
+
+OutputOption = Annotated[Output, typer.Option("--output", help="Form of the result.", envvar="EPHEMERA_OUTPUT")]
+BranchOption = Annotated[
+    str | None, typer.Option("--branch", help="Branch the environment is for.", show_default="the current one")
+]
+ProfileOption = Annotated[
+    list[str] | None, typer.Option("--profile", help="Add the services of a profile (repeatable).")
+]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option("--only", help="Start only this service and what it requires (repeatable).")
+]
+ExposeOption = Annotated[str | None, typer.Option("--expose", help="loopback, dynamic, fixed or none.")]
+PortTableOption = Annotated[str | None, typer.Option("--port-table", help="Table of fixed ports, with --expose fixed.")]
+ImagesOption = Annotated[str | None, typer.Option("--images", help="registry, local or auto.")]
+ConfigOption = Annotated[
+    list[str] | None, typer.Option("--config", "-c", help="KEY=VALUE of the stack's config (repeatable).")
+]
+KeepOption = Annotated[bool, typer.Option("--keep", help="Leave the environment running.", envvar="EPHEMERA_KEEP")]
+KeepOnFailureOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-on-failure", help="Leave it running when something failed.", envvar="EPHEMERA_KEEP_ON_FAILURE"
+    ),
+]
+StackArgument = Annotated[
+    str | None, typer.Argument(metavar="[STACK]", help="A stack, or a system: this branch's. Default: the only one.")
+]
+StackOption = Annotated[str | None, typer.Option("--stack", "-s", help="A stack, or a system. Default: the only one.")]
+ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE")]
+
+
+def settings_from(
+    *,
+    config: list[str] | None,
+    only: list[str] | None = None,
+    profile: list[str] | None = None,
+    expose: str | None = None,
+    port_table: str | None = None,
+    images: str | None = None,
+) -> dict[str, str]:
+    """Config values that the flags give, key → text as in Pulumi config."""
+    values: dict[str, str] = {}
+    for pair in config or ():
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise InputError(f"--config {pair!r} is not valid", remedy="give it as KEY=VALUE")
+        values[key.removeprefix("ephemera:")] = value
+    for key, items in (("only", only), ("profiles", profile)):
+        if items:
+            values[key] = json.dumps(items)
+    for key, text in (("expose", expose), ("port_table", port_table), ("images", images)):
+        if text is not None:
+            values[key] = text
+    return values

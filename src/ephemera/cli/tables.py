@@ -1,0 +1,97 @@
+"""Tables for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.driver.listing import Listed
+from ephemera.driver.services import ServiceStatus
+
+
+def outputs_table(outputs: EnvironmentOutputs, *, show_secrets: bool) -> Table:
+    """Endpoints and credentials of every service."""
+    table = _table("service", "endpoint", "address", "credentials")
+    document = outputs.document(show_secrets=show_secrets)
+    for service, values in document["services"].items():
+        credentials = " ".join(f"{key}={value}" for key, value in values["credentials"].items())
+        for name, endpoint in values["endpoints"].items() or {("", "")}:
+            url = endpoint["url"] or f"{endpoint['internal_url']} (inside)"
+            table.add_row(escape(service), escape(name), escape(url), escape(credentials))
+    return table
+
+
+def status_table(statuses: Iterable[ServiceStatus]) -> Table:
+    """Component, state, health, required, latency, endpoint."""
+    table = _table("component", "state", "health", "required", "latency", "endpoint")
+    for status in statuses:
+        colour = "green" if status.up else "red"
+        latency = f"{status.latency_ms:.1f} ms" if status.latency_ms is not None else "-"
+        table.add_row(
+            escape(status.service),
+            f"[{colour}]{status.state}[/]",
+            status.health or "-",
+            "yes" if status.required else "no",
+            latency,
+            escape(status.endpoint or "-"),
+        )
+    return table
+
+
+def environments_table(environments: Iterable[Listed]) -> Table:
+    """Every environment that is there."""
+    table = _table("stack", "system", "branch", "owner", "state", "age", "expires in", "endpoint")
+    now = time.time()
+    for listed in environments:
+        table.add_row(
+            escape(listed.stack),
+            escape(listed.system),
+            escape(listed.branch),
+            escape(listed.owner),
+            listed.state,
+            _span(now - listed.created_at),
+            _span(listed.expires_at - now),
+            escape(next(iter(listed.endpoints), "-")),
+        )
+    return table
+
+
+def summary_table(document: dict[str, Any], kept: bool) -> Table:
+    """What a run came to."""
+    tests, seconds = document["tests"], document["seconds"]
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    counts = ", ".join(f"{tests[key]} {key}" for key in ("passed", "failed", "errors", "skipped") if tests[key])
+    bad = tests["failed"] + tests["errors"] or tests["exit_code"]
+    table.add_row("tests", f"[{'red' if bad else 'green'}]{counts or 'none ran'}[/]")
+    spans = (f"{key} {value:.1f} s" for key, value in seconds.items() if value is not None)
+    table.add_row("time", " · ".join(spans))
+    if kept:
+        table.add_row(
+            "stack", f"{document['stack']} is running: `ephemera shell --stack {document['stack']} SERVICE` gets you in"
+        )
+    elif document["leftovers"]:
+        table.add_row("left", f"[red]{', '.join(document['leftovers'])}[/]")
+    else:
+        table.add_row("left", "[green]nothing[/]")
+    if document["evidence"]:
+        table.add_row("evidence", escape(document["evidence"]))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _span(seconds: float) -> str:
+    if seconds < 0:
+        return "expired"
+    minutes = int(seconds // 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

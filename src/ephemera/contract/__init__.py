@@ -1,0 +1,1 @@
+"""The shared language: names, labels, settings, images and the typed outputs document. Imports nothing of ours."""

@@ -1,0 +1,185 @@
+"""Every error that a person is meant to read.
+
+Tree (exit code in brackets)::
+
+    EphemeraError [1]
+    ├── InputError [2]                 something given is wrong; nothing was created
+    │   ├── UnknownNameError           a system, service, profile or option that is not declared
+    │   ├── PortInUseError             a fixed port is held by somebody else
+    │   ├── StackTakenError            the name is alive under another checkout, owner or backend
+    │   └── NoSuchEnvironmentError     no environment of that name is there
+    ├── NotReadyError [3]              an environment did not become ready
+    │   ├── ServiceFailedError         a service exited, or was not ready in time
+    │   ├── ImageError                 an image is missing or could not be built
+    │   └── EngineError                the engine's run failed
+    ├── LeftoversError [4]             something was left behind
+    ├── MachineError [5]               the machine is not ready: engine, plugin, Docker
+    └── InterruptedByUserError [130]   Ctrl-C or SIGTERM
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+
+class EphemeraError(Exception):
+    """Base of all. ``message`` says what happened to what, ``remedy`` what to do about it."""
+
+    kind: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.remedy}" if self.remedy else self.message
+
+    def document(self) -> dict[str, Any]:
+        """The error as one JSON document, ``{"error": {"kind", "message", "remedy", …}}``."""
+        return {"error": {"kind": self.kind, "message": self.message, "remedy": self.remedy, **self.details()}}
+
+    def details(self) -> Mapping[str, Any]:
+        """Further fields of the document."""
+        return {}
+
+
+class InputError(EphemeraError):
+    """Something given is wrong; nothing was created."""
+
+    kind = "bad_input"
+    exit_code = 2
+
+
+class UnknownNameError(InputError):
+    """A name that is not declared, with the nearest one that is."""
+
+    kind = "unknown_name"
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        remedy = f"did you mean {near[0]!r}? " if near else ""
+        listed = ", ".join(names) if names else "none"
+        super().__init__(f"unknown {what} {name!r}", remedy=f"{remedy}known: {listed}")
+
+
+class PortInUseError(InputError):
+    """A fixed port is held by somebody else."""
+
+    kind = "port_in_use"
+
+    def __init__(self, address: str, port: int, holder: str, service: str) -> None:
+        super().__init__(
+            f"port {address}:{port} for service {service!r} is in use by {holder}",
+            remedy="stop it, or use `expose: loopback`, which gives the environment an address of its own",
+        )
+
+
+class StackTakenError(InputError):
+    """The name is alive under another checkout, owner or backend."""
+
+    kind = "stack_taken"
+
+
+class NoSuchEnvironmentError(InputError):
+    """No environment of that name is there."""
+
+    kind = "no_such_environment"
+
+    def __init__(self, stack: str, alive: Iterable[str]) -> None:
+        names = sorted(alive)
+        super().__init__(
+            f"no environment {stack!r} is running",
+            remedy=f"running: {', '.join(names)}" if names else "start one with `ephemera up SYSTEM`",
+        )
+
+
+class NotReadyError(EphemeraError):
+    """An environment did not become ready."""
+
+    kind = "not_ready"
+    exit_code = 3
+
+
+class ServiceFailedError(NotReadyError):
+    """A service exited or was not ready in time: cause, its exit code and its last log lines."""
+
+    kind = "service_failed"
+
+    def __init__(
+        self, service: str, cause: str, *, container_exit_code: int | None = None, log_tail: Sequence[str] = ()
+    ) -> None:
+        super().__init__(f"service {service!r} {cause}", remedy="see its last lines below")
+        self.service = service
+        self.cause = cause
+        self.container_exit_code = container_exit_code
+        self.log_tail = tuple(log_tail)
+
+    def details(self) -> Mapping[str, Any]:
+        return {
+            "service": self.service,
+            "cause": self.cause,
+            "container_exit_code": self.container_exit_code,
+            "log_tail": list(self.log_tail),
+        }
+
+
+class ImageError(NotReadyError):
+    """An image is missing or could not be built; ``output`` holds the build's last lines."""
+
+    kind = "image"
+
+    def __init__(self, message: str, *, remedy: str = "", output: Sequence[str] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.output = tuple(output)
+
+    def details(self) -> Mapping[str, Any]:
+        return {"log_tail": list(self.output)}
+
+
+class EngineError(NotReadyError):
+    """The engine's run failed; ``output`` holds its last lines."""
+
+    kind = "engine"
+
+    def __init__(self, message: str, *, remedy: str = "", output: Sequence[str] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.output = tuple(output)
+
+    def details(self) -> Mapping[str, Any]:
+        return {"log_tail": list(self.output)}
+
+
+class LeftoversError(EphemeraError):
+    """Something was left behind after a destroy."""
+
+    kind = "leftovers"
+    exit_code = 4
+
+    def __init__(self, stack: str, leftovers: Sequence[str]) -> None:
+        super().__init__(
+            f"{stack}: destroy left {len(leftovers)} objects behind, which have been removed: {', '.join(leftovers)}",
+            remedy="this is a defect, please report it",
+        )
+        self.leftovers = tuple(leftovers)
+
+    def details(self) -> Mapping[str, Any]:
+        return {"leftovers": list(self.leftovers)}
+
+
+class MachineError(EphemeraError):
+    """The machine is not ready: engine, plugin, Docker."""
+
+    kind = "machine_not_ready"
+    exit_code = 5
+
+
+class InterruptedByUserError(EphemeraError):
+    """Ctrl-C or SIGTERM ended the command; what it created is gone."""
+
+    kind = "interrupted"
+    exit_code = 130

@@ -1,0 +1,46 @@
+"""What an image is made from, as plain data: the catalog declares it, the builder and the resources read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineImage:
+    """An engine's image by its folder under ``images/``: official where a registry answers, else built locally.
+
+    ``name``: the folder, which is also the key in ``images/engines.toml`` (``python``, ``postgres``).
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceImage:
+    """An image of the project, built from its sources. Its tag is the hash of everything it is made from.
+
+    ``name``: repository part of the tag, ``tasker-worker``.
+    ``context``: absolute build context; ``.dockerignore`` in it is honoured.
+    ``dockerfile``: relative to the context. ``target``: stage to stop at, the last one when None.
+    ``arguments``: plain build arguments, never a secret: they are readable in the image's history.
+    ``bases``: build arguments whose value is the reference of another image that must be there first.
+    """
+
+    name: str
+    context: Path
+    dockerfile: str = "Dockerfile"
+    target: str | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    bases: Mapping[str, EngineImage | ServiceImage] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicImage:
+    """An image somebody else publishes, by its reference (``nats:2``); pulled when the engine does not have it."""
+
+    reference: str
+
+
+AnyImage = EngineImage | ServiceImage | PublicImage

@@ -1,0 +1,84 @@
+"""Names of stacks and of what is in them: valid for Pulumi, Docker and DNS, and distinct for distinct branches.
+
+A stack is called ``<system>-<branch slug>``, a test run's adds ``-<six random characters>``. At most 63 characters,
+the longest DNS label. A branch that is not its own slug (capitals, slashes, dots, too long …) carries a hash of the
+whole branch, so that ``feature/a`` and ``feature-a`` are two stacks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import unicodedata
+from collections.abc import Iterable
+
+from ephemera.contract.errors import InputError, UnknownNameError
+
+MAX_STACK_LENGTH = 63
+_HASH_LENGTH = 8
+_SUFFIX_LENGTH = 6
+_MAX_BRANCH_LENGTH = 4096
+_SYSTEM = re.compile(r"[a-z][a-z0-9-]{0,23}(?<!-)")
+_STACK = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def stack_name(system: str, branch: str, *, suffix: str | None = None) -> str:
+    """The stack of ``branch`` of ``system``; with ``suffix``, of one test run of it.
+
+    Raises :class:`InputError` for a system name that is no short DNS label and for an empty branch.
+    """
+    check_system_name(system)
+    tail = f"-{suffix}" if suffix else ""
+    return f"{system}-{branch_slug(branch, MAX_STACK_LENGTH - len(system) - 1 - len(tail))}{tail}"
+
+
+def branch_slug(branch: str, length: int = 40) -> str:
+    """``branch`` as lower-case letters, digits and single hyphens, at most ``length`` characters (at least 16)."""
+    if not branch.strip():
+        raise InputError("the branch name is empty", remedy="give one with --branch, or check out a branch")
+    if len(branch) > _MAX_BRANCH_LENGTH:
+        raise InputError(
+            f"the branch name has {len(branch)} characters", remedy=f"at most {_MAX_BRANCH_LENGTH} are accepted"
+        )
+    plain = unicodedata.normalize("NFKD", branch).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    if slug == branch and len(slug) <= length:
+        return slug
+    digest = hashlib.sha256(branch.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]
+    head = slug[: length - _HASH_LENGTH - 1].rstrip("-")
+    return f"{head}-{digest}" if head else digest
+
+
+def random_suffix() -> str:
+    """Six characters that set one test run apart from all others."""
+    alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
+    return "".join(secrets.choice(alphabet) for _ in range(_SUFFIX_LENGTH))
+
+
+def check_system_name(system: str) -> None:
+    """Refuse a system name that is no DNS label of at most 24 characters."""
+    if not _SYSTEM.fullmatch(system):
+        raise InputError(
+            f"system name {system!r} is not valid",
+            remedy="1 to 24 lower-case letters, digits and hyphens, starting with a letter, not ending with a hyphen",
+        )
+
+
+def check_stack_name(stack: str) -> None:
+    """Refuse a stack name that Docker or DNS would."""
+    if not _STACK.fullmatch(stack):
+        raise InputError(
+            f"stack name {stack!r} is not valid",
+            remedy=f"1 to {MAX_STACK_LENGTH} lower-case letters, digits and hyphens, not at its ends",
+        )
+
+
+def split_stack_name(stack: str, systems: Iterable[str]) -> tuple[str, str]:
+    """``(system, branch)`` of a stack named by hand: the longest system that its name starts with."""
+    known = tuple(systems)
+    check_stack_name(stack)
+    for system in sorted(known, key=len, reverse=True):
+        if stack.startswith(f"{system}-"):
+            return system, stack[len(system) + 1 :]
+    raise UnknownNameError("system in stack name", stack, (f"{system}-<branch>" for system in known))

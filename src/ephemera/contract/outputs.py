@@ -1,0 +1,112 @@
+"""The typed outputs document: everything that a test, a script or a person needs to use an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_serializer
+
+from ephemera.contract.errors import EngineError, UnknownNameError
+
+SCHEMA_VERSION: Literal[1] = 1
+EXPORT = "environment"
+"""Name of the stack output that holds the document."""
+
+REDACTED = "***"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Endpoint(_Model):
+    """Where a service answers. ``host``/``port``/``url`` from this machine (``port`` None when nothing is published);
+    ``internal_host``/``internal_port``/``internal_url`` from inside the environment's network."""
+
+    scheme: str
+    host: str | None
+    port: int | None
+    url: str | None
+    internal_host: str
+    internal_port: int
+    internal_url: str
+
+
+class ServiceOutputs(_Model):
+    """One service. ``image``: the image's id. ``capabilities``: what the engine behind it can do (``version``, …).
+    ``readiness``: the probe that says when it is ready, as plain values."""
+
+    container: str
+    image: str
+    endpoints: Mapping[str, Endpoint] = {}
+    credentials: Mapping[str, SecretStr] = {}
+    capabilities: Mapping[str, str] = {}
+    readiness: Mapping[str, Any] = {}
+
+    def endpoint(self, name: str | None = None) -> Endpoint:
+        """The endpoint of that name; without one, the only or first one."""
+        if name is None and self.endpoints:
+            return next(iter(self.endpoints.values()))
+        if name is None or name not in self.endpoints:
+            raise UnknownNameError(f"endpoint of {self.container}", name or "", self.endpoints)
+        return self.endpoints[name]
+
+    @field_serializer("credentials")
+    def _credentials(self, value: Mapping[str, SecretStr], info: Any) -> dict[str, str]:
+        shown = bool(info.context and info.context.get("show_secrets"))
+        return {key: secret.get_secret_value() if shown else REDACTED for key, secret in value.items()}
+
+
+class EnvironmentOutputs(_Model):
+    """The whole environment, as one JSON document. Credentials print as ``***`` unless asked for by name."""
+
+    schema_version: Literal[1] = 1
+    stack: str
+    system: str
+    branch: str
+    services: Mapping[str, ServiceOutputs]
+
+    @staticmethod
+    def parse(document: Any) -> EnvironmentOutputs:
+        """Read a document; raises :class:`EngineError` when it is none."""
+        try:
+            return EnvironmentOutputs.model_validate(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise EngineError(
+                f"the stack's outputs are not a document of schema {SCHEMA_VERSION}: {where}: {first['msg']}",
+                remedy="bring it up again with this version",
+            ) from error
+
+    def service(self, name: str) -> ServiceOutputs:
+        """The service of that name, or an :class:`UnknownNameError`."""
+        if name not in self.services:
+            raise UnknownNameError(f"service in {self.stack}", name, self.services)
+        return self.services[name]
+
+    def document(self, *, show_secrets: bool = False) -> dict[str, Any]:
+        """As plain JSON values; credentials as ``***`` unless ``show_secrets``."""
+        return self.model_dump(mode="json", context={"show_secrets": show_secrets})
+
+    def variables(self, *, show_secrets: bool = False) -> Iterator[tuple[str, str]]:
+        """Environment variables: ``TASKER``-independent names such as ``POSTGRES_HOST``, ``ORCHESTRATION_URL``.
+
+        The first endpoint of a service is ``<SERVICE>_URL``/``_HOST``/``_PORT``, further ones carry their name:
+        ``<SERVICE>_<ENDPOINT>_URL``. Credentials are ``<SERVICE>_<PURPOSE>``.
+        """
+        document = self.document(show_secrets=show_secrets)
+        yield "EPHEMERA_STACK", self.stack
+        for service, values in document["services"].items():
+            for position, (name, endpoint) in enumerate(values["endpoints"].items()):
+                prefix = _variable(service) if position == 0 else f"{_variable(service)}_{_variable(name)}"
+                for key in ("url", "host", "port"):
+                    if endpoint[key] is not None:
+                        yield f"{prefix}_{key.upper()}", str(endpoint[key])
+            for purpose, value in values["credentials"].items():
+                yield f"{_variable(service)}_{_variable(purpose)}", value
+
+
+def _variable(name: str) -> str:
+    return name.upper().replace("-", "_")

@@ -1,0 +1,146 @@
+"""Settings of one environment: what decides how its program runs, in Pulumi config ``ephemera:<key>``.
+
+Flag, environment variable, stack config, project default, in that order. The driver writes what it was told to the
+stack's config before the program runs, so both ways in see the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ephemera.contract.catalog import Catalog, System, find_system
+from ephemera.contract.errors import InputError, UnknownNameError
+from ephemera.contract.names import split_stack_name
+
+NAMESPACE = "ephemera"
+
+Images = Literal["auto", "registry", "local"]
+Expose = Literal["auto", "loopback", "dynamic", "fixed", "none"]
+
+
+class Settings(BaseModel):
+    """Settings of one environment. Every field is a config key; a system's own options are in ``options``.
+
+    ``images``: official images or local recipes; ``auto`` asks once per machine whether a registry answers.
+    ``expose``: how endpoints are published; ``auto`` is ``loopback`` on a local Linux engine, else ``dynamic``.
+    ``port_table``: the table of fixed ports, with ``expose: fixed``.
+    ``only``: services to start, with what they require. ``profiles``: groups of services to add.
+    ``subnet_pool``: private IPv4 range whose /28 blocks environments get, prefix length 16 to 24.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    system: str
+    branch: str = Field(min_length=1)
+    owner: str = ""
+    images: Images = "auto"
+    expose: Expose = "auto"
+    port_table: str = ""
+    only: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    subnet_pool: str = "10.213.0.0/16"
+    options: Mapping[str, str | bool | int] = Field(default_factory=dict)
+
+    def to_config(self) -> dict[str, str]:
+        """Config values as Pulumi keeps them, key without namespace → text; defaults are left out."""
+        values: dict[str, str] = {}
+        for key in CONFIG_KEYS:
+            value = getattr(self, key)
+            if value != type(self).model_fields[key].default:
+                values[key] = json.dumps(list(value)) if isinstance(value, tuple) else str(value)
+        for key, option in self.options.items():
+            values[key] = json.dumps(option) if not isinstance(option, str) else option
+        return values
+
+
+CONFIG_KEYS = tuple(name for name in Settings.model_fields if name != "options")
+
+
+def read_settings(catalog: Catalog, stack: str, config: Mapping[str, str]) -> Settings:
+    """Settings of ``stack`` from its config (key without namespace → text as Pulumi keeps it).
+
+    System and branch come from the stack's name when the config has none, as under ``pulumi stack init tasker-x``.
+    Raises :class:`InputError` for an unknown key, with the nearest known one, and for a value of the wrong kind.
+    """
+    given = dict(config)
+    # The project file declares every key, with an empty default: the engine then accepts what is set, by type.
+    given = {key: value for key, value in given.items() if value not in ("", "[]")}
+    if "system" not in given:
+        given["system"], branch = split_stack_name(stack, catalog)
+        given.setdefault("branch", branch)
+    system = find_system(catalog, given["system"])
+    given.setdefault("branch", stack.removeprefix(f"{given['system']}-"))
+    options = {name: option.default for name, option in system.options.items()}
+    values: dict[str, Any] = {}
+    for key, text in given.items():
+        if key in system.options:
+            options[key] = _option_value(system, key, text)
+        elif key in CONFIG_KEYS:
+            values[key] = _list_value(key, text) if key in ("only", "profiles") else text
+        else:
+            raise UnknownNameError(
+                "config key", f"{NAMESPACE}:{key}", (f"{NAMESPACE}:{known}" for known in known_keys(system))
+            )
+    settings = validated(values, options)
+    system.selected(only=settings.only, profiles=settings.profiles)
+    check_port_table(system, settings)
+    return settings
+
+
+def validated(values: Mapping[str, Any], options: Mapping[str, str | bool | int]) -> Settings:
+    """Settings from typed values, or an :class:`InputError` that names value and rule."""
+    try:
+        return Settings(**values, options=options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{NAMESPACE}:{key} is {first['input']!r}", remedy=first["msg"]) from error
+
+
+def known_keys(system: System) -> tuple[str, ...]:
+    """Every config key that ``system`` accepts."""
+    return (*CONFIG_KEYS, *system.options)
+
+
+def check_port_table(system: System, settings: Settings) -> None:
+    """``expose: fixed`` needs a table that the system declares."""
+    if settings.expose == "fixed" and settings.port_table not in system.fixed_ports:
+        raise UnknownNameError("port table", settings.port_table, system.fixed_ports)
+
+
+def from_environment(system: System, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Config from ``EPHEMERA_<KEY>`` variables; lists are separated by commas."""
+    found: dict[str, str] = {}
+    for key in known_keys(system):
+        text = environment.get(f"EPHEMERA_{key.upper()}", "")
+        if text:
+            found[key] = json.dumps(text.split(",")) if key in ("only", "profiles") else text
+    return found
+
+
+def _list_value(key: str, text: str) -> list[str]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = [part.strip() for part in text.split(",")]
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise InputError(f"{NAMESPACE}:{key} is {text!r}", remedy="it must be a list of names")
+    return value
+
+
+def _option_value(system: System, key: str, text: str) -> str | bool | int:
+    option = system.options[key]
+    if option.type == "string":
+        return text
+    if option.type == "boolean" and text in ("true", "false"):
+        return text == "true"
+    if option.type == "integer" and text.removeprefix("-").isdecimal():
+        return int(text)
+    raise InputError(f"{NAMESPACE}:{key} is {text!r}", remedy=f"it must be of type {option.type}")

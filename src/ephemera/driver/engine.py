@@ -1,0 +1,137 @@
+"""Runs of the engine: one child process each, in a process group that can be ended as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from ephemera.contract.errors import EngineError
+from ephemera.contract.outputs import EXPORT, EnvironmentOutputs
+from ephemera.contract.progress import Event
+from ephemera.driver.failures import error_from_document
+from ephemera.driver.workspace import Workspace
+from ephemera.home import leases
+from ephemera.host.processes import ProcessId, end_group
+
+_KEPT_LINES = 40
+
+
+def up(
+    workspace: Workspace, stack: str, mode: Literal["create", "update"], report: Callable[[Event], None]
+) -> EnvironmentOutputs:
+    """Run the project's program; every event is reported as it comes.
+
+    Raises what the program said stopped it (a :class:`ServiceFailedError` as soon as it is known: the engine is not
+    waited for), or :class:`EngineError` with the engine's last lines.
+    """
+    arguments = [sys.executable, "-m", "ephemera.driver.child", str(workspace.project), stack, mode]
+    document: Any = None
+    output: list[str] = []
+    with tempfile.TemporaryFile("w+") as noise, _running(workspace, stack, arguments, noise) as process:
+        assert process.stdout is not None  # noqa: S101 - asked for as a pipe
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["type"] == "outputs":
+                document = event["document"]
+            elif event["type"] == "engine_failed":
+                output = event["output"]
+            elif event["type"] == "failed":
+                raise error_from_document(event["error"])
+            else:
+                report(event)
+        if process.wait() != 0:
+            noise.seek(0)
+            output = output or noise.read().splitlines()[-_KEPT_LINES:]
+            raise EngineError(f"the engine could not bring up {stack}", remedy=_first_error(output), output=output)
+    if document is None:
+        raise EngineError(f"the program of {stack} exports no {EXPORT!r}", remedy="end __main__.py with run_project(…)")
+    return EnvironmentOutputs.parse(document)
+
+
+def destroy(workspace: Workspace, stack: str) -> None:
+    """Destroy the stack's resources and forget it; raises :class:`EngineError`."""
+    run(workspace, stack, ["destroy", "--yes", "--skip-preview", "--remove"])
+
+
+def cancel(workspace: Workspace, stack: str) -> None:
+    """Remove the lock of an engine that is known to be dead."""
+    if workspace.locks(stack):
+        run(workspace, stack, ["cancel", "--yes"])
+
+
+def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs:
+    """The outputs document from the stack's state."""
+    text = run(workspace, stack, ["stack", "output", "--json", "--show-secrets"])
+    document = json.loads(text).get(EXPORT)
+    if document is None:
+        raise EngineError(
+            f"{stack} has no outputs: it is not up", remedy=f"finish it with `ephemera up --stack {stack}`"
+        )
+    return EnvironmentOutputs.parse(document)
+
+
+def run(workspace: Workspace, stack: str, arguments: Sequence[str]) -> str:
+    """Run the CLI on a stack; its standard output."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        # A stack outlives its checkout: then a project of the same name stands in for it.
+        folder = workspace.project
+        if not (folder / "Pulumi.yaml").is_file():
+            folder = Path(elsewhere)
+            (folder / "Pulumi.yaml").write_text(f"name: {workspace.name}\nruntime: python\n")
+        command = [
+            "pulumi",
+            *arguments,
+            "--stack",
+            stack,
+            "--non-interactive",
+            "--color",
+            "never",
+            "--cwd",
+            str(folder),
+        ]
+        with tempfile.TemporaryFile("w+") as noise, _running(workspace, stack, command, noise) as process:
+            text, _ = process.communicate()
+            if process.returncode != 0:
+                noise.seek(0)
+                output = (text + noise.read()).splitlines()[-_KEPT_LINES:]
+                raise EngineError(
+                    f"`pulumi {' '.join(arguments)}` failed for {stack}", remedy=_first_error(output), output=output
+                )
+    return text
+
+
+@contextmanager
+def _running(workspace: Workspace, stack: str, arguments: Sequence[str], noise: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process in a session of its own; on the way out, whatever of its group still lives is ended."""
+    process = subprocess.Popen(
+        arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=noise,
+        text=True,
+        start_new_session=True,
+        env=workspace.environment(),
+        cwd=workspace.project if workspace.project.is_dir() else os.sep,
+    )
+    leader = ProcessId.of(process.pid)
+    leases.change(stack, engine=leader)
+    try:
+        yield process
+    finally:
+        end_group(leader)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+        leases.change(stack, engine=None)
+
+
+def _first_error(output: Sequence[str]) -> str:
+    marked = [line.strip() for line in output if "error:" in line]
+    return marked[0].partition("error:")[2].strip() if marked else (output[-1].strip() if output else "")

@@ -1,0 +1,274 @@
+"""The life of an environment: up, use, down, proof. What the CLI and the pytest plugin are made of.
+
+Whatever goes wrong after the first side effect, what a command created is gone when it returns; an environment that was
+there before is unlocked and left.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ephemera.contract import labels
+from ephemera.contract.catalog import System, find_system
+from ephemera.contract.errors import (
+    EngineError,
+    EphemeraError,
+    LeftoversError,
+    NoSuchEnvironmentError,
+    StackTakenError,
+)
+from ephemera.contract.names import check_stack_name, split_stack_name, stack_name
+from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.contract.progress import Event
+from ephemera.contract.settings import Settings, from_environment, read_settings
+from ephemera.driver import engine, evidence, guardian, sweep, teardown
+from ephemera.driver.branches import current_branch
+from ephemera.driver.preflight import check_fixed_ports
+from ephemera.driver.workspace import Workspace
+from ephemera.home import identity, leases
+from ephemera.home.leases import Lease
+from ephemera.host.engine import connected
+from ephemera.host.processes import ProcessId
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Which environment is wanted. ``config``: settings given as flags, key → text as in Pulumi config.
+
+    ``suffix``: sets a test run's environment apart. ``phase``: ``kept`` stays until it is taken down, ``disposable``
+    goes with whoever asked for it. ``keep_on_failure``: leave what did not become ready, to be looked at.
+    """
+
+    system: str
+    branch: str | None = None
+    suffix: str | None = None
+    config: Mapping[str, str] = field(default_factory=dict)
+    phase: Literal["kept", "disposable"] = "kept"
+    keep_on_failure: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """An environment that is up. ``created``: by this request; ``seconds``: until it was ready."""
+
+    outputs: EnvironmentOutputs
+    created: bool
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gone:
+    """An environment that was taken down; ``leftovers`` were found by the proof, and removed."""
+
+    stack: str
+    seconds: float
+    leftovers: tuple[str, ...]
+
+
+def plan(workspace: Workspace, request: Request) -> tuple[str, System, Settings]:
+    """The stack's name and settings, everything checked; nothing is created."""
+    system = find_system(workspace.catalog, request.system)
+    branch = current_branch(workspace.project, request.branch)
+    stack = stack_name(request.system, branch, suffix=request.suffix)
+    known = workspace.read_config(stack)
+    # The branch and owner are labels: what a living stack was made with stays.
+    wanted = {"system": request.system, "branch": branch, "owner": identity.owner(), **known}
+    wanted |= {**from_environment(system), **request.config}
+    if known and "only" in wanted:
+        wanted["only"] = _added(known.get("only"), wanted["only"])
+    settings = read_settings(workspace.catalog, stack, wanted)
+    return stack, system, settings
+
+
+def up(workspace: Workspace, request: Request, report: Callable[[Event], None]) -> Ready:
+    """Create or update the environment and wait until it is ready.
+
+    Raises :class:`InputError` before anything is created, :class:`NotReadyError` after what was created is gone.
+    """
+    started = time.monotonic()
+    stack, system, settings = plan(workspace, request)
+    with leases.exclusive(stack):
+        created = not workspace.exists(stack)
+        _refuse_taken(workspace, stack)
+        check_fixed_ports(stack, system, settings)
+        lease = _lease(workspace, stack, settings, phase="creating" if created else "kept")
+        with _held(workspace, lease, created, request.keep_on_failure, report):
+            workspace.write_config(stack, settings.to_config())
+            if not created:
+                _start_stopped(stack)
+            outputs = engine.up(workspace, stack, "create" if created else "update", report)
+        if created:
+            leases.change(stack, phase=request.phase)
+        if request.phase == "kept":
+            let_go(stack)
+    return Ready(outputs=outputs, created=created, seconds=time.monotonic() - started)
+
+
+def down(workspace: Workspace, stack: str) -> Gone:
+    """Destroy the environment and prove that it is gone: state, config, lock, lease, address, and all its objects.
+
+    Raises :class:`NoSuchEnvironmentError`; what the engine fails to destroy is removed by label and reported.
+    """
+    started = time.monotonic()
+    with leases.exclusive(stack), connected() as client:
+        if not workspace.exists(stack) and not sweep.find(client, stack) and leases.read(stack) is None:
+            raise NoSuchEnvironmentError(stack, alive(workspace))
+        if workspace.exists(stack):
+            _destroy(workspace, stack)
+        leftovers = tuple(str(found) for found in sweep.remove(client, stack))
+        lease = leases.read(stack)
+        teardown.forget(workspace, stack)
+        if lease is not None:
+            _dismiss_guardian(lease)
+    return Gone(stack=stack, seconds=time.monotonic() - started, leftovers=leftovers)
+
+
+def proven(gone: Gone) -> Gone:
+    """``gone`` itself, or :class:`LeftoversError` when the proof found something."""
+    if gone.leftovers:
+        raise LeftoversError(gone.stack, gone.leftovers)
+    return gone
+
+
+def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs:
+    """The outputs of a running environment; using it moves its expiry."""
+    check_stack_name(stack)
+    if not workspace.exists(stack):
+        raise NoSuchEnvironmentError(stack, alive(workspace))
+    leases.touch(stack)
+    return engine.outputs(workspace, stack)
+
+
+def alive(workspace: Workspace) -> list[str]:
+    """Every stack of the project that has state, or objects on the engine."""
+    with connected() as client:
+        objects = {found.stack for found in sweep.find(client)}
+    return sorted({*workspace.stacks(), *objects})
+
+
+def find_stack(workspace: Workspace, name: str | None, branch: str | None) -> str:
+    """The stack that is meant by a stack's name, by a system's name (this branch's), or by nothing (the only one)."""
+    if name is not None and name not in workspace.catalog:
+        check_stack_name(name)
+        split_stack_name(name, workspace.catalog)
+        return name
+    if name is not None:
+        return stack_name(name, current_branch(workspace.project, branch))
+    running = alive(workspace)
+    if branch is not None:
+        of_branch = [stack_name(system, branch) for system in workspace.catalog]
+        running = [stack for stack in running if stack in of_branch]
+    if len(running) == 1:
+        return running[0]
+    raise NoSuchEnvironmentError("" if not running else "(which one?)", running)
+
+
+def let_go(stack: str) -> None:
+    """Stop holding a kept environment: it stays, until its lease expires or it is taken down."""
+    lease = leases.change(stack, holder=None, phase="kept")
+    leases.touch(stack)
+    if lease is not None:
+        _dismiss_guardian(lease)
+        leases.change(stack, guardian=None)
+
+
+def _added(known: str | None, wanted: str) -> str:
+    if known is None:
+        return "[]"  # all of it is there: a part of it adds nothing
+    names = [name.strip(" []'\"") for text in (known, wanted) for name in text.split(",")]
+    return ",".join(dict.fromkeys(name for name in names if name))
+
+
+def _refuse_taken(workspace: Workspace, stack: str) -> None:
+    lease = leases.read(stack)
+    if lease is not None and lease.checkout != str(workspace.project):
+        raise StackTakenError(
+            f"environment {stack!r} belongs to checkout {lease.checkout}",
+            remedy=f"take it down there (`ephemera down {stack}`), or choose another --branch",
+        )
+    with connected() as client:
+        for item in client.api.networks(filters={"label": f"{labels.STACK}={stack}"}):
+            owner = labels.Identity.of(item["Labels"])
+            if owner.backend != identity.backend_id():
+                raise StackTakenError(
+                    f"environment {stack!r} belongs to {owner.owner} (backend {owner.backend})",
+                    remedy="choose another --branch",
+                )
+
+
+def _lease(workspace: Workspace, stack: str, settings: Settings, *, phase: leases.Phase) -> Lease:
+    now = time.time()
+    return Lease(
+        stack=stack,
+        project=workspace.name,
+        system=settings.system,
+        branch=settings.branch,
+        owner=settings.owner,
+        checkout=str(workspace.project),
+        run=evidence.new_run(stack),
+        phase=phase,
+        holder=ProcessId.of(os.getpid()),
+        created_at=now,
+        used_at=now,
+        expires_at=now + leases.DEFAULT_TTL_SECONDS,
+    )
+
+
+@contextmanager
+def _held(
+    workspace: Workspace, lease: Lease, created: bool, keep_on_failure: bool, report: Callable[[Event], None]
+) -> Iterator[None]:
+    """The lease and its guardian around an update; on any way out but success, evidence and then the clean-up."""
+    before = leases.read(lease.stack)
+    try:
+        leases.write(lease)
+        leases.change(
+            lease.stack, guardian=guardian.start(workspace.project, lease.stack, lease.holder or ProcessId.of())
+        )
+        yield
+    except BaseException as error:
+        if isinstance(error, EphemeraError):
+            folder = evidence.collect(workspace, lease.stack, lease.run, error)
+            report({"type": "notice", "message": f"evidence: {folder}"})
+        if not created or keep_on_failure:
+            engine.cancel(workspace, lease.stack)
+            if before is not None:
+                leases.write(before)
+            let_go(lease.stack)
+        else:
+            current = leases.read(lease.stack) or lease
+            teardown.discard(workspace, lease.stack)
+            _dismiss_guardian(current)
+        raise
+
+
+def _destroy(workspace: Workspace, stack: str) -> None:
+    lease = leases.read(stack)
+    if lease is None or not lease.held() or lease.holder == ProcessId.of(os.getpid()):
+        # Nobody that we know of is at work: a lock is a dead engine's.
+        engine.cancel(workspace, stack)
+    try:
+        engine.destroy(workspace, stack)
+    except EngineError:
+        if workspace.locks(stack):
+            raise  # an engine that we did not start is at work on it
+        teardown.discard(workspace, stack)
+
+
+def _start_stopped(stack: str) -> None:
+    """Start the stack's containers that are there but stopped: the engine's state does not tell."""
+    with connected() as client:
+        filters = {"label": f"{labels.STACK}={stack}", "status": "exited"}
+        for item in client.api.containers(all=True, filters=filters):
+            client.api.start(item["Id"])
+
+
+def _dismiss_guardian(lease: Lease) -> None:
+    if lease.guardian is not None and lease.guardian.alive():
+        os.kill(lease.guardian.pid, 15)
+        guardian.log_file(lease.stack).unlink(missing_ok=True)

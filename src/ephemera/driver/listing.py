@@ -1,0 +1,66 @@
+"""Every environment that is there: by state, by lease, and by what the engine holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ephemera.contract import labels
+from ephemera.driver.workspace import Workspace
+from ephemera.home import identity, leases
+from ephemera.host.engine import connected
+
+State = Literal["running", "stopped", "coming up", "empty"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One environment. Times are seconds since the epoch; ``endpoints`` are published ``host:port``."""
+
+    stack: str
+    system: str
+    branch: str
+    owner: str
+    created_at: float
+    expires_at: float
+    state: State
+    endpoints: tuple[str, ...]
+
+
+def environments(workspace: Workspace) -> list[Listed]:
+    """Every environment of this user, by stack. One that plain ``pulumi up`` made gets a lease when first seen."""
+    by_stack: dict[str, list[dict[str, Any]]] = {stack: [] for stack in workspace.stacks()}
+    with connected() as client:
+        for item in client.api.containers(all=True, filters={"label": f"{labels.BACKEND}={identity.backend_id()}"}):
+            by_stack.setdefault(item["Labels"].get(labels.STACK, ""), []).append(item)
+    for lease in leases.all_leases():
+        by_stack.setdefault(lease.stack, [])
+    return [_listed(workspace, stack, items) for stack, items in sorted(by_stack.items())]
+
+
+def _listed(workspace: Workspace, stack: str, items: list[dict[str, Any]]) -> Listed:
+    lease = leases.read(stack) or leases.first_seen(stack, workspace.name, str(workspace.project), _identity(items))
+    return Listed(
+        stack=stack,
+        system=lease.system,
+        branch=lease.branch,
+        owner=lease.owner,
+        created_at=min([item["Created"] for item in items], default=lease.created_at),
+        expires_at=lease.expires_at,
+        state=_state(lease, items),
+        endpoints=tuple(
+            f"{port['IP']}:{port['PublicPort']}" for item in items for port in item["Ports"] if "PublicPort" in port
+        ),
+    )
+
+
+def _identity(items: list[dict[str, Any]]) -> labels.Identity:
+    return labels.Identity.of(items[0]["Labels"] if items else {})
+
+
+def _state(lease: leases.Lease, items: list[dict[str, Any]]) -> State:
+    if lease.phase == "creating" and lease.held():
+        return "coming up"
+    if not items:
+        return "empty"
+    return "running" if all(item["State"] == "running" for item in items) else "stopped"

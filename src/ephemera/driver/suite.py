@@ -1,0 +1,90 @@
+"""A system's suite: pytest in a process of its own, attached to an environment that is up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ephemera.contract.catalog import System
+from ephemera.contract.errors import InputError
+from ephemera.driver.workspace import Workspace
+
+_GRACE_SECONDS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteResult:
+    """Counts as pytest gives them; ``exit_code`` is pytest's own; ``evidence``: folder, when something failed."""
+
+    passed: int
+    failed: int
+    skipped: int
+    errors: int
+    exit_code: int
+    seconds: float
+    evidence: Path | None
+
+    def counts(self) -> dict[str, int]:
+        """The interface's ``tests`` object."""
+        values = asdict(self)
+        return {key: values[key] for key in ("passed", "failed", "skipped", "errors", "exit_code")}
+
+
+def run(workspace: Workspace, system: System, stack: str, arguments: Sequence[str], to_stderr: bool) -> SuiteResult:
+    """Run the suite against ``stack``; with ``to_stderr`` its output goes to standard error.
+
+    An interrupt is passed on to pytest, which is given time to end in order.
+    """
+    folder = workspace.project / system.suite
+    if not folder.is_dir():
+        raise InputError(
+            f"the suite {system.suite} is not there", remedy=f"make it, or change it in the catalog ({folder})"
+        )
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        summary = Path(scratch) / "summary.json"
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            str(folder),
+            "--env",
+            stack,
+            "--ephemera-summary",
+            str(summary),
+            *arguments,
+        ]
+        process = subprocess.Popen(command, cwd=workspace.project, stdout=sys.stderr if to_stderr else None)
+        try:
+            exit_code = process.wait()
+        except BaseException:
+            _end(process)
+            raise
+        counts = json.loads(summary.read_text()) if summary.is_file() else {}
+    return SuiteResult(
+        passed=counts.get("passed", 0),
+        failed=counts.get("failed", 0),
+        skipped=counts.get("skipped", 0),
+        errors=counts.get("errors", 0),
+        exit_code=exit_code,
+        seconds=time.monotonic() - started,
+        evidence=Path(counts["evidence"]) if counts.get("evidence") else None,
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.kill(process.pid, signal.SIGINT)
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

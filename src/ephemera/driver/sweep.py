@@ -1,0 +1,90 @@
+"""What the engine holds of a stack, by label: listed as proof, removed when it should not be there.
+
+Only objects with this backend's label are ever touched: other users' and other tools' are foreign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from docker import DockerClient
+from docker.errors import APIError, NotFound
+
+from ephemera.contract import labels
+from ephemera.home import identity
+
+_PASSES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An object of the engine: ``container``, ``network`` or ``volume``, its name and the stack it belongs to."""
+
+    kind: str
+    name: str
+    stack: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def find(client: DockerClient, stack: str | None = None) -> list[Found]:
+    """Everything of ``stack`` (of all stacks when None) that is recorded in this backend."""
+    wanted = [f"{labels.BACKEND}={identity.backend_id()}"]
+    if stack is not None:
+        wanted.append(f"{labels.STACK}={stack}")
+    filters = {"label": wanted}
+    found = [
+        Found(kind="container", name=item["Names"][0].lstrip("/"), stack=item["Labels"].get(labels.STACK, ""))
+        for item in client.api.containers(all=True, filters=filters)
+        if item["Names"]
+    ]
+    found += [
+        Found(kind="volume", name=item["Name"], stack=(item["Labels"] or {}).get(labels.STACK, ""))
+        for item in client.api.volumes(filters=filters)["Volumes"] or ()
+    ]
+    found += [
+        Found(kind="network", name=item["Name"], stack=(item["Labels"] or {}).get(labels.STACK, ""))
+        for item in client.api.networks(filters=filters)
+    ]
+    return found
+
+
+def remove(client: DockerClient, stack: str) -> list[Found]:
+    """Remove all that is there of ``stack``, until two passes in a row find nothing; what was found, each once."""
+    seen: dict[Found, None] = {}
+    empty_passes = 0
+    for _ in range(_PASSES):
+        found = find(client, stack)
+        seen.update(dict.fromkeys(found))
+        empty_passes = 0 if found else empty_passes + 1
+        if empty_passes == 2:
+            break
+        for kind in ("container", "volume", "network"):
+            _in_parallel(
+                lambda name, kind=kind: _remove_one(client, kind, name), [f.name for f in found if f.kind == kind]
+            )
+    return list(seen)
+
+
+def _remove_one(client: DockerClient, kind: str, name: str) -> None:
+    try:
+        if kind == "container":
+            client.api.remove_container(name, v=True, force=True)
+        elif kind == "volume":
+            client.api.remove_volume(name, force=True)
+        else:
+            client.api.remove_network(name)
+    except NotFound:
+        return
+    except APIError as error:
+        if error.status_code != 409:  # a removal in progress, or an endpoint that is just leaving: the next pass sees
+            raise
+
+
+def _in_parallel(action: Callable[[str], None], names: list[str]) -> None:
+    if names:
+        with ThreadPoolExecutor(min(len(names), 16)) as pool:
+            list(pool.map(action, names))

@@ -1,0 +1,158 @@
+"""A project and the Pulumi state of its stacks: where they are, and the process environment that Pulumi runs in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ephemera.contract.catalog import Catalog, find_project, load_catalog
+from ephemera.contract.errors import InputError
+from ephemera.contract.settings import NAMESPACE
+from ephemera.home import identity
+from ephemera.host import engine
+from ephemera.machine.toolchain import located
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One project, by its folder."""
+
+    project: Path
+
+    @staticmethod
+    def find(start: Path | None = None) -> Workspace:
+        """The project that ``start`` (the working directory) is in."""
+        return Workspace(find_project((start or Path.cwd()).resolve()))
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The project's systems."""
+        return load_catalog(self.project)
+
+    @cached_property
+    def name(self) -> str:
+        """The project's name in Pulumi, from ``Pulumi.yaml``."""
+        document = _yaml(self.project / "Pulumi.yaml")
+        name = document.get("name")
+        if not isinstance(name, str):
+            raise InputError(f"{self.project / 'Pulumi.yaml'} has no name", remedy="give the project one: `name: shop`")
+        return name
+
+    def environment(self) -> dict[str, str]:
+        """Environment variables that make ``pulumi`` use this machine's engine, plugin, state and passphrase."""
+        toolchain = located(self.project)
+        variables = self.exported()
+        return {
+            **os.environ,
+            **variables,
+            "PATH": os.pathsep.join((variables["PATH"], os.environ.get("PATH", ""))),
+            "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK": "true",
+            "PULUMI_HOME": str(toolchain.pulumi_home),
+        }
+
+    def exported(self) -> dict[str, str]:
+        """The variables alone; ``PATH`` holds only what goes in front."""
+        toolchain = located(self.project)
+        folders = [toolchain.bin_dir]
+        virtual = self.project / ".ephemera" / "venv" / "bin"
+        if virtual.is_dir():
+            folders.insert(0, virtual)  # the language host takes the interpreter from PATH
+        return {
+            "PATH": os.pathsep.join(str(folder) for folder in folders),
+            "PULUMI_HOME": str(toolchain.pulumi_home),
+            "PULUMI_BACKEND_URL": identity.backend_url(),
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(identity.passphrase_file()),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+            "DOCKER_HOST": engine.docker_host(),
+        }
+
+    def state_file(self, stack: str) -> Path:
+        """The stack's state in the file backend."""
+        return self._state / "stacks" / self.name / f"{stack}.json"
+
+    def config_file(self, stack: str) -> Path:
+        """The stack's config in the checkout."""
+        return self.project / f"Pulumi.{stack}.yaml"
+
+    def stacks(self) -> list[str]:
+        """Every stack of the project that has state."""
+        return sorted(path.stem for path in (self._state / "stacks" / self.name).glob("*.json"))
+
+    def exists(self, stack: str) -> bool:
+        """Whether the stack has state."""
+        return self.state_file(stack).is_file()
+
+    def read_config(self, stack: str) -> dict[str, str]:
+        """The stack's config of this product: key without namespace → text."""
+        config = _yaml(self.config_file(stack)).get("config") or {}
+        prefix = f"{NAMESPACE}:"
+        return {key.removeprefix(prefix): _text(value) for key, value in config.items() if key.startswith(prefix)}
+
+    def write_config(self, stack: str, values: Mapping[str, str]) -> None:
+        """Set the stack's config of this product; everything else in the file (salt, other providers') stays."""
+        path = self.config_file(stack)
+        document = _yaml(path)
+        others = {
+            key: value for key, value in (document.get("config") or {}).items() if not key.startswith(f"{NAMESPACE}:")
+        }
+        document["config"] = {
+            **others,
+            **{f"{NAMESPACE}:{key}": yaml.safe_load(value) for key, value in values.items()},
+        }
+        partial = path.with_suffix(".partial")
+        partial.write_text(yaml.safe_dump(document, sort_keys=True))
+        partial.replace(path)
+
+    def forget(self, stack: str) -> None:
+        """Drop all that is recorded of a stack whose objects are gone: state, locks, history, config."""
+        folders = [self._state / folder / self.name for folder in ("stacks", "history", "backups")]
+        folders.append(self._state / "locks" / "organization" / self.name)
+        for folder in folders:
+            _remove_all(folder, stack)
+        self.config_file(stack).unlink(missing_ok=True)
+
+    def locks(self, stack: str) -> list[Path]:
+        """Lock files that an engine holds, or left behind."""
+        return sorted((self._state / "locks" / "organization" / self.name / stack).glob("*.json"))
+
+    @property
+    def _state(self) -> Path:
+        return Path(identity.backend_url().removeprefix("file://")) / ".pulumi"
+
+
+def _remove_all(folder: Path, stack: str) -> None:
+    files = [path for path in folder.glob(f"{stack}.json*") if path.is_file()]
+    inside = folder / stack
+    if inside.is_dir():
+        files.extend(path for path in inside.rglob("*") if path.is_file())
+    for path in files:
+        path.unlink(missing_ok=True)
+    if inside.is_dir():
+        inside.rmdir()
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML", remedy=str(error).replace("\n", " ")) from error
+    return document if isinstance(document, dict) else {}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return (
+        value
+        if isinstance(value, str)
+        else yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("\n...")
+    )

@@ -1,0 +1,142 @@
+"""The per-user allocator of addresses: one number per environment gives its subnet and its loopback address.
+
+Number *n* is the *n*-th /28 of the subnet pool and ``127.83.<1 + n // 250>.<1 + n % 250>``. A stack's live network wins
+over what is written here, so a lost file is made good. Ports that had to be picked are kept too, so that they stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from ephemera.contract.errors import InputError, MachineError
+from ephemera.home.locks import locked
+from ephemera.home.paths import state_dir
+
+_PREFIX = 28
+_ROW = 250
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allocation:
+    """``subnet``: IPv4 network of the environment; ``address``: its loopback address; ``ports``: picked host ports by
+    ``service.endpoint``."""
+
+    number: int
+    subnet: str
+    address: str
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+
+def allocate(
+    stack: str, *, pool: str, occupied: Iterable[str] = (), live_subnet: str | None = None, record: bool = True
+) -> Allocation:
+    """The stack's allocation, made when it has none.
+
+    ``occupied``: subnets of all other networks of the engine. ``live_subnet``: the stack's own network's, when it is
+    there. ``record``: keep it (a preview does not). Raises :class:`MachineError` when the pool is used up.
+    """
+    blocks = _blocks(pool)
+    others = [ipaddress.ip_network(subnet, strict=False) for subnet in occupied]
+    with _table() as table:
+        known = table.get(stack)
+        if live_subnet and (known is None or known.subnet != live_subnet):
+            known = _from_live(live_subnet, blocks) or known
+        if known is None:
+            taken = {allocation.number for name, allocation in table.items() if name != stack}
+            known = _first_free(stack, blocks, taken, others, pool)
+        if record:
+            table[stack] = known
+        return known
+
+
+def pick_port(stack: str, endpoint: str, choose: Callable[[], int]) -> int:
+    """The port kept for ``endpoint`` (``service.endpoint``) of a stack; ``choose`` is asked the first time."""
+    with _table() as table:
+        allocation = table[stack]
+        if endpoint not in allocation.ports:
+            table[stack] = replace(allocation, ports={**allocation.ports, endpoint: choose()})
+        return table[stack].ports[endpoint]
+
+
+def lookup(stack: str) -> Allocation | None:
+    """The stack's allocation, if it has one."""
+    with _table() as table:
+        return table.get(stack)
+
+
+def release(stack: str) -> None:
+    """Give the stack's number back."""
+    with _table() as table:
+        table.pop(stack, None)
+
+
+def _blocks(pool: str) -> list[ipaddress.IPv4Network]:
+    try:
+        network = ipaddress.IPv4Network(pool)
+    except ValueError as error:
+        raise InputError(f"subnet pool {pool!r} is no IPv4 network", remedy=str(error)) from error
+    if not 16 <= network.prefixlen <= 24:
+        raise InputError(f"subnet pool {pool!r} has prefix length {network.prefixlen}", remedy="16 to 24 are accepted")
+    return list(network.subnets(new_prefix=_PREFIX))
+
+
+def _first_free(
+    stack: str,
+    blocks: list[ipaddress.IPv4Network],
+    taken: set[int],
+    others: list[ipaddress.IPv4Network | ipaddress.IPv6Network],
+    pool: str,
+) -> Allocation:
+    # Start at a place of the stack's own, so that an environment made again tends to get its old address.
+    start = int.from_bytes(hashlib.sha256(stack.encode()).digest()[:4], "big") % len(blocks)
+    for step in range(len(blocks)):
+        number = (start + step) % len(blocks)
+        if number not in taken and not any(_overlap(blocks[number], other) for other in others):
+            return _allocation(number, blocks[number])
+    raise MachineError(
+        f"all {len(blocks)} subnets of {pool} are in use",
+        remedy="end environments (`ephemera ls`), or set ephemera:subnet_pool",
+    )
+
+
+def _overlap(block: ipaddress.IPv4Network, other: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    return isinstance(other, ipaddress.IPv4Network) and block.overlaps(other)
+
+
+def _from_live(subnet: str, blocks: list[ipaddress.IPv4Network]) -> Allocation | None:
+    network = ipaddress.IPv4Network(subnet)
+    return _allocation(blocks.index(network), network) if network in blocks else None
+
+
+def _allocation(number: int, block: ipaddress.IPv4Network) -> Allocation:
+    return Allocation(number=number, subnet=str(block), address=f"127.83.{1 + number // _ROW}.{1 + number % _ROW}")
+
+
+@contextmanager
+def _table() -> Iterator[dict[str, Allocation]]:
+    path = state_dir() / "addresses.json"
+    with locked(path.with_suffix(".lock")):
+        table = _read(path)
+        before = dict(table)
+        yield table
+        if table != before:
+            partial = path.with_suffix(".partial")
+            partial.write_text(json.dumps({stack: asdict(allocation) for stack, allocation in table.items()}, indent=1))
+            partial.replace(path)
+
+
+def _read(path: Path) -> dict[str, Allocation]:
+    try:
+        return {stack: Allocation(**values) for stack, values in json.loads(path.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except (json.JSONDecodeError, TypeError) as error:
+        raise MachineError(
+            f"{path} cannot be read", remedy="remove it: live networks give their numbers back"
+        ) from error

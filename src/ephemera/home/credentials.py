@@ -1,0 +1,16 @@
+"""Generated credentials: the same on every run, different in every stack, in no file in the clear."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+from ephemera.home.identity import key
+
+
+def credential(stack: str, service: str, purpose: str) -> str:
+    """HMAC-SHA-256 of the user's key over stack, service and purpose: 32 characters, safe in a URL."""
+    message = "\0".join((stack, service, purpose)).encode()
+    digest = hmac.new(key(), message, hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest[:24]).decode()

@@ -1,0 +1,38 @@
+"""Where things live: per user, never in the checkout, so that a deleted clone leaves nothing that cannot be found.
+
+State (what an environment's life depends on) and cache (what can be made again) follow the XDG base directories.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def state_dir() -> Path:
+    """Directory of Pulumi state, passphrase, key, leases and address allocations; made on first use, mode 0700."""
+    return _private(_base("XDG_STATE_HOME", ".local/state"))
+
+
+def cache_dir() -> Path:
+    """Directory of engine, plugins, wheels and base images' inputs; made on first use, mode 0700."""
+    return _private(_base("XDG_CACHE_HOME", ".cache"))
+
+
+def checkout_dir(project: Path) -> Path:
+    """``.ephemera/`` of a checkout: virtual environment, artifacts, logs; ignored by git."""
+    directory = project / ".ephemera"
+    directory.mkdir(exist_ok=True)
+    return directory
+
+
+def _base(variable: str, default: str) -> Path:
+    # The XDG specification: a relative path in the variable is to be ignored.
+    configured = os.environ.get(variable, "")
+    base = Path(configured) if configured.startswith("/") else Path.home() / default
+    return base / "ephemera"
+
+
+def _private(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return directory

@@ -1,0 +1,1 @@
+"""This machine: its Docker engine, its ports, its processes. Imports contract only."""

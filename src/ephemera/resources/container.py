@@ -1,0 +1,230 @@
+"""A container: hardened by default, gated, and listed in the environment's outputs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+import pulumi_docker as docker
+
+from ephemera.contract.errors import InputError
+from ephemera.contract.images import AnyImage
+from ephemera.host.probes import describe
+from ephemera.resources.environment import Environment
+from ephemera.resources.gates import Gate
+from ephemera.resources.volume import Volume
+
+_SERVICE = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """An endpoint's port in the container. ``path``: appended to its URL, ``/tasker``."""
+
+    number: int
+    scheme: str = "http"
+    path: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthCheck:
+    """The engine's own health check; durations in seconds. ``command``: as Docker takes it, without a shell."""
+
+    command: Sequence[str]
+    interval_seconds: int
+    timeout_seconds: int
+    retries: int
+    start_period_seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerArgs:
+    """What a container is.
+
+    ``image``: one that the system's catalog entry lists. ``ports``: by endpoint name. ``variables``: of the process's
+    environment. ``gate``: when it counts as ready. ``needs``: containers that must be ready before this one is created.
+    ``volumes``: by path in the container. ``tmpfs``: mount options by path (``size=64m``).
+    ``memory_mb``: MiB; ``cpus``: cores; ``pids``: processes and threads.
+    ``user``: overrides the image's; root is refused without ``root_reason``.
+    ``capabilities``: those it keeps, ``CHOWN``. ``writable_root_reason``, ``root_reason``: opting out of hardening, and
+    why. ``stop_grace_seconds``: between the polite and the hard stop; 0 kills at once.
+    ``credentials``, ``engine_capabilities``: listed in the outputs.
+    """
+
+    environment: Environment
+    image: AnyImage
+    gate: Gate
+    ports: Mapping[str, Port] = field(default_factory=dict)
+    variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    command: Sequence[str] | None = None
+    healthcheck: HealthCheck | None = None
+    needs: Sequence[Container] = ()
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    tmpfs: Mapping[str, str] = field(default_factory=lambda: {"/tmp": "size=64m"})  # noqa: S108 - in the container
+    memory_mb: int = 256
+    cpus: float = 1.0
+    pids: int = 256
+    user: str | None = None
+    capabilities: Sequence[str] = ()
+    writable_root_reason: str = ""
+    root_reason: str = ""
+    stop_grace_seconds: int = 0
+    publish: bool = True
+    credentials: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    engine_capabilities: Mapping[str, str] = field(default_factory=dict)
+
+
+class Container(pulumi.ComponentResource):
+    """One service of an environment.
+
+    Type token ``ephemera:index:Container``. Makes one ``docker.Container`` named ``<stack>-<service>``, reachable in
+    the network under the service's name. Hardened: no root, no capabilities, ``no-new-privileges``, limits of memory,
+    CPU and processes, read-only root with tmpfs, an init process, log rotation (three files of 10 MB).
+
+    Its outputs resolve when its gate has passed. Refuses (``InputError``, before anything is created): a service name
+    that is no DNS label of at most 40 characters, limits that are not positive, a port outside 1 to 65535.
+    """
+
+    ready: pulumi.Output[str]
+    """The container's id, known when the service is ready."""
+    endpoints: Mapping[str, pulumi.Output[Mapping[str, Any]]]
+    """By name; known when the service is ready."""
+
+    def __init__(self, service: str, args: ContainerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        check(service, args)
+        super().__init__("ephemera:index:Container", service, None, opts)
+        environment = args.environment
+        if not args.root_reason and args.user is None:
+            _refuse_root(service, environment.image_user(args.image))
+        hosts = {
+            name: environment.host_address(service, name, port.number) if args.publish else None
+            for name, port in args.ports.items()
+        }
+        self.resource = docker.Container(
+            service,
+            name=f"{environment.stack}-{service}",
+            hostname=service,
+            image=environment.image_id(args.image),
+            command=list(args.command) if args.command is not None else None,
+            envs=[pulumi.Output.concat(key, "=", value) for key, value in sorted(args.variables.items())],
+            ports=[
+                docker.ContainerPortArgs(
+                    internal=args.ports[name].number, external=host[1], ip=environment.bind_address(), protocol="tcp"
+                )
+                for name, host in hosts.items()
+                if host is not None
+            ],
+            network_mode="bridge",
+            networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=environment.network, aliases=[service])],
+            volumes=[
+                docker.ContainerVolumeArgs(container_path=path, volume_name=volume.volume)
+                for path, volume in args.volumes.items()
+            ],
+            healthcheck=_healthcheck(args.healthcheck) if args.healthcheck else None,
+            labels=[
+                docker.ContainerLabelArgs(label=key, value=value) for key, value in environment.labels(service).items()
+            ],
+            must_run=not args.gate.probe.finishes,
+            restart="no",
+            user=args.user,
+            init=True,
+            read_only=not args.writable_root_reason,
+            tmpfs=dict(args.tmpfs),
+            capabilities=docker.ContainerCapabilitiesArgs(
+                adds=[f"CAP_{name}" for name in sorted(args.capabilities)], drops=["ALL"]
+            ),
+            security_opts=["no-new-privileges"],
+            memory=args.memory_mb,
+            memory_swap=args.memory_mb,
+            cpus=f"{args.cpus:g}",
+            log_driver="json-file",
+            log_opts={"max-size": "10m", "max-file": "3"},
+            destroy_grace_seconds=args.stop_grace_seconds or None,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[_started_after(needed) for needed in args.needs]),
+        )
+        self.ready = self.resource.id.apply(lambda identifier: self._passed(service, identifier, args, hosts))
+        self.endpoints = {
+            name: self.ready.apply(lambda _, name=name, port=port: _endpoint(service, port, hosts[name]))
+            for name, port in args.ports.items()
+        }
+        environment.offer(
+            service,
+            {
+                "container": self.resource.name,
+                "image": self.resource.image,
+                "endpoints": dict(self.endpoints),
+                "credentials": dict(args.credentials),
+                "capabilities": dict(args.engine_capabilities),
+                "readiness": describe(args.gate.probe),
+            },
+        )
+        self.register_outputs({"id": self.ready, "endpoints": dict(self.endpoints)})
+
+    async def _passed(
+        self, service: str, identifier: str, args: ContainerArgs, hosts: Mapping[str, tuple[str, int] | None]
+    ) -> str:
+        if not pulumi.runtime.is_dry_run():
+            published = next((host for host in hosts.values() if host is not None), (None, None))
+            await args.environment.gatekeeper.passed(service, identifier, args.gate, *published)
+        return identifier
+
+
+def check(service: str, args: ContainerArgs) -> None:
+    """Refuse plain values that cannot work: pure, no I/O."""
+    if not _SERVICE.fullmatch(service):
+        raise InputError(
+            f"service name {service!r} is not valid",
+            remedy="a DNS label of at most 40 characters: lower-case letters, digits, -",
+        )
+    for name, value in (("memory_mb", args.memory_mb), ("cpus", args.cpus), ("pids", args.pids)):
+        if value <= 0:
+            raise InputError(f"{name} of service {service!r} is {value}", remedy="it must be positive")
+    for name, port in args.ports.items():
+        if not 1 <= port.number <= 65535:
+            raise InputError(f"port {name!r} of service {service!r} is {port.number}", remedy="1 to 65535 are accepted")
+    if args.user is not None and not args.root_reason:
+        _refuse_root(service, args.user)
+
+
+def _refuse_root(service: str, user: str) -> None:
+    if user.partition(":")[0] in ("", "0", "root"):
+        raise InputError(f"service {service!r} is to run as root", remedy="give another user, or a root_reason")
+
+
+def _healthcheck(health: HealthCheck) -> docker.ContainerHealthcheckArgs:
+    return docker.ContainerHealthcheckArgs(
+        tests=["CMD", *health.command],
+        interval=_duration(health.interval_seconds),
+        timeout=_duration(health.timeout_seconds),
+        start_period=_duration(health.start_period_seconds),
+        retries=health.retries,
+    )
+
+
+def _duration(seconds: int) -> str:
+    # As Go prints it, so that what is read back equals what was given.
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _started_after(needed: Container) -> pulumi.Input[pulumi.Resource]:
+    # A preview knows no ids of what is not there yet, and has no gates to wait for.
+    if pulumi.runtime.is_dry_run():
+        return needed.resource
+    return needed.ready.apply(lambda _: needed.resource)
+
+
+def _endpoint(service: str, port: Port, host: tuple[str, int] | None) -> dict[str, Any]:
+    internal = f"{port.scheme}://{service}:{port.number}{port.path}"
+    return {
+        "scheme": port.scheme,
+        "host": host[0] if host else None,
+        "port": host[1] if host else None,
+        "url": f"{port.scheme}://{host[0]}:{host[1]}{port.path}" if host else None,
+        "internal_host": service,
+        "internal_port": port.number,
+        "internal_url": internal,
+    }

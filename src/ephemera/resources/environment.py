@@ -1,0 +1,203 @@
+"""The environment: one stack's network, names, labels, address and defaults, and the list of what it offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_docker as docker
+from docker.errors import ImageNotFound
+
+from ephemera.contract import labels, progress
+from ephemera.contract.catalog import System
+from ephemera.contract.errors import PortInUseError, UnknownNameError
+from ephemera.contract.images import AnyImage
+from ephemera.contract.labels import Identity
+from ephemera.contract.settings import Settings
+from ephemera.home import addresses, credentials
+from ephemera.host import engine, ports
+from ephemera.resources.gates import Gatekeeper
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentArgs:
+    """``identity``: whose it is, becomes the labels. ``system``: its catalog entry. ``settings``: how it is to run.
+    ``references``: reference by image, resolved before the program registers anything."""
+
+    identity: Identity
+    system: System
+    settings: Settings
+    references: Mapping[AnyImage, str]
+
+
+class Environment(pulumi.ComponentResource):
+    """One ephemeral stack: a bridge network of its own, and what all components in it share.
+
+    Type token ``ephemera:index:Environment``. Makes one ``docker.Network``, a /28 of the configured pool, named like
+    the stack and labelled. Refuses nothing itself; a used-up pool raises ``MachineError`` before anything is created.
+    """
+
+    network: pulumi.Output[str]
+    """Name of the network."""
+
+    def __init__(self, name: str, args: EnvironmentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("ephemera:index:Environment", name, None, opts)
+        self.identity = args.identity
+        self.settings = args.settings
+        self.selected = args.system.selected(only=args.settings.only, profiles=args.settings.profiles)
+        """Services to start, in declaration order."""
+        self._system = args.system
+        self._references = args.references
+        self._images: dict[str, Any] = {}
+        self._secrets: dict[tuple[str, str], str] = {}
+        self._services: dict[str, pulumi.Input[Any]] = {}
+        self._client = engine.connect()
+        self._address = self._allocated()
+        self.expose = _expose(args.settings)
+        self._host = engine.published_host() if not engine.is_local() else "127.0.0.1"
+        if not pulumi.runtime.is_dry_run():
+            self.gatekeeper = Gatekeeper(self._client, args.identity.stack, lambda: tuple(self._secrets.values()))
+        network = docker.Network(
+            "network",
+            name=args.identity.stack,
+            driver="bridge",
+            ipam_configs=[docker.NetworkIpamConfigArgs(subnet=self._address.subnet)],
+            labels=[docker.NetworkLabelArgs(label=key, value=value) for key, value in self.labels().items()],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.network = network.name
+        self.register_outputs({"network": self.network, "address": self._address.address})
+
+    @property
+    def stack(self) -> str:
+        """Name of the stack."""
+        return self.identity.stack
+
+    def labels(self, service: str | None = None) -> dict[str, str]:
+        """Labels of an object of this environment; a container's name its service too."""
+        named = {labels.SERVICE: service} if service else {}
+        return {**self.identity.labels(), **named}
+
+    def option(self, name: str) -> str | bool | int:
+        """The value of an option that the system declares."""
+        if name not in self.settings.options:
+            raise UnknownNameError("option", name, self.settings.options)
+        return self.settings.options[name]
+
+    def credential(self, service: str, purpose: str) -> pulumi.Output[str]:
+        """A generated credential, marked secret: the same on every run, different in every stack."""
+        value = credentials.credential(self.stack, service, purpose)
+        self._secrets[service, purpose] = value
+        return pulumi.Output.secret(value)
+
+    def image_id(self, image: AnyImage) -> pulumi.Output[str]:
+        """Id of an image that the catalog lists for this system; the resource is registered once per reference."""
+        from ephemera.resources.image import Image, ImageArgs
+
+        if image not in self._references:
+            raise UnknownNameError("image", getattr(image, "name", str(image)), sorted(set(self._references.values())))
+        reference = self._references[image]
+        if reference not in self._images:
+            name = reference.rsplit("/", 1)[-1].replace(":", "-")
+            self._images[reference] = Image(name, ImageArgs(reference=reference), pulumi.ResourceOptions(parent=self))
+        return self._images[reference].id  # type: ignore[no-any-return]
+
+    def image_user(self, image: AnyImage) -> str:
+        """The user that an image runs as; ``unknown`` for one that is not on the machine yet, in a preview."""
+        try:
+            return str(self._client.api.inspect_image(self._references[image])["Config"]["User"])
+        except ImageNotFound:
+            return "unknown"
+
+    def host_address(self, service: str, endpoint: str, number: int) -> tuple[str, int] | None:
+        """Where container port ``number`` of ``service`` is published: host address and port; None where nothing is.
+
+        Raises :class:`PortInUseError` when a fixed port is held by somebody else.
+        """
+        key = f"{service}.{endpoint}"
+        if self.expose == "none":
+            return None
+        if self.expose == "fixed":
+            return self._fixed(service, key)
+        if self.expose == "loopback":
+            address = self._address.address
+            return address, self._picked(key, lambda: self._standard_or_free(address, number, key), number)
+        return self._host, self._picked(key, lambda: ports.free_port("127.0.0.1"), number)
+
+    def offer(self, service: str, outputs: pulumi.Input[Any]) -> None:
+        """List a service's outputs (a ``ServiceOutputs`` as plain values) in the environment's document."""
+        self._services[service] = outputs
+
+    def document(self) -> dict[str, Any]:
+        """The outputs document, to be exported under ``environment``."""
+        return {
+            "schema_version": 1,
+            "stack": self.stack,
+            "system": self.identity.system,
+            "branch": self.identity.branch,
+            "services": dict(self._services),
+        }
+
+    def bind_address(self) -> str:
+        """Address of the engine's machine that ports are bound to."""
+        return self._address.address if self.expose == "loopback" else "127.0.0.1"
+
+    def _allocated(self) -> addresses.Allocation:
+        live: str | None = None
+        occupied: list[str] = []
+        for network in self._client.api.networks():
+            subnets = [config["Subnet"] for config in (network["IPAM"]["Config"] or ()) if "Subnet" in config]
+            marks = network["Labels"] or {}
+            ours = marks.get(labels.STACK) == self.stack and marks.get(labels.BACKEND) == self.identity.backend
+            if ours and subnets:
+                live = subnets[0]
+            else:
+                occupied.extend(subnets)
+        return addresses.allocate(
+            self.stack,
+            pool=self.settings.subnet_pool,
+            occupied=occupied,
+            live_subnet=live,
+            record=not pulumi.runtime.is_dry_run(),
+        )
+
+    def _picked(self, key: str, choose: Any, standard: int) -> int:
+        if pulumi.runtime.is_dry_run():
+            known = addresses.lookup(self.stack)
+            return known.ports.get(key, standard) if known else standard
+        return addresses.pick_port(self.stack, key, choose)
+
+    def _standard_or_free(self, address: str, number: int, key: str) -> int:
+        if ports.is_free(address, number):
+            return number
+        picked = ports.free_port(address)
+        holder = ports.holder(address, number)
+        progress.emit(
+            {"type": "notice", "message": f"{key}: port {number} is held by {holder}, using {picked} instead"}
+        )
+        return picked
+
+    def _fixed(self, service: str, key: str) -> tuple[str, int] | None:
+        port = self._system.fixed_ports[self.settings.port_table].get(key)
+        if port is None:
+            return None
+        if not ports.is_free("127.0.0.1", port) and not self._publishes(service, port):
+            raise PortInUseError("127.0.0.1", port, self._holder(port), service)
+        return "127.0.0.1", port
+
+    def _publishes(self, service: str, port: int) -> bool:
+        filters = {"label": [f"{labels.STACK}={self.stack}", f"{labels.SERVICE}={service}"], "publish": str(port)}
+        return bool(self._client.api.containers(filters=filters))
+
+    def _holder(self, port: int) -> str:
+        for container in self._client.api.containers(filters={"publish": str(port)}):
+            return f"container {container['Names'][0].lstrip('/')}"
+        return ports.holder("127.0.0.1", port) or "another process"
+
+
+def _expose(settings: Settings) -> str:
+    if settings.expose != "auto":
+        return settings.expose
+    return "loopback" if engine.is_local() else "dynamic"

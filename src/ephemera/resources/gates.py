@@ -1,0 +1,167 @@
+"""Gates: a service's outputs resolve only when it is ready, and a service that exits fails its gate at once.
+
+One :class:`Gatekeeper` per environment listens to the engine's events (die, oom) and runs a probe for every gate, each
+in a thread of its own. When one gate fails all others end, so that nobody sits out a deadline for a lost environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from docker import DockerClient
+from docker.errors import APIError, DockerException, NotFound
+
+from ephemera.contract import labels, progress
+from ephemera.contract.errors import ServiceFailedError
+from ephemera.host.probes import Probe, Target
+
+_MAX_GATES = 64
+_TAIL_LINES = 20
+_NEWS_INTERVAL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """When a service counts as ready. ``timeout_seconds``: from its container's start, on a monotonic clock."""
+
+    probe: Probe
+    timeout_seconds: float = 60.0
+
+
+class GateError(ServiceFailedError, pulumi.RunError):
+    """A gate failed. Pulumi prints a RunError's message alone, without a traceback."""
+
+
+@dataclass
+class _Life:
+    """What the engine said of one container."""
+
+    exit_code: int | None = None
+    out_of_memory: bool = False
+
+
+class Gatekeeper:
+    """Waits for the services of one environment."""
+
+    def __init__(self, client: DockerClient, stack: str, secrets: Callable[[], Sequence[str]]) -> None:
+        self._client = client
+        self._stack = stack
+        self._secrets = secrets
+        self._changed = threading.Condition()
+        self._lives: dict[str, _Life] = {}
+        self._lost = ""
+        self._pool = ThreadPoolExecutor(_MAX_GATES, thread_name_prefix="gate")
+        # Daemon: a blocked read of the event stream must not keep the program alive.
+        threading.Thread(target=self._listen, name="engine-events", daemon=True).start()
+
+    async def passed(self, service: str, container: str, gate: Gate, host: str | None, port: int | None) -> None:
+        """Return when ``service`` in ``container`` (id) is ready; raise :class:`GateError` when it will not be."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._pool, self._wait, service, container, gate, host, port)
+
+    def _wait(self, service: str, container: str, gate: Gate, host: str | None, port: int | None) -> None:
+        started = time.monotonic()
+        news = started
+        progress.emit({"type": "gate", "service": service, "state": "waiting", "seconds": 0.0, "detail": ""})
+        life = self._life(container)
+        execute = _Executor(self._client, container)
+        while True:
+            target = Target(host=host, port=port, execute=execute, exit_code=life.exit_code)
+            if (life.exit_code is None or gate.probe.finishes) and gate.probe.ready(target):
+                break
+            # The verdict on an exit comes after the probe: a one-shot that ended well is ready.
+            if life.exit_code is not None and not (gate.probe.finishes and life.exit_code == 0):
+                raise self._failed(service, container, _cause_of_death(life), life.exit_code)
+            elapsed = time.monotonic() - started
+            if self._lost:
+                raise GateError(service, f"was given up after {elapsed:.1f} s, because service {self._lost!r} failed")
+            if elapsed > gate.timeout_seconds:
+                cause = f"was not ready within {gate.timeout_seconds:g} s ({type(gate.probe).__name__})"
+                raise self._failed(service, container, cause, None)
+            if time.monotonic() - news > _NEWS_INTERVAL_SECONDS:
+                news = time.monotonic()
+                life = self._life(container)  # should an event have been lost
+                self._tell(service, "waiting", started, "".join(self._tail(container, 1)))
+            with self._changed:
+                self._changed.wait(gate.probe.interval_seconds)
+        self._tell(service, "ready", started, "")
+
+    def _tell(self, service: str, state: str, started: float, detail: str) -> None:
+        seconds = round(time.monotonic() - started, 3)
+        progress.emit({"type": "gate", "service": service, "state": state, "seconds": seconds, "detail": detail})
+
+    def _life(self, container: str) -> _Life:
+        with self._changed:
+            life = self._lives.setdefault(container, _Life())
+        # It may have ended before anybody listened.
+        state = self._client.api.inspect_container(container)["State"]
+        if not state["Running"] and state["Status"] in ("exited", "dead"):
+            life.exit_code, life.out_of_memory = state["ExitCode"], state["OOMKilled"]
+        return life
+
+    def _failed(self, service: str, container: str, cause: str, exit_code: int | None) -> GateError:
+        with self._changed:
+            first = not self._lost
+            self._lost = self._lost or service
+            self._changed.notify_all()
+        error = GateError(service, cause, container_exit_code=exit_code, log_tail=self._tail(container, _TAIL_LINES))
+        if first:
+            progress.emit({"type": "failed", "error": error.document()["error"]})
+        return error
+
+    def _tail(self, container: str, lines: int) -> list[str]:
+        try:
+            text = self._client.api.logs(container, tail=lines).decode(errors="replace")
+        except (APIError, DockerException):
+            return []
+        for secret in self._secrets():
+            text = text.replace(secret, "***")
+        return str(text).splitlines()
+
+    def _listen(self) -> None:
+        filters = {"type": "container", "label": f"{labels.STACK}={self._stack}", "event": ["die", "oom", "start"]}
+        try:
+            for event in self._client.api.events(filters=filters, decode=True):
+                self._heard(event)
+        except (APIError, DockerException, OSError) as error:
+            progress.emit({"type": "notice", "message": f"the engine's events ended: {error}"})
+
+    def _heard(self, event: dict[str, Any]) -> None:
+        attributes = event["Actor"]["Attributes"]
+        with self._changed:
+            life = self._lives.setdefault(event["Actor"]["ID"], _Life())
+            if event["Action"] == "oom":
+                life.out_of_memory = True
+            elif event["Action"] == "die":
+                life.exit_code = int(attributes.get("exitCode", -1))
+            else:
+                life.exit_code, life.out_of_memory = None, False
+            self._changed.notify_all()
+
+
+class _Executor:
+    """Runs a command in the container; a container that is not up yet counts as a failed command."""
+
+    def __init__(self, client: DockerClient, container: str) -> None:
+        self._client = client
+        self._container = container
+
+    def __call__(self, command: Sequence[str]) -> int:
+        try:
+            execution = self._client.api.exec_create(self._container, list(command))["Id"]
+            self._client.api.exec_start(execution)
+            return int(self._client.api.exec_inspect(execution)["ExitCode"])
+        except (NotFound, APIError):
+            return -1
+
+
+def _cause_of_death(life: _Life) -> str:
+    reason = "was killed for lack of memory" if life.out_of_memory else "exited before it was ready"
+    return f"{reason} (exit code {life.exit_code})"

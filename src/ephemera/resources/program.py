@@ -1,0 +1,78 @@
+"""The program of every stack: settings → catalog → images → environment → exports. One for both ways in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+from pulumi.runtime import config as runtime_config
+
+from ephemera import images
+from ephemera.contract import progress
+from ephemera.contract.catalog import Catalog, find_system
+from ephemera.contract.errors import EphemeraError
+from ephemera.contract.labels import Identity
+from ephemera.contract.outputs import EXPORT
+from ephemera.contract.settings import NAMESPACE, Settings, read_settings
+from ephemera.home import identity
+from ephemera.resources.environment import Environment, EnvironmentArgs
+
+
+class ProgramError(pulumi.RunError):
+    """What stopped the program, in one line: Pulumi prints a RunError without a traceback."""
+
+
+def run_project(catalog: Catalog) -> None:
+    """Run the current stack's system. Raises :class:`ProgramError` before anything is registered for bad input."""
+    progress.subscribe(_to_pulumi_log)
+    try:
+        stack = pulumi.get_stack()
+        settings = read_settings(catalog, stack, _config())
+        system = find_system(catalog, settings.system)
+        mode = settings.images if settings.images != "auto" else images.mode()
+        if pulumi.runtime.is_dry_run():
+            references = {image: images.resolve(image, mode) for image in system.images}
+        else:
+            references = images.ensure(
+                system.images, mode, lambda line: progress.emit({"type": "notice", "message": line})
+            )
+        environment = Environment(
+            stack,
+            EnvironmentArgs(
+                identity=_identity(stack, settings), system=system, settings=settings, references=references
+            ),
+        )
+        system.load()(environment)
+    except EphemeraError as error:
+        progress.emit({"type": "failed", "error": error.document()["error"]})
+        raise ProgramError(str(error)) from error
+    pulumi.export(EXPORT, environment.document())
+
+
+def _identity(stack: str, settings: Settings) -> Identity:
+    return Identity(
+        project=pulumi.get_project(),
+        stack=stack,
+        system=settings.system,
+        branch=settings.branch,
+        owner=settings.owner or identity.owner(),
+        backend=identity.backend_id(),
+    )
+
+
+def _config() -> dict[str, str]:
+    # There is no public way to list keys, and a misspelt one must not pass silently.
+    config = runtime_config.CONFIG.get() or runtime_config.get_config_env()
+    prefix = f"{NAMESPACE}:"
+    return {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+
+
+def _to_pulumi_log(event: dict[str, Any]) -> None:
+    # Under the driver others listen too, and its view is the better one; by hand this is all there is.
+    if event["type"] == "notice":
+        pulumi.log.info(event["message"])
+    elif event["type"] == "gate" and event["state"] == "ready":
+        pulumi.log.info(f"{event['service']} is ready after {event['seconds']:.1f} s", ephemeral=True)
+    elif event["type"] == "failed":
+        for line in event["error"].get("log_tail", ()):
+            pulumi.log.warn(f"{event['error'].get('service', '')} | {line}")

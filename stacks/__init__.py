@@ -1,0 +1,1 @@
+"""Systems: one module each, and the catalog that lists them."""

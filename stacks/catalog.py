@@ -1,0 +1,6 @@
+"""Every system that this project brings up."""
+
+from ephemera.contract.catalog import Catalog
+from stacks import tasker
+
+SYSTEMS: Catalog = {"tasker": tasker.SYSTEM}

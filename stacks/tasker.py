@@ -1,0 +1,126 @@
+"""tasker: workflow orchestration. PostgreSQL, the orchestration API, and workers that run the steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ephemera.contract.catalog import Option, Service, System
+from ephemera.contract.images import EngineImage, ServiceImage
+
+if TYPE_CHECKING:
+    from ephemera.resources import Environment
+
+_SOURCES = Path(__file__).resolve().parent.parent / "services" / "tasker"
+_PYTHON = EngineImage(name="python")
+_DATABASE = "tasker_integration_test"
+
+POSTGRES = ServiceImage(
+    name="tasker-postgres", context=_SOURCES / "postgres", bases={"POSTGRES_IMAGE": EngineImage(name="postgres")}
+)
+ORCHESTRATION = ServiceImage(
+    name="tasker-orchestration", context=_SOURCES, target="orchestration-test", bases={"PYTHON_IMAGE": _PYTHON}
+)
+WORKER = ServiceImage(
+    name="tasker-worker", context=_SOURCES, target="integration-worker", bases={"PYTHON_IMAGE": _PYTHON}
+)
+
+SYSTEM = System(
+    description="workflow orchestration: API, workers, PostgreSQL",
+    program="stacks.tasker:program",
+    suite="tests/e2e/tasker",
+    services={
+        "postgres": Service(),
+        "orchestration": Service(requires=("postgres",), source=_SOURCES),
+        "worker": Service(requires=("orchestration",), source=_SOURCES),
+        "worker-2": Service(requires=("orchestration",), profile="scale", required=False, source=_SOURCES),
+    },
+    images=(POSTGRES, ORCHESTRATION, WORKER),
+    memory_mb=1024,
+    cpus=2.0,
+    options={
+        "log_level": Option(type="string", default="info", help="log level of orchestration and workers"),
+        "lease_seconds": Option(type="integer", default=5, help="how long a worker holds a step without a heartbeat"),
+    },
+    fixed_ports={"test": {"postgres.postgres": 5432, "orchestration.http": 8080, "worker.http": 8081}},
+)
+
+
+def program(environment: Environment) -> None:
+    """Register the services that are selected."""
+    import pulumi
+
+    from components import Postgres, PostgresArgs
+    from ephemera.resources import Container, ContainerArgs, ExecProbe, Gate, HealthCheck, HttpProbe, Port
+
+    below = pulumi.ResourceOptions(parent=environment)
+    postgres = Postgres(
+        "postgres",
+        PostgresArgs(environment=environment, database=_DATABASE, user="tasker", image=POSTGRES),
+        below,
+    )
+    if "orchestration" not in environment.selected:
+        return
+    log_level = str(environment.option("log_level"))
+    orchestration = Container(
+        "orchestration",
+        ContainerArgs(
+            environment=environment,
+            image=ORCHESTRATION,
+            gate=Gate(probe=HttpProbe(path="/health")),
+            ports={"http": Port(number=8080)},
+            variables={
+                "DATABASE_URL": postgres.url,
+                "TASKER_ENV": "test",
+                "TASKER_TEST_MODE": "1",
+                "LOG_LEVEL": log_level,
+            },
+            healthcheck=HealthCheck(
+                command=_health_command(8080),
+                interval_seconds=10,
+                timeout_seconds=5,
+                retries=10,
+                start_period_seconds=20,
+            ),
+            needs=(postgres.container,),
+            stop_grace_seconds=2,
+        ),
+        below,
+    )
+    for name in ("worker", "worker-2"):
+        if name not in environment.selected:
+            continue
+        published = name == "worker"
+        Container(
+            name,
+            ContainerArgs(
+                environment=environment,
+                image=WORKER,
+                gate=Gate(probe=HttpProbe(path="/health") if published else ExecProbe(command=_health_command(8081))),
+                ports={"http": Port(number=8081)},
+                publish=published,
+                variables={
+                    "DATABASE_URL": postgres.url,
+                    "TASKER_ORCHESTRATION_URL": "http://orchestration:8080",
+                    "TASKER_WORKER_ID": "integration-worker" if published else "integration-worker-2",
+                    "TASKER_LEASE_SECONDS": str(environment.option("lease_seconds")),
+                    "TASKER_ENV": "test",
+                    "LOG_LEVEL": log_level,
+                },
+                healthcheck=HealthCheck(
+                    command=_health_command(8081),
+                    interval_seconds=10,
+                    timeout_seconds=5,
+                    retries=10,
+                    start_period_seconds=15,
+                ),
+                needs=(orchestration,),
+                stop_grace_seconds=2,
+            ),
+            below,
+        )
+
+
+def _health_command(port: int) -> list[str]:
+    question = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/health', timeout=4)"
+    return ["/opt/venv/bin/python", "-c", question]

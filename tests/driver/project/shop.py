@@ -1,0 +1,98 @@
+"""A project of its own with small systems, each of which comes up or fails in one way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ephemera.contract.catalog import Option, Service, System
+from ephemera.contract.images import EngineImage, PublicImage
+
+if TYPE_CHECKING:
+    from ephemera.resources import Environment
+
+PYTHON = EngineImage(name="python")
+POSTGRES = EngineImage(name="postgres")
+MISSING = PublicImage(reference="ephemera.invalid/nobody/nothing:1")
+
+_SERVE = "import http.server as s; s.ThreadingHTTPServer(('', 8000), s.SimpleHTTPRequestHandler).serve_forever()"
+_COMMANDS = {
+    "serve": _SERVE,
+    "exit": "import time, sys; print('cannot find the config', flush=True); time.sleep(0.3); sys.exit(7)",
+    "deaf": "import time; print('thinking', flush=True); time.sleep(600)",
+}
+
+SYSTEMS = {
+    "web": System(
+        program="shop:web",
+        suite="tests",
+        services={"web": Service(), "shadow": Service(requires=("web",), profile="extra", required=False)},
+        images=(PYTHON,),
+        options={
+            "behaviour": Option(type="string", default="serve", help="serve, exit or deaf"),
+            "ready_seconds": Option(type="integer", default=30, help="time to become ready"),
+            "greeting": Option(type="string", default="hello", help="in the environment of the process"),
+        },
+        fixed_ports={"test": {"web.http": 28000}},
+    ),
+    "data": System(program="shop:data", suite="tests", services={"postgres": Service()}, images=(POSTGRES,)),
+    "lost": System(program="shop:lost", suite="tests", services={"web": Service()}, images=(MISSING,)),
+}
+
+
+def web(environment: Environment) -> None:
+    """A web server, and a second one that publishes nothing."""
+    from ephemera.resources import Container, ContainerArgs, ExecProbe, Gate, HttpProbe, Port
+
+    command = ["python3", "-c", _COMMANDS[str(environment.option("behaviour"))]]
+    server = Container(
+        "web",
+        ContainerArgs(
+            environment=environment,
+            image=PYTHON,
+            gate=Gate(probe=HttpProbe(path="/"), timeout_seconds=float(environment.option("ready_seconds"))),
+            ports={"http": Port(number=8000)},
+            variables={"GREETING": str(environment.option("greeting"))},
+            command=command,
+            user="65534",
+            memory_mb=64,
+        ),
+    )
+    if "shadow" in environment.selected:
+        Container(
+            "shadow",
+            ContainerArgs(
+                environment=environment,
+                image=PYTHON,
+                gate=Gate(probe=ExecProbe(command=["python3", "-c", "import socket; socket.create_connection(('web', 8000))"])),
+                command=command,
+                user="65534",
+                memory_mb=64,
+                needs=(server,),
+            ),
+        )
+
+
+def data(environment: Environment) -> None:
+    """PostgreSQL, through the resources alone."""
+    from ephemera.resources import Container, ContainerArgs, Gate, Port, PostgresProbe, Volume, VolumeArgs
+
+    password = environment.credential("postgres", "password")
+    Container(
+        "postgres",
+        ContainerArgs(
+            environment=environment,
+            image=POSTGRES,
+            gate=Gate(probe=PostgresProbe(user="shop", database="shop")),
+            ports={"postgres": Port(number=5432, scheme="postgresql", path="/shop")},
+            variables={"POSTGRES_USER": "shop", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "shop"},
+            volumes={"/var/lib/postgresql/data": Volume("data", VolumeArgs(environment=environment))},
+            tmpfs={"/tmp": "size=16m", "/var/run/postgresql": "size=1m,mode=1777"},
+            user="postgres",
+            credentials={"password": password},
+        ),
+    )
+
+
+def lost(environment: Environment) -> None:
+    """Never called: its image is not there."""
+    raise AssertionError(environment.stack)
