@@ -122,5 +122,4 @@ def program(environment: Environment) -> None:
 
 
 def _health_command(port: int) -> list[str]:
-    question = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/health', timeout=4)"
-    return ["/opt/venv/bin/python", "-c", question]
+    return ["python", "-m", "tasker.probe", str(port)]

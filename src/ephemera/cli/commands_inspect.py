@@ -49,8 +49,7 @@ def status(
     workspace = Workspace.find()
     name = lifecycle.find_stack(workspace, stack, branch)
     document = lifecycle.outputs(workspace, name)
-    declared = workspace.catalog[document.system].services
-    required = {service: declared[service].required for service in document.services if service in declared}
+    required = {service: entry.required for service, entry in workspace.catalog[document.system].services.items()}
     with connected() as client:
         found = services.statuses(client, document, required)
     if screen.machine:
@@ -157,7 +156,7 @@ def list_images(output: options.OutputOption = Output.table) -> None:
     from ephemera import images
 
     screen = Screen(output)
-    found = images.list_images()
+    found = images.stored()
     if screen.machine:
         screen.document([asdict(image) for image in found])
         return
@@ -165,7 +164,9 @@ def list_images(output: options.OutputOption = Output.table) -> None:
     for column in ("image", "size", "used by"):
         table.add_column(column, overflow="fold")
     for image in found:
-        table.add_row(image.reference, f"{image.size_bytes / 1e6:.0f} MB", ", ".join(image.used_by) or "-")
+        table.add_row(
+            image.reference or "(intermediate)", f"{image.size_bytes / 1e6:.0f} MB", ", ".join(image.used_by) or "-"
+        )
     screen.out.print(table)
 
 
@@ -176,7 +177,7 @@ def prune_images(output: options.OutputOption = Output.table) -> None:
     screen = Screen(output)
     removed = images.prune()
     if screen.machine:
-        screen.document({"removed": list(removed)})
+        screen.document({"removed": [asdict(image) for image in removed]})
     else:
         screen.note(f"{len(removed)} images removed")
 

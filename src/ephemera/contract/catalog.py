@@ -146,12 +146,16 @@ def _catalog_reference(project: Path) -> str | None:
         return None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{project / 'pyproject.toml'} is not valid TOML", remedy=str(error)) from error
-    reference = document.get("tool", {}).get("ephemera", {}).get("catalog")
-    return reference if isinstance(reference, str) else None
+    table: Any = document
+    for key in ("tool", "ephemera", "catalog"):
+        table = table.get(key) if isinstance(table, dict) else None
+    return table if isinstance(table, str) else None
 
 
 def _imported(reference: str, kind: Any) -> Any:
     module_name, _, attribute = reference.partition(":")
+    if not attribute or not all(part.isidentifier() for part in module_name.split(".")):
+        raise InputError(f"{reference!r} cannot be imported", remedy="it must be of the form module:NAME")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:

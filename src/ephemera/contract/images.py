@@ -32,8 +32,8 @@ class ServiceImage:
     context: Path
     dockerfile: str = "Dockerfile"
     target: str | None = None
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    bases: Mapping[str, EngineImage | ServiceImage] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict, hash=False)
+    bases: Mapping[str, EngineImage | ServiceImage] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)

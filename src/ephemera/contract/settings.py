@@ -119,7 +119,7 @@ def from_environment(system: System, environment: Mapping[str, str] = os.environ
     for key in known_keys(system):
         text = environment.get(f"EPHEMERA_{key.upper()}", "")
         if text:
-            found[key] = json.dumps(text.split(",")) if key in ("only", "profiles") else text
+            found[key] = json.dumps(_list_value(key, text)) if key in ("only", "profiles") else text
     return found
 
 

@@ -2,8 +2,8 @@
 
 ``python -m ephemera.driver.child PROJECT STACK create|update``: runs the project's ``__main__.py`` as an inline
 Automation API program and writes JSON lines to standard output: the program's events
-(:mod:`ephemera.contract.progress`), then ``{"type": "outputs", "document"}`` or ``{"type": "engine_failed", "output"}``.
-What the program prints goes to standard error.
+(:mod:`ephemera.contract.progress`), then ``{"type": "outputs", "document"}`` or
+``{"type": "engine_failed", "output"}``. What the program prints goes to standard error.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from docker import DockerClient
 
 from ephemera.contract import labels
 from ephemera.contract.errors import EphemeraError
-from ephemera.contract.outputs import REDACTED
+from ephemera.contract.outputs import REDACTED, EnvironmentOutputs
 from ephemera.driver.workspace import Workspace
 from ephemera.home.paths import checkout_dir
 from ephemera.host.engine import connected
@@ -43,6 +43,14 @@ def collect(workspace: Workspace, stack: str, run: str, error: EphemeraError | N
     if error is not None:
         (folder / "error.json").write_text(_redacted(json.dumps(error.document(), indent=1), hidden))
     return folder
+
+
+def redacted(text: str, outputs: EnvironmentOutputs) -> str:
+    """``text`` without the environment's credentials."""
+    known = (
+        secret.get_secret_value() for service in outputs.services.values() for secret in service.credentials.values()
+    )
+    return _redacted(text, {secret for secret in known if _CREDENTIAL.fullmatch(secret)})
 
 
 def _log(client: DockerClient, container: str) -> str:

@@ -18,6 +18,7 @@ from ephemera.contract.catalog import System, find_system
 from ephemera.contract.errors import (
     EngineError,
     EphemeraError,
+    InputError,
     LeftoversError,
     NoSuchEnvironmentError,
     StackTakenError,
@@ -133,6 +134,14 @@ def proven(gone: Gone) -> Gone:
     if gone.leftovers:
         raise LeftoversError(gone.stack, gone.leftovers)
     return gone
+
+
+def wrong_system(found: EnvironmentOutputs, wanted: str) -> InputError:
+    """The error for an environment that is not of the system that is wanted."""
+    return InputError(
+        f"environment {found.stack!r} is of system {found.system!r}, the suite is of {wanted!r}",
+        remedy="name another one, or leave it out",
+    )
 
 
 def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs:

@@ -147,11 +147,12 @@ def containers(client: DockerClient, stack: str) -> list[dict[str, Any]]:
 
 
 def statuses(client: DockerClient, outputs: EnvironmentOutputs, required: dict[str, bool]) -> list[ServiceStatus]:
-    """Status of every service of the document, in its order. ``required`` by service, true when absent."""
+    """Status of every service of the document. ``required`` by service, true when absent; its order is the order."""
     present = {item["Labels"].get(labels.SERVICE) for item in containers(client, outputs.stack)}
+    declared = {name: position for position, name in enumerate(required)}
     return [
         _status(ServiceHandle(client, outputs.stack, name, service), service, name in present, required.get(name, True))
-        for name, service in outputs.services.items()
+        for name, service in sorted(outputs.services.items(), key=lambda item: declared.get(item[0], len(declared)))
     ]
 
 

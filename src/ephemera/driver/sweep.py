@@ -5,9 +5,9 @@ Only objects with this backend's label are ever touched: other users' and other 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from docker import DockerClient
 from docker.errors import APIError, NotFound
@@ -63,9 +63,7 @@ def remove(client: DockerClient, stack: str) -> list[Found]:
         if empty_passes == 2:
             break
         for kind in ("container", "volume", "network"):
-            _in_parallel(
-                lambda name, kind=kind: _remove_one(client, kind, name), [f.name for f in found if f.kind == kind]
-            )
+            _remove_all(client, kind, [item.name for item in found if item.kind == kind])
     return list(seen)
 
 
@@ -84,7 +82,7 @@ def _remove_one(client: DockerClient, kind: str, name: str) -> None:
             raise
 
 
-def _in_parallel(action: Callable[[str], None], names: list[str]) -> None:
+def _remove_all(client: DockerClient, kind: str, names: list[str]) -> None:
     if names:
         with ThreadPoolExecutor(min(len(names), 16)) as pool:
-            list(pool.map(action, names))
+            list(pool.map(partial(_remove_one, client, kind), names))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pulumi
@@ -103,7 +105,7 @@ class Container(pulumi.ComponentResource):
             name: environment.host_address(service, name, port.number) if args.publish else None
             for name, port in args.ports.items()
         }
-        self.resource = docker.Container(
+        container = docker.Container(
             service,
             name=f"{environment.stack}-{service}",
             hostname=service,
@@ -139,22 +141,22 @@ class Container(pulumi.ComponentResource):
             security_opts=["no-new-privileges"],
             memory=args.memory_mb,
             memory_swap=args.memory_mb,
-            cpus=f"{args.cpus:g}",
+            cpus=_cpus(args.cpus),
             log_driver="json-file",
             log_opts={"max-size": "10m", "max-file": "3"},
             destroy_grace_seconds=args.stop_grace_seconds or None,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[_started_after(needed) for needed in args.needs]),
         )
-        self.ready = self.resource.id.apply(lambda identifier: self._passed(service, identifier, args, hosts))
+        self.resource: pulumi.Resource = container
+        self.ready = container.id.apply(lambda identifier: self._passed(service, identifier, args, hosts))
         self.endpoints = {
-            name: self.ready.apply(lambda _, name=name, port=port: _endpoint(service, port, hosts[name]))
-            for name, port in args.ports.items()
+            name: self.ready.apply(partial(_endpoint, service, port, hosts[name])) for name, port in args.ports.items()
         }
         environment.offer(
             service,
             {
-                "container": self.resource.name,
-                "image": self.resource.image,
+                "container": container.name,
+                "image": container.image,
                 "endpoints": dict(self.endpoints),
                 "credentials": dict(args.credentials),
                 "capabilities": dict(args.engine_capabilities),
@@ -167,6 +169,7 @@ class Container(pulumi.ComponentResource):
         self, service: str, identifier: str, args: ContainerArgs, hosts: Mapping[str, tuple[str, int] | None]
     ) -> str:
         if not pulumi.runtime.is_dry_run():
+            await asyncio.to_thread(args.environment.limit_processes, identifier, args.pids)
             published = next((host for host in hosts.values() if host is not None), (None, None))
             await args.environment.gatekeeper.passed(service, identifier, args.gate, *published)
         return identifier
@@ -204,20 +207,28 @@ def _healthcheck(health: HealthCheck) -> docker.ContainerHealthcheckArgs:
     )
 
 
+def _cpus(cores: float) -> str:
+    # As the provider prints what it reads back, so that a preview sees no difference: nine decimals without trailing
+    # zeros, but "1.0" where there are nine of them (helpers.go, nanoInt64ToDecimalString).
+    text = f"{cores:.9f}"
+    return f"{cores:.1f}" if text.count("0") == 9 else text.rstrip("0")
+
+
 def _duration(seconds: int) -> str:
     # As Go prints it, so that what is read back equals what was given.
     minutes, rest = divmod(seconds, 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
-def _started_after(needed: Container) -> pulumi.Input[pulumi.Resource]:
+def _started_after(needed: Container) -> pulumi.Resource | pulumi.Output[pulumi.Resource]:
     # A preview knows no ids of what is not there yet, and has no gates to wait for.
     if pulumi.runtime.is_dry_run():
         return needed.resource
-    return needed.ready.apply(lambda _: needed.resource)
+    started: pulumi.Output[pulumi.Resource] = needed.ready.apply(lambda _: needed.resource)
+    return started
 
 
-def _endpoint(service: str, port: Port, host: tuple[str, int] | None) -> dict[str, Any]:
+def _endpoint(service: str, port: Port, host: tuple[str, int] | None, _ready: str) -> dict[str, Any]:
     internal = f"{port.scheme}://{service}:{port.number}{port.path}"
     return {
         "scheme": port.scheme,

@@ -111,6 +111,13 @@ class Environment(pulumi.ComponentResource):
         except ImageNotFound:
             return "unknown"
 
+    def limit_processes(self, container: str, pids: int) -> None:
+        """Set the container's limit of processes and threads, which the provider has no property for."""
+        answer = self._client.api.post(
+            f"{self._client.api.base_url}/containers/{container}/update", json={"PidsLimit": pids}
+        )
+        answer.raise_for_status()
+
     def host_address(self, service: str, endpoint: str, number: int) -> tuple[str, int] | None:
         """Where container port ``number`` of ``service`` is published: host address and port; None where nothing is.
 

@@ -1,0 +1,203 @@
+"""The pytest plugin: ``environment`` and ``environment_factory``, made when first asked for, destroyed after the run.
+
+``pytest tests/e2e/tasker`` alone suffices. The system comes from the suite's folder in the catalog, or from
+``@pytest.mark.environment("tasker")``. One environment a run and system, made by the controller, also under xdist.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from ephemera.plugin.broker import Broker
+    from ephemera.plugin.running import EnvironmentFactory, RunningEnvironment
+
+_STATE = pytest.StashKey["_Session"]()
+_TAIL_LINES = 8
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("ephemera", "ephemeral environments")
+    group.addoption("--env", metavar="STACK", help="use this environment, which is up, and leave it")
+    group.addoption("--keep", action="store_true", help="leave environments running after the run")
+    group.addoption("--keep-on-failure", action="store_true", help="leave them running when a test failed")
+    group.addoption("--ephemera-summary", metavar="FILE", help="write the counts of the run to FILE, as JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "environment(system): the system whose environment the test uses")
+    config.stash[_STATE] = _Session(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A worker of xdist is about to start: tell it where to ask for environments."""
+    node.workerinput["ephemera_broker"] = node.config.stash[_STATE].broker.listen()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "environment" in metafunc.fixturenames:
+        system = _system_of(metafunc.definition)
+        metafunc.parametrize("environment", [system], indirect=True, scope="session", ids=[pytest.HIDDEN_PARAM])
+
+
+@pytest.fixture(scope="session")
+def environment(request: pytest.FixtureRequest) -> Iterator[RunningEnvironment]:
+    """The run's environment of the suite's system: typed outputs, clients, and its services.
+
+    Shared by the whole run: tests that break things make their own with ``environment_factory``.
+    """
+    from ephemera.plugin.running import RunningEnvironment, failing_plainly
+
+    state = request.config.stash[_STATE]
+    with failing_plainly():
+        running = RunningEnvironment(state.ask(_required(request.param)))
+    state.in_use.append(running)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def environment_factory(request: pytest.FixtureRequest) -> Iterator[EnvironmentFactory]:
+    """Makes environments of the test's own, destroyed when it ends: ``environment_factory(profiles=["scale"])``."""
+    yield from _factory(request)
+
+
+@pytest.fixture(scope="module")
+def module_environment_factory(request: pytest.FixtureRequest) -> Iterator[EnvironmentFactory]:
+    """The same for a whole module: its environments live until the module's last test has ended."""
+    yield from _factory(request)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    state = item.config.stash[_STATE]
+    if report.failed:
+        for running in state.in_use:
+            if running.open:
+                folder = running.evidence()
+                state.evidence = folder
+                report.sections.append((f"{running.stack}", f"{running.last_lines(_TAIL_LINES)}\nevidence: {folder}"))
+    return report  # type: ignore[return-value]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    state = session.config.stash[_STATE]
+    if not state.is_worker:
+        state.finish(session)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _Session.current.count(report)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for line in config.stash[_STATE].closing_lines:
+        terminalreporter.write_line(line)
+
+
+class _Session:
+    """What one pytest process knows: in the controller the broker, in a worker how to reach it."""
+
+    current: _Session
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.is_worker = hasattr(config, "workerinput")
+        self.in_use: list[RunningEnvironment] = []
+        self.evidence: Path | None = None
+        self.closing_lines: list[str] = []
+        self._counts: Counter[str] = Counter()
+        self._broker: Broker | None = None
+        _Session.current = self
+
+    @property
+    def broker(self) -> Broker:
+        """The controller's broker, made when first asked for."""
+        from ephemera.plugin.broker import Broker
+
+        if self._broker is None:
+            self._broker = Broker(self.config.rootpath, self.config.getoption("--env"), self._tell)
+        return self._broker
+
+    def ask(self, system: str) -> str:
+        """The stack of the run's environment of ``system``, which is up when this returns."""
+        if self.is_worker:
+            from ephemera.plugin.broker import ask
+
+            return ask(self.config.workerinput["ephemera_broker"], system)  # type: ignore[attr-defined]
+        return self.broker.environment(system)
+
+    def count(self, report: pytest.TestReport) -> None:
+        """Count a test as pytest does."""
+        if report.when == "call" and report.passed:
+            self._counts["passed"] += 1
+        elif report.failed:
+            self._counts["failed" if report.when == "call" else "errors"] += 1
+        elif report.skipped:
+            self._counts["skipped"] += 1
+
+    def finish(self, session: pytest.Session) -> None:
+        """Take the run's environments down, prove it, and write the counts."""
+        bad = self._counts["failed"] + self._counts["errors"]
+        keep = self.config.getoption("--keep") or (self.config.getoption("--keep-on-failure") and bad)
+        if self._broker is not None:
+            self.closing_lines, leftovers = self._broker.close(keep=bool(keep))
+            if leftovers and session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self.evidence is not None:
+            self.closing_lines.append(f"ephemera: evidence in {self.evidence}")
+        if summary := self.config.getoption("--ephemera-summary"):
+            evidence = str(self.evidence) if self.evidence else None
+            Path(summary).write_text(json.dumps({**self._counts, "evidence": evidence}))
+
+    def _tell(self, line: str) -> None:
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        if reporter is not None and capture is not None:
+            with capture.global_and_fixture_disabled():
+                reporter.write_line(line)
+
+
+def _factory(request: pytest.FixtureRequest) -> Iterator[EnvironmentFactory]:
+    from ephemera.plugin.running import EnvironmentFactory, failing_plainly
+
+    state = request.config.stash[_STATE]
+    factory = EnvironmentFactory(request.config.rootpath, lambda: _required(_system_of(request.node)), state.in_use)
+    try:
+        yield factory
+    finally:
+        with failing_plainly():
+            factory.close()
+
+
+def _system_of(node: pytest.Item | pytest.Collector) -> str | None:
+    """The system that a marker names, or that the node's folder is the suite of."""
+    marker = node.get_closest_marker("environment")
+    if marker is not None:
+        return str(marker.args[0])
+    from ephemera.contract.errors import InputError
+    from ephemera.driver.workspace import Workspace
+
+    try:
+        workspace = Workspace.find(node.path.parent)
+    except InputError:
+        return None  # the fixture says so, if it is asked for
+    suites = {name: workspace.project / system.suite for name, system in workspace.catalog.items()}
+    inside = [name for name, folder in suites.items() if node.path.is_relative_to(folder)]
+    return max(inside, key=lambda name: len(suites[name].parts), default=None)
+
+
+def _required(system: str | None) -> str:
+    if system is None:
+        raise pytest.UsageError(
+            "no system for this test: put it into a system's suite, or mark it @pytest.mark.environment(NAME)"
+        )
+    return system

@@ -1,0 +1,161 @@
+"""A running environment as a test sees it: typed outputs, clients for its services, and handles to break them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ephemera.contract.errors import EphemeraError
+from ephemera.contract.names import random_suffix
+from ephemera.contract.outputs import Endpoint, EnvironmentOutputs
+from ephemera.contract.progress import Event
+from ephemera.driver import evidence, lifecycle
+from ephemera.driver.services import ServiceHandle, log_lines
+from ephemera.driver.workspace import Workspace
+from ephemera.home import leases
+from ephemera.host.engine import connect
+
+if TYPE_CHECKING:
+    import httpx
+    import psycopg
+
+_HTTP_TIMEOUT_SECONDS = 10.0
+
+
+class RunningEnvironment:
+    """An environment that is up. Clients that it hands out are closed with it."""
+
+    def __init__(self, stack: str, workspace: Workspace | None = None) -> None:
+        self._workspace = workspace or Workspace.find()
+        self.outputs: EnvironmentOutputs = lifecycle.outputs(self._workspace, stack)
+        """The typed outputs document."""
+        self.open = True
+        self._client = connect()
+        self._closers: list[Callable[[], Any]] = [self._client.close]
+        lease = leases.read(stack)
+        self._run = (lease.run if lease else "") or evidence.new_run(stack)
+
+    @property
+    def stack(self) -> str:
+        """Name of the stack."""
+        return self.outputs.stack
+
+    @property
+    def system(self) -> str:
+        """Name of the system."""
+        return self.outputs.system
+
+    def endpoint(self, service: str, name: str | None = None) -> Endpoint:
+        """An endpoint of a service; its only or first one without ``name``."""
+        return self.outputs.service(service).endpoint(name)
+
+    def http(self, service: str, name: str | None = None, **options: Any) -> httpx.Client:
+        """An HTTP client of the service; ``options`` go to :class:`httpx.Client` (10 s time-out if not given)."""
+        import httpx
+
+        url = self.endpoint(service, name).url
+        client = httpx.Client(base_url=url or "", **{"timeout": _HTTP_TIMEOUT_SECONDS, **options})
+        self._closers.append(client.close)
+        return client
+
+    def postgres(self, service: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
+        """A connection to the service's database, autocommit; ``options`` go to :func:`psycopg.connect`."""
+        import psycopg
+
+        credentials = self.outputs.service(service).credentials
+        endpoint = self.endpoint(service)
+        known = {
+            "host": endpoint.host,
+            "port": endpoint.port,
+            "user": credentials["user"].get_secret_value(),
+            "password": credentials["password"].get_secret_value(),
+            "dbname": credentials["database"].get_secret_value(),
+            "autocommit": True,
+        }
+        connection: psycopg.Connection[Any] = psycopg.connect(**{**known, **options})
+        self._closers.append(connection.close)
+        return connection
+
+    def service(self, name: str) -> ServiceHandle:
+        """A service: logs, exec, restart, kill, stop, start, pause, wait_ready."""
+        return ServiceHandle(self._client, self.stack, name, self.outputs.service(name))
+
+    def evidence(self) -> Path:
+        """Keep logs and inspect of every container now; the folder."""
+        return evidence.collect(self._workspace, self.stack, self._run)
+
+    def last_lines(self, count: int) -> str:
+        """The last ``count`` lines of every service."""
+        lines: list[str] = []
+        for service in self.outputs.services:
+            found = [line for _, _, line in log_lines(self._client, self.stack, service)][-count:]
+            lines += [f"{service} | {line}" for line in found]
+        return evidence.redacted("\n".join(lines), self.outputs)
+
+    def close(self) -> None:
+        """Close what was handed out; the environment itself goes on."""
+        self.open = False
+        for closer in reversed(self._closers):
+            closer()
+
+
+@contextmanager
+def failing_plainly() -> Iterator[None]:
+    """Fail the test with the error's own lines: the traceback through the driver says nothing more."""
+    import pytest
+
+    try:
+        yield
+    except EphemeraError as error:
+        lines = [f"  {line}" for line in error.details().get("log_tail", ())]
+        pytest.fail("\n".join((str(error), *lines)), pytrace=False)
+
+
+def _quiet(event: Event) -> None:
+    """A test's own environment comes up without a word."""
+
+
+class EnvironmentFactory:
+    """Makes environments of the asking test's own, held by this process."""
+
+    def __init__(self, folder: Path, default_system: Callable[[], str], in_use: list[RunningEnvironment]) -> None:
+        self._workspace = Workspace.find(folder)
+        self._default_system = default_system
+        self._in_use = in_use
+        self._made: list[RunningEnvironment] = []
+
+    def __call__(
+        self,
+        system: str | None = None,
+        *,
+        profiles: Sequence[str] = (),
+        only: Sequence[str] = (),
+        config: Mapping[str, str] | None = None,
+    ) -> RunningEnvironment:
+        """Bring one up and wait until it is ready. ``config``: further settings, key → text as in Pulumi config."""
+        settings = {"profiles": ",".join(profiles), "only": ",".join(only)}
+        request = lifecycle.Request(
+            system=system or self._default_system(),
+            suffix=random_suffix(),
+            config={**{key: value for key, value in settings.items() if value}, **(config or {})},
+            phase="disposable",
+        )
+        with failing_plainly():
+            ready = lifecycle.up(self._workspace, request, _quiet)
+        running = RunningEnvironment(ready.outputs.stack, self._workspace)
+        self._made.append(running)
+        self._in_use.append(running)
+        return running
+
+    def close(self) -> None:
+        """Take all of them down; raises ``LeftoversError`` when something was left behind."""
+        gone = []
+        while self._made:
+            running = self._made.pop()
+            running.close()
+            self._in_use.remove(running)
+            gone.append(lifecycle.down(self._workspace, running.stack))
+        for each in gone:
+            lifecycle.proven(each)
