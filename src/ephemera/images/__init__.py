@@ -1,0 +1,23 @@
+"""Images: what reference an image goes by on this machine, having it there, and dropping what nobody uses.
+
+An official image is pulled where a registry answers and built from a local recipe where none does; an image of the
+project is built from its sources, under the hash of everything it is made from. Nothing changed: nothing built.
+"""
+
+from ephemera.images.errors import ImageBuildError, ImageMissingError
+from ephemera.images.making import ensure
+from ephemera.images.modes import Mode, mode
+from ephemera.images.references import resolve
+from ephemera.images.store import StoredImage, prune, stored
+
+__all__ = [
+    "ImageBuildError",
+    "ImageMissingError",
+    "Mode",
+    "StoredImage",
+    "ensure",
+    "mode",
+    "prune",
+    "resolve",
+    "stored",
+]

@@ -1,0 +1,70 @@
+"""The base image of the local recipes: packages of Debian alone, put together by debootstrap, imported as one layer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ephemera.contract import labels
+from ephemera.contract.errors import MachineError
+from ephemera.home.paths import cache_dir
+from ephemera.images.recipes import BASE
+from ephemera.images.references import BASE_SUITE, CA_BUNDLE, base_folder
+from ephemera.machine import apt
+from ephemera.machine.work import Children, CommandFailedError, Work
+
+if TYPE_CHECKING:
+    import docker
+
+_CHANGES = (
+    f"LABEL {labels.IMAGE}={BASE}",
+    "ENV LANG=C.UTF-8",
+    "ENV DEBIAN_FRONTEND=noninteractive",
+    "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    'CMD ["bash"]',
+)
+
+
+def import_base(client: docker.DockerClient, reference: str, report: Callable[[str], None]) -> None:
+    """Make the root file system and import it under ``reference``; needs root on a Debian or Ubuntu machine."""
+    if os.geteuid() != 0:
+        raise MachineError(
+            "the local base image can only be made by root",
+            remedy="run once as root, or set EPHEMERA_IMAGES=registry on a machine that reaches an image registry",
+        )
+    work = Work("base image", report, Children())
+    if shutil.which("debootstrap") is None:
+        if not apt.available():
+            raise MachineError("debootstrap is not installed", remedy="install debootstrap and debian-archive-keyring")
+        apt.install(work, ("debootstrap", "debian-archive-keyring"))
+    with tempfile.TemporaryDirectory(prefix="base-", dir=cache_dir()) as folder:
+        output = Path(folder) / "rootfs.tar"
+        script = base_folder() / "rootfs.sh"
+        # In a mount namespace of its own: what debootstrap mounts is gone with it, even when it is killed.
+        command = ["unshare", "--mount", "bash", str(script), str(output), BASE_SUITE, str(CA_BUNDLE), mirror()]
+        try:
+            work.run(command)
+        except CommandFailedError as failure:
+            raise failure.as_machine_error("the base image cannot be made", "check the package mirror") from failure
+        report("importing")
+        repository, tag = reference.split(":")
+        client.api.import_image_from_file(str(output), repository=repository, tag=tag, changes=list(_CHANGES))
+
+
+def mirror() -> str:
+    """The Debian mirror that this machine's apt uses, or nothing, which is debootstrap's own default."""
+    if shutil.which("apt-get") is None:
+        return ""
+    command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    for line in said.splitlines():
+        origin, label, url = line.split("|")
+        # A URL with a user in it holds a secret, and would stay readable in the image.
+        if origin == label == "Debian" and "@" not in url:
+            return url
+    return ""

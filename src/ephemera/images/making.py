@@ -1,0 +1,143 @@
+"""Has images there: pulls what is published, builds what is ours, bases first, each tag by one process at a time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ephemera.contract.images import AnyImage, EngineImage, PublicImage, ServiceImage
+from ephemera.home.locks import locked
+from ephemera.home.paths import cache_dir
+from ephemera.host.engine import connected
+from ephemera.images import context
+from ephemera.images.base import import_base
+from ephemera.images.dockerfiles import labelled, machine_arguments
+from ephemera.images.errors import ImageBuildError, ImageMissingError
+from ephemera.images.modes import Mode
+from ephemera.images.recipes import BASE, recipe
+from ephemera.images.references import as_built, resolve
+
+if TYPE_CHECKING:
+    import docker
+
+_OUTPUT_LINES = 30
+_BUILD_SECONDS = 1800
+"""A build step that says nothing for that long is given up."""
+
+Report = Callable[[str], None]
+
+
+def ensure(images: Iterable[AnyImage], mode: Mode, report: Report = lambda _: None) -> dict[AnyImage, str]:
+    """Have every image on the engine and return the reference of each.
+
+    ``report`` is called with each line of progress. Raises :class:`ImageBuildError`, :class:`ImageMissingError`.
+    """
+    references = {image: resolve(image, mode) for image in images}
+    with connected() as client:
+        client.api.timeout = _BUILD_SECONDS
+        for image, reference in references.items():
+            _have(client, image, reference, mode, report)
+    return references
+
+
+def _have(client: docker.DockerClient, image: AnyImage, reference: str, mode: Mode, report: Report) -> None:
+    if _present(client, reference):
+        return
+    lock = cache_dir() / "locks" / f"image-{reference.replace('/', '_')}.lock"
+    with locked(lock):
+        try:
+            # Another process may have made it while this one waited.
+            if not _present(client, reference):
+                _make(client, image, reference, mode, report)
+        finally:
+            lock.unlink()  # every edit of a source is a tag of its own, and would leave a file behind
+
+
+def _make(client: docker.DockerClient, image: AnyImage, reference: str, mode: Mode, report: Report) -> None:
+    if isinstance(image, PublicImage) or (isinstance(image, EngineImage) and _is_official(image, mode)):
+        _pull(client, reference, report)
+    elif image == EngineImage(name=BASE):
+        import_base(client, reference, lambda line: report(f"{BASE}: {line}"))
+    else:
+        build = as_built(image)
+        arguments = dict(build.arguments)
+        for argument, base in build.bases.items():
+            arguments[argument] = resolve(base, mode)
+            _have(client, base, arguments[argument], mode, report)
+        _build(client, build, reference, arguments, report)
+
+
+def _is_official(image: EngineImage, mode: Mode) -> bool:
+    return mode == "registry" and recipe(image.name).official is not None
+
+
+def _present(client: docker.DockerClient, reference: str) -> bool:
+    from docker.errors import ImageNotFound
+
+    try:
+        client.api.inspect_image(reference)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def _pull(client: docker.DockerClient, reference: str, report: Report) -> None:
+    from docker.errors import APIError
+
+    remedy = (
+        "check the name, the registry and `docker login`, or set EPHEMERA_IMAGES=local where there is a local recipe"
+    )
+    try:
+        # Without a tag Docker would pull all of them.
+        for event in client.api.pull(_with_tag(reference), stream=True, decode=True):
+            if "error" in event:
+                raise ImageMissingError(reference, event["error"], remedy)
+            report(f"{reference}: {event.get('status', '')} {event.get('progress', '')}".rstrip())
+    except APIError as error:
+        raise ImageMissingError(reference, error.explanation or str(error), remedy) from error
+
+
+def _with_tag(reference: str) -> str:
+    named = "@" in reference or ":" in reference.rpartition("/")[2]
+    return reference if named else f"{reference}:latest"
+
+
+def _build(
+    client: docker.DockerClient, image: ServiceImage, reference: str, arguments: dict[str, str], report: Report
+) -> None:
+    dockerfile = (image.context / image.dockerfile).read_text()
+    text = labelled(dockerfile, image.name).encode()
+    given = {**machine_arguments(dockerfile), **arguments}
+    with tempfile.TemporaryFile() as archive:
+        context.archive(context.entries(image.context, image.dockerfile), {image.dockerfile: text}, archive)
+        archive.seek(0)
+        events = client.api.build(
+            fileobj=archive, custom_context=True, dockerfile=image.dockerfile, tag=reference, target=image.target or "",
+            buildargs=given, rm=True, forcerm=True, network_mode="host", decode=True,
+        )  # fmt: skip
+        try:
+            _follow(image.name, events, report)
+        finally:
+            # Closing the stream is what stops a build that is not wanted any more.
+            events.close()
+
+
+def _follow(name: str, events: Iterator[dict[str, Any]], report: Report) -> None:
+    from docker.errors import APIError
+
+    step = "its start"
+    output: deque[str] = deque(maxlen=_OUTPUT_LINES)
+    try:
+        for event in events:
+            if "error" in event:
+                raise ImageBuildError(name, step, event["error"].strip(), output)
+            for line in event.get("stream", "").splitlines():
+                if line.strip():
+                    output.append(line.rstrip())
+                    report(f"{name}: {line.strip()}")
+                if line.startswith("Step "):
+                    step = line.strip()
+    except APIError as error:
+        raise ImageBuildError(name, step, error.explanation or str(error), output) from error

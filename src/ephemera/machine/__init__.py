@@ -1,0 +1,1 @@
+"""Makes a machine ready: virtual environment, Docker, engine, plugin, images. Standard library only: it runs first."""

@@ -1,0 +1,161 @@
+"""The Docker engine: the one that is there is used as it is; where there is none, root on Debian gets one."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ephemera.contract.errors import MachineError
+from ephemera.home.paths import state_dir
+from ephemera.host.engine import DEFAULT_HOST, docker_host
+from ephemera.machine import apt
+from ephemera.machine.work import CommandFailedError, Work
+
+NAME = "docker"
+_PING_SECONDS = 2.0
+_START_SECONDS = 60.0
+_POLL_SECONDS = 0.1
+_SYSTEMD = Path("/run/systemd/system")
+
+
+class DockerEngine:
+    """An engine that answers."""
+
+    name = NAME
+
+    def needs(self) -> Collection[str]:
+        return ()
+
+    def check(self) -> bool:
+        return answers() is None
+
+    def run(self, work: Work) -> None:
+        with work.alone("docker"):
+            problem = answers()
+            if problem is None:
+                return
+            host = docker_host()
+            if host != DEFAULT_HOST:
+                raise MachineError(
+                    f"no Docker engine answers at {host} ({problem})",
+                    remedy="start it, or unset DOCKER_HOST and the Docker context to use the local one",
+                )
+            if isinstance(problem, PermissionError):
+                raise MachineError(
+                    "this user may not use Docker", remedy="run `sudo usermod -aG docker $USER` and log in again"
+                )
+            if shutil.which("dockerd") is None:
+                self._install(work)
+            self._start(work)
+
+    def _install(self, work: Work) -> None:
+        if not apt.available():
+            raise MachineError(
+                "Docker is not installed", remedy="install Docker Engine (as root on Debian or Ubuntu ephemera does it)"
+            )
+        # debootstrap comes with it: a machine without Docker is likely to make its own base image.
+        apt.install(work, ("docker.io", "iptables", "debootstrap"))
+
+    def _start(self, work: Work) -> None:
+        if os.geteuid() != 0:
+            raise MachineError("Docker is not running", remedy="start it with `sudo systemctl start docker`")
+        daemon = None
+        log = state_dir() / "logs" / "dockerd.log"
+        if _SYSTEMD.is_dir():
+            log = work.log
+            try:
+                work.run(["systemctl", "start", "docker"])
+            except CommandFailedError as failure:
+                raise failure.as_machine_error("systemd cannot start Docker", "see `journalctl -u docker`") from failure
+        else:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            work.say("starting dockerd")
+            with log.open("ab") as output:
+                # A daemon of the machine: it outlives this process and its terminal.
+                daemon = subprocess.Popen(
+                    ["dockerd"], stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", start_new_session=True
+                )
+        deadline = time.monotonic() + _START_SECONDS
+        while (problem := answers()) is not None:
+            if daemon is not None and daemon.poll() is not None:
+                last = log.read_text(errors="replace").strip().splitlines()[-1:]
+                raise MachineError(
+                    f"dockerd ended with {daemon.returncode} ({' '.join(last)[:200]})", remedy=f"see {log}"
+                )
+            if time.monotonic() > deadline:
+                raise MachineError(
+                    f"Docker does not answer after {_START_SECONDS:g} s ({problem})", remedy=f"see {log}"
+                )
+            work.pause(_POLL_SECONDS)
+
+
+def answers() -> Exception | None:
+    """None when the engine answers a ping, else what stood in the way."""
+    try:
+        status, _ = request("GET", "/_ping")
+    except (OSError, http.client.HTTPException, MachineError) as error:
+        return error
+    return None if status == http.client.OK else ConnectionError(f"ping was answered with {status}")
+
+
+def has_image(reference: str) -> bool:
+    """Whether the engine has that image."""
+    status, _ = request("GET", f"/images/{quote(reference, safe=':/@')}/json")
+    return status == http.client.OK
+
+
+def request(
+    method: str, path: str, body: dict[str, Any] | None = None, *, timeout_seconds: float = _PING_SECONDS
+) -> tuple[int, Any]:
+    """One call of the engine's API: status and decoded answer. An engine behind SSH is left to Docker's own client."""
+    connection = _connection(docker_host(), timeout_seconds)
+    if connection is None:
+        return http.client.OK, {}
+    try:
+        encoded = None if body is None else json.dumps(body)
+        connection.request(method, path, encoded, {"Content-Type": "application/json"} if encoded else {})
+        answer = connection.getresponse()
+        content = answer.read()
+        is_json = answer.headers.get_content_type() == "application/json"
+        return answer.status, json.loads(content) if is_json and content else None
+    finally:
+        connection.close()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _connection(host: str, timeout: float) -> http.client.HTTPConnection | None:
+    url = urlsplit(host)
+    if url.scheme == "unix":
+        return _UnixConnection(url.path, timeout)
+    if url.scheme in ("tcp", "http", "https") and url.hostname:
+        certificates = Path(os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
+        if url.scheme != "https" and not os.environ.get("DOCKER_TLS_VERIFY"):
+            return http.client.HTTPConnection(url.hostname, url.port or 2375, timeout=timeout)
+        context = ssl.create_default_context(cafile=certificates / "ca.pem")
+        context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
+        return http.client.HTTPSConnection(url.hostname, url.port or 2376, timeout=timeout, context=context)
+    if url.scheme == "ssh":
+        return None
+    raise MachineError(
+        f"DOCKER_HOST {host!r} is no address", remedy="use unix:///path, tcp://host:port or ssh://user@host"
+    )

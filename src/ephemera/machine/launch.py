@@ -1,0 +1,119 @@
+"""The launcher behind ``./ephemera``: makes the machine ready for a command, then becomes the installed one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from ephemera.contract.errors import EphemeraError, InterruptedByUserError, MachineError
+from ephemera.machine import builds, dockerd, go, official
+from ephemera.machine.prebuilt import NAME as IMAGES
+from ephemera.machine.prebuilt import SystemImages
+from ephemera.machine.scheduler import Step, make_ready
+from ephemera.machine.toolchain import engine_dir, official_engine_dir, plugin_variant
+from ephemera.machine.venv import NAME as VENV
+from ephemera.machine.venv import VirtualEnvironment
+from ephemera.machine.view import view_for
+
+ARCHITECTURES = ("x86_64", "amd64", "aarch64", "arm64")
+_ENGINE, _LANGUAGE_HOST, _PLUGIN = builds.BuiltEngine.name, builds.BuiltLanguageHost.name, builds.BuiltPlugin.name
+# `env` is for `pulumi up` by hand, which is what the language host is for.
+_LOOKING = frozenset({"down", "exec", "extend", "logs", "ls", "outputs", "reap", "restart", "status"})
+_MAKING_A_SYSTEM = frozenset({"dev", "run", "test", "up"})
+
+
+def main(project: Path, argv: Sequence[str]) -> int:
+    """Run ``ephemera`` with these arguments; returns the exit code, or becomes the installed command."""
+    began = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        if argv[:1] == ["doctor"]:
+            # Imported here: it is the only command that needs it, and every command pays for what is imported.
+            from ephemera.machine import doctor
+
+            return doctor.main(project, lambda: steps_for(project, VirtualEnvironment(project)), argv[1:])
+        if (architecture := os.uname().machine) not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise MachineError(f"architecture {architecture} is not supported", remedy=f"use one of {known}")
+        environment = VirtualEnvironment(project)
+        make_ready(steps_for(project, environment, argv), needed_by(argv), view_for())
+    except KeyboardInterrupt:
+        return _failed(InterruptedByUserError("interrupted while the machine was made ready"), argv)
+    except EphemeraError as error:
+        return _failed(error, argv)
+    return _become(environment.command, argv, time.monotonic() - began)
+
+
+def needed_by(argv: Sequence[str]) -> tuple[str, ...]:
+    """Names of the steps that a command needs."""
+    own = _own(argv)
+    command = own[0] if own else "--help"
+    if command.startswith("-") or "--help" in own:
+        return (VENV,)
+    # Long builds first: the scheduler starts what it can in this order.
+    looking = (_ENGINE, _PLUGIN, dockerd.NAME, VENV)
+    if command in _LOOKING:
+        return looking
+    return (*looking, _LANGUAGE_HOST, IMAGES) if _system(argv) else (*looking, _LANGUAGE_HOST)
+
+
+def steps_for(project: Path, environment: VirtualEnvironment, argv: Sequence[str] = ()) -> dict[str, Step]:
+    """Every step there is, by name."""
+    steps: list[Step] = [environment, dockerd.DockerEngine(), go.GoCompiler()]
+    there = engine_dir(project)
+    if official.wanted() if there is None else there == official_engine_dir(project):
+        steps += [official.OfficialEngine(project, environment), official.OfficialLanguageHost(project)]
+    else:
+        steps += [builds.BuiltEngine(), builds.BuiltLanguageHost()]
+    steps.append(official.OfficialPlugin(project) if plugin_variant() == "official" else builds.BuiltPlugin())
+    if system := _system(argv):
+        steps.append(SystemImages(project, system, environment))
+    return {step.name: step for step in steps}
+
+
+def wants_json(argv: Sequence[str]) -> bool:
+    """Whether the command line asks for one JSON document on stdout."""
+    own = _own(argv)
+    pairs = itertools.pairwise(own)
+    return "--output=json" in own or ("--output", "json") in pairs or os.environ.get("EPHEMERA_OUTPUT") == "json"
+
+
+def _own(argv: Sequence[str]) -> list[str]:
+    """The arguments before ``--``: the others are pytest's."""
+    return list(itertools.takewhile(lambda argument: argument != "--", argv))
+
+
+def _system(argv: Sequence[str]) -> str | None:
+    """The system whose images can be made ready early; where it is not named first, the driver makes them itself."""
+    own = _own(argv)
+    if len(own) > 1 and own[0] in _MAKING_A_SYSTEM and not own[1].startswith("-"):
+        return own[1]
+    return None
+
+
+def _failed(error: EphemeraError, argv: Sequence[str]) -> int:
+    print(f"ephemera: {error}", file=sys.stderr)
+    if wants_json(argv):
+        print(json.dumps(error.document()))
+    return error.exit_code
+
+
+def _become(command: Path, argv: Sequence[str], seconds: float) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(  # noqa: S606  (no shell is what is wanted)
+        command, [str(command), *argv], {**os.environ, "EPHEMERA_READY_SECONDS": f"{seconds:.3f}"}
+    )
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

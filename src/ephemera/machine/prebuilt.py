@@ -1,0 +1,124 @@
+"""The step that has a system's images pulled or built, by ``python -m ephemera.images`` in the virtual environment.
+
+That takes a second even when nothing is to be done, so what it looked at is remembered: while none of those files has
+changed and the engine has every image, the answer is known.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from ephemera.contract.errors import EphemeraError, InputError, MachineError
+from ephemera.home.paths import checkout_dir
+from ephemera.machine import dockerd
+from ephemera.machine.artifacts import content_hash, published
+from ephemera.machine.venv import NAME as VENV
+from ephemera.machine.venv import VirtualEnvironment
+from ephemera.machine.work import CommandFailedError, Work
+
+NAME = "images"
+
+
+class SystemImages:
+    """Every image of one system."""
+
+    name = NAME
+
+    def __init__(self, project: Path, system: str, environment: VirtualEnvironment) -> None:
+        self._project = project
+        self._system = system
+        self._environment = environment
+        self._stamp = project / ".ephemera" / "images" / f"{content_hash((), system)}.json"
+
+    def needs(self) -> Collection[str]:
+        return (VENV, dockerd.NAME)
+
+    def check(self) -> bool:
+        try:
+            known = json.loads(self._stamp.read_text())
+            watched, references, asked = known["watched"], known["references"], known["mode"]
+        except (OSError, ValueError, KeyError):
+            return False
+        try:
+            return (
+                asked == _asked_mode()
+                and all(_fingerprint(Path(path)) == was for path, was in watched.items())
+                and all(dockerd.has_image(reference) for reference in references)
+            )
+        except (OSError, http.client.HTTPException, MachineError):
+            return False
+
+    def run(self, work: Work) -> None:
+        began = time.time_ns()
+        checkout_dir(self._project)
+        self._stamp.parent.mkdir(exist_ok=True)
+        report = self._stamp.with_suffix(f".{os.getpid()}.report")
+        module = [str(self._environment.python), "-m", "ephemera.images"]
+        try:
+            work.run([*module, "ensure", self._system, "--report", str(report)], cwd=self._project)
+            self._remember(json.loads(report.read_text()), began)
+        except CommandFailedError as failure:
+            raise _reported(report, failure) from failure
+        finally:
+            report.unlink(missing_ok=True)
+
+    def _remember(self, report: dict[str, list[str]], began: int) -> None:
+        watched = {path: _fingerprint(Path(path)) for path in report["watched"]}
+        if any(_newest(Path(path)) >= began for path in watched):
+            # Edited while it was built: nobody knows which of the two is in the image. The driver looks again.
+            watched[str(self._project)] = "edited meanwhile"
+        known = {"mode": _asked_mode(), "watched": watched, "references": report["references"]}
+        with published(self._stamp) as partial:
+            partial.write_text(json.dumps(known))
+
+
+class ReportedError(EphemeraError):
+    """An error that the child process described, with the exit code that it asked for."""
+
+    def __init__(self, message: str, *, remedy: str, kind: str, exit_code: int) -> None:
+        super().__init__(message, remedy=remedy)
+        # Elsewhere they belong to the class; here they are whatever the child's class had.
+        self.__dict__.update(kind=kind, exit_code=exit_code)
+
+
+def _reported(report: Path, failure: CommandFailedError) -> EphemeraError:
+    try:
+        document = json.loads(report.read_text())["error"]
+    except (OSError, ValueError, KeyError):
+        return failure.as_machine_error("the images cannot be made", "see the log")
+    # A name or a file that is wrong is the user's input; all the rest keeps the machine from being ready.
+    exit_code = InputError.exit_code if failure.code == InputError.exit_code else MachineError.exit_code
+    return ReportedError(document["message"], remedy=document["remedy"], kind=document["kind"], exit_code=exit_code)
+
+
+def _asked_mode() -> str:
+    return os.environ.get("EPHEMERA_IMAGES", "")
+
+
+def _fingerprint(path: Path) -> str:
+    return content_hash(
+        (), *(f"{name} {state.st_mtime_ns} {state.st_size} {state.st_mode}" for name, state in _states(path))
+    )
+
+
+def _newest(path: Path) -> int:
+    return max((state.st_mtime_ns for _, state in _states(path)), default=0)
+
+
+def _states(path: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file below ``path``, or itself, with its state, in a fixed order."""
+    if path.is_dir():
+        entries: Iterable[os.DirEntry[str]] = sorted(os.scandir(path), key=lambda entry: entry.name)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != "__pycache__":
+                    yield from _states(Path(entry.path))
+            else:
+                yield entry.path, entry.stat(follow_symlinks=False)
+    elif path.exists():
+        yield str(path), path.stat()

@@ -1,0 +1,169 @@
+"""The checkout's virtual environment. Its wheels are downloaded once per user: a second clone needs no network."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import stat
+import sys
+import tomllib
+import zipfile
+from collections.abc import Collection
+from functools import cached_property
+from pathlib import Path
+
+from ephemera.contract.errors import MachineError
+from ephemera.home.paths import cache_dir, checkout_dir
+from ephemera.machine.artifacts import content_hash, published, remove
+from ephemera.machine.work import CommandFailedError, Work
+
+NAME = "virtual environment"
+_NOT_INSTALLED = ("ruff", "mypy", "pytest", "coverage", "ephemera")
+"""Tables of pyproject.toml that are read where they lie: a change of theirs needs no new install."""
+
+
+class VirtualEnvironment:
+    """``.ephemera/venv`` with everything of ``requirements-dev.txt``, and the project's own packages, editable."""
+
+    name = NAME
+
+    def __init__(self, project: Path) -> None:
+        self._project = project
+        self._requirements = project / "requirements-dev.txt"
+        self._folder = project / ".ephemera" / "venv"
+        # Outside of the environment, so that making it anew cannot leave it behind.
+        self._stamp = project / ".ephemera" / "venv.stamp"
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self._folder / "bin" / "python"
+
+    @property
+    def command(self) -> Path:
+        """The installed ``ephemera``."""
+        return self._folder / "bin" / "ephemera"
+
+    def needs(self) -> Collection[str]:
+        return ()
+
+    def check(self) -> bool:
+        try:
+            return self._stamp.read_text() == self._key and self.command.exists() and self.python.exists()
+        except FileNotFoundError:
+            return False
+
+    def run(self, work: Work) -> None:
+        checkout_dir(self._project)
+        with work.alone(f"venv-{content_hash((), str(self._folder))}"):
+            if not self.check():
+                self._make(work, self._wheels(work))
+
+    @cached_property
+    def _packages(self) -> tuple[Path, ...]:
+        """Folders of further packages of the repository that its suites use: ``[tool.ephemera] packages``."""
+        document = tomllib.loads((self._project / "pyproject.toml").read_text())
+        return tuple(
+            self._project / folder for folder in document.get("tool", {}).get("ephemera", {}).get("packages", ())
+        )
+
+    @cached_property
+    def _key(self) -> str:
+        # The folder is part of it: a moved checkout has scripts that name the old place.
+        document = tomllib.loads((self._project / "pyproject.toml").read_text())
+        tools = {name: table for name, table in document.pop("tool", {}).items() if name not in _NOT_INSTALLED}
+        package = json.dumps([document, tools, [str(folder) for folder in self._packages]], sort_keys=True)
+        return content_hash((self._requirements,), package, str(self._folder), sys.version, sys.executable)
+
+    def _wheels(self, work: Work) -> Path:
+        """Folder of the wheels of the requirements; downloaded when it is not there."""
+        platform = f"{sys.version_info.major}.{sys.version_info.minor} {os.uname().machine}"
+        key = content_hash((self._requirements,), platform)
+        folder = cache_dir() / "wheels" / key
+        with work.alone(f"wheels-{key}"):
+            if not folder.is_dir():
+                with published(folder) as partial:
+                    download(work, self._requirements, partial)
+                    _unpack_installer(partial)
+        return folder
+
+    def _make(self, work: Work, wheels: Path) -> None:
+        # A finished environment of other requirements is brought up to date, and nothing is taken out of it, so that
+        # what runs from it goes on; one without a stamp was interrupted, and nothing in it is to be trusted.
+        usable = self._stamp.exists() and self.python.exists()
+        self._stamp.unlink(missing_ok=True)
+        if not usable:
+            import venv  # slow to import, and rarely needed
+
+            work.say("creating")
+            remove(self._folder)
+            venv.create(self._folder, symlinks=True, with_pip=False)
+        uv = [
+            str(wheels / "bin" / "uv"),
+            "--no-config",
+            "--offline",
+            "--no-progress",
+            "--cache-dir",
+            str(cache_dir() / "uv"),
+        ]
+        target = ["--python", str(self.python), "--no-index"]
+        editable = ["--no-deps", "--no-build-isolation"]
+        for folder in (self._project, *self._packages):
+            editable += ["--editable", str(folder)]
+        # The variables of the user's own uv and pip must not add packages, indexes or another interpreter.
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "VIRTUAL_ENV"))}
+        try:
+            locked = ["--find-links", str(wheels), "--require-hashes", "--requirement", str(self._requirements)]
+            work.run([*uv, "pip", "install", *target, *locked], env=env)
+            work.run([*uv, "pip", "install", *target, *editable], env=env)
+        except CommandFailedError as failure:
+            raise failure.as_machine_error(
+                "the virtual environment cannot be made", f"delete {wheels} and try again"
+            ) from failure
+        self._stamp.write_text(self._key)
+
+
+def download(work: Work, requirements: Path, folder: Path) -> None:
+    """Download the wheels of a locked requirements file with the user's own pip settings."""
+    command, env = pip_command()
+    try:
+        # The file is a complete lock, so there is nothing to resolve.
+        exactly = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--disable-pip-version-check"]
+        what = ["--progress-bar", "off", "--dest", str(folder), "--requirement", str(requirements)]
+        work.run([*command, "download", *exactly, *what], env=env)
+    except CommandFailedError as failure:
+        raise failure.as_machine_error(
+            f"the packages of {requirements.name} cannot be downloaded", "check the package index of `pip config list`"
+        ) from failure
+
+
+def pip_command() -> tuple[list[str], dict[str, str]]:
+    """A pip that can download: the interpreter's own, or the one that ``ensurepip`` carries."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"], dict(os.environ)
+    # Debian keeps the wheel in a folder of its own, and only with python3-venv.
+    folders = [Path("/usr/share/python-wheels")]
+    if spec := importlib.util.find_spec("ensurepip"):
+        folders.extend(Path(place) / "_bundled" for place in spec.submodule_search_locations or ())
+    for wheel in (found for folder in folders for found in folder.glob("pip-*.whl")):
+        return [sys.executable, "-m", "pip"], {**os.environ, "PYTHONPATH": str(wheel)}
+    raise MachineError(
+        f"{sys.executable} has no pip", remedy="install it, on Debian with `apt-get install python3-venv`"
+    )
+
+
+def _unpack_installer(folder: Path) -> None:
+    """Take uv's executable out of its wheel: it installs in a second what pip needs ten for."""
+    wheel = next((path for path in folder.glob("uv-*.whl")), None)
+    if wheel is None:
+        raise MachineError(
+            "requirements-dev.txt does not pin uv", remedy="add it to requirements-dev.in and lock again"
+        )
+    target = folder / "bin" / "uv"
+    target.parent.mkdir()
+    with zipfile.ZipFile(wheel) as archive:
+        member = next(name for name in archive.namelist() if re.fullmatch(r"uv-[^/]+\.data/scripts/uv", name))
+        target.write_bytes(archive.read(member))
+    target.chmod(target.stat().st_mode | stat.S_IXUSR)

@@ -1,0 +1,165 @@
+"""What a step works with: one line of progress, child processes that can be ended, a log, locks that can be left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from ephemera.contract.errors import MachineError
+from ephemera.home.locks import LockTimeoutError, locked
+from ephemera.home.paths import cache_dir, state_dir
+
+_TERMINATE_SECONDS = 3.0
+_TAIL_LINES = 40
+NEEDS_DISK = "free some disk space: about 6 GB are needed"
+_CAUSES = (
+    (("No space left on device", "ENOSPC", "not enough free space"), NEEDS_DISK),
+    (
+        (
+            "Temporary failure", "Could not resolve", "no such host", "Network is unreachable", "Connection refused",
+            "connection refused", "Failed to establish a new connection", "i/o timeout", "timed out", "dial tcp",
+        ),
+        "check the network, the proxy settings and the package index",
+    ),
+)  # fmt: skip
+
+
+class CancelledError(Exception):
+    """The work was called off: another step failed, or the user interrupted it."""
+
+
+class CommandFailedError(Exception):
+    """A child process failed. ``tail``: its last lines; ``log``: file with all of them."""
+
+    def __init__(self, argv: Sequence[str], code: int, tail: Sequence[str], log: Path) -> None:
+        super().__init__(f"{argv[0]} ended with {code}")
+        self.code = code
+        self.tail = tuple(tail)
+        self.log = log
+
+    def as_machine_error(self, what: str, remedy: str) -> MachineError:
+        """The failure as the one line a person reads; a known cause (disk, network) takes the place of ``remedy``."""
+        text = "\n".join(self.tail)
+        for signs, better in _CAUSES:
+            if any(sign in text for sign in signs):
+                remedy = better
+                break
+        last = next((line.strip() for line in reversed(self.tail) if line.strip()), f"exit code {self.code}")
+        return MachineError(f"{what} ({last[:200]})", remedy=f"{remedy} (full log: {self.log})")
+
+
+class Children:
+    """The child processes of this run, each in a process group of its own, so that all can be ended."""
+
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+
+    @contextmanager
+    def started(
+        self, argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Start one; it is over, or ended, when the block is left."""
+        with self._lock:
+            if self.cancelled.is_set():
+                raise CancelledError
+            child = subprocess.Popen(
+                argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, errors="replace", start_new_session=True,
+            )  # fmt: skip
+            self._running.add(child)
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                _signal_group(child, signal.SIGKILL)
+            child.wait()
+            if child.stdout:
+                child.stdout.close()
+            with self._lock:
+                self._running.discard(child)
+
+    def cancel(self) -> None:
+        """End every child and its descendants, and let none start."""
+        with self._lock:
+            self.cancelled.set()
+            running = list(self._running)
+        for child in running:
+            _signal_group(child, signal.SIGTERM)
+        deadline = time.monotonic() + _TERMINATE_SECONDS
+        for child in running:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=max(0.0, deadline - time.monotonic()))
+            # Its descendants may outlive the leader of the group.
+            _signal_group(child, signal.SIGKILL)
+
+
+class Work:
+    """One step's means. ``say`` shows a line as its latest; ``log`` is the file with everything its children said."""
+
+    def __init__(self, name: str, say: Callable[[str], None], children: Children) -> None:
+        self.say = say
+        self.log = state_dir() / "logs" / f"{name.replace(' ', '-')}.log"
+        self._children = children
+
+    def run(self, argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> list[str]:
+        """Run a command to its end and return its last lines; raises :class:`CommandFailedError`."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        with self.log.open("a", buffering=1) as log, self._children.started(argv, cwd, env) as child:
+            log.write(f"$ {' '.join(argv)}\n")
+            assert child.stdout is not None  # noqa: S101  (stdout=PIPE above)
+            for line in child.stdout:
+                log.write(line)
+                if line.strip():
+                    tail.append(line.rstrip())
+                    self.say(line.strip())
+            code = child.wait()
+        if self._children.cancelled.is_set():
+            raise CancelledError
+        if code:
+            raise CommandFailedError(argv, code, tail, self.log)
+        return list(tail)
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Hold the user's lock ``name``; while another process has it, say so and wait."""
+        path = cache_dir() / "locks" / f"{name}.lock"
+        waiting = False
+        with ExitStack() as held:
+            while True:
+                try:
+                    held.enter_context(locked(path, timeout_seconds=0.2 if waiting else 0.0))
+                    break
+                except LockTimeoutError:
+                    if not waiting:
+                        self.say("another ephemera is at it, waiting for it to finish")
+                    waiting = True
+                    self.stop_if_cancelled()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+
+    def stop_if_cancelled(self) -> None:
+        """Raise :class:`CancelledError` when the work was called off."""
+        if self._children.cancelled.is_set():
+            raise CancelledError
+
+    def pause(self, seconds: float) -> None:
+        """Wait that long, or until the work is called off."""
+        self._children.cancelled.wait(seconds)
+        self.stop_if_cancelled()
+
+
+def _signal_group(child: subprocess.Popen[str], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, number)

@@ -1,0 +1,48 @@
+"""Images on the real engine: each test has names of its own and removes what it made."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from ephemera.contract.images import EngineImage
+from ephemera.host.engine import connected
+from ephemera.images import ensure, resolve
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[docker.DockerClient]:
+    with connected() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def base() -> str:
+    """Reference of the local base image, made when it is not there."""
+    image = EngineImage(name="base")
+    ensure([image], "local")
+    return resolve(image, "local")
+
+
+@pytest.fixture
+def name(client: docker.DockerClient) -> Iterator[str]:
+    """A name that no other image has; every image with its label goes afterwards, intermediates too."""
+    made = f"test-{secrets.token_hex(4)}"
+    yield made
+    for _ in range(2):  # stages first become free when what was made from them is gone
+        for image in client.api.images(filters={"label": f"ephemera.image={made}"}):
+            client.api.remove_image(image["Id"], force=True)
+    assert client.api.images(filters={"label": f"ephemera.image={made}"}) == []
+
+
+@pytest.fixture
+def context(tmp_path: Path, base: str) -> Path:
+    """A build context on the base image; a test adds instructions to its Dockerfile."""
+    folder = tmp_path / "context"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(f"FROM {base}\n")
+    return folder

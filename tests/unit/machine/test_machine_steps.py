@@ -1,0 +1,192 @@
+"""The steps that build and the step for images, against stand-ins for Go and for the child process."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from ephemera.contract.errors import EphemeraError, MachineError
+from ephemera.machine import builds, dockerd, go, prebuilt, toolchain
+from ephemera.machine.venv import VirtualEnvironment
+from ephemera.machine.work import Children, Work
+
+# Stands in for Go: "builds" a script that says the version which the linker was given.
+FAKE_GO = """#!/bin/bash
+echo "$*" >> {log}
+[[ -z $FAIL ]] || {{ echo "x.go:1: cannot use this"; exit 1; }}
+case $1 in
+  env) echo go1.26.0 ;;
+  list) echo {module} ;;
+  build)
+    version=$(grep -o 'Version=[^ ]*' <<< "$*" | cut -d= -f2)
+    while [[ $1 != -o ]]; do shift; done
+    printf '#!/bin/sh\\necho %s\\n' "${{VERSION:-$version}}" > "$2"; chmod +x "$2" ;;
+esac
+"""
+
+
+def work() -> Work:
+    return Work("build", lambda _: None, Children())
+
+
+@pytest.fixture
+def calls(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    log = home / "go.log"
+    module = home / "module"
+    module.mkdir()
+    (module.parent / "pulumi-language-python-exec").write_text("#!/usr/bin/env python3\n")
+    folder = home / "bin"
+    folder.mkdir()
+    (folder / "go").write_text(FAKE_GO.format(log=log, module=module))
+    (folder / "go").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAIL", "")
+    return log
+
+
+@pytest.mark.usefixtures("calls")
+@pytest.mark.parametrize("step", [builds.BuiltEngine(), builds.BuiltLanguageHost(), builds.BuiltPlugin()])
+def test_a_build_is_there_afterwards(step: builds.BuiltEngine) -> None:
+    assert not step.check()
+    assert step.needs() == (go.NAME,)
+    step.run(work())
+    assert step.check()
+
+
+@pytest.mark.usefixtures("calls")
+def test_the_toolchain_is_found_once_everything_is_built(tmp_path: Path) -> None:
+    for step in (builds.BuiltEngine(), builds.BuiltLanguageHost(), builds.BuiltPlugin()):
+        step.run(work())
+    found = toolchain.located(tmp_path)
+    assert {path.name for path in found.bin_dir.iterdir()} == {"pulumi", *toolchain.LANGUAGE_HOST}
+    assert os.access(found.bin_dir / "pulumi-language-python-exec", os.X_OK)
+
+
+def test_a_build_that_is_there_is_not_repeated(calls: Path) -> None:
+    builds.BuiltPlugin().run(work())
+    before = calls.read_text()
+    builds.BuiltPlugin().run(work())
+    assert calls.read_text() == before
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_build_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(go, "version", lambda _: (1, 26))
+    monkeypatch.setenv("FAIL", "yes")
+    with pytest.raises(MachineError, match=r"the engine cannot be built \(x\.go:1: cannot use this\): .*full log"):
+        builds.BuiltEngine().run(work())
+    assert list(toolchain.built_engine_dir().iterdir()) == []
+
+
+@pytest.mark.usefixtures("calls")
+def test_an_engine_of_another_version_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERSION", "v0.0.1")
+    with pytest.raises(MachineError, match=r"says \['v0.0.1'\], not v3\."):
+        builds.BuiltEngine().run(work())
+    assert not builds.BuiltEngine().check()
+
+
+@pytest.mark.usefixtures("calls")
+def test_settings_of_the_users_go_do_not_change_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setenv("GOFLAGS", "-race")
+    real = Work.run
+
+    def run(self: Work, argv: list[str], **options: dict[str, str]) -> list[str]:
+        seen.append((options.get("env") or {}).get("GOFLAGS", ""))
+        return real(self, argv, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Work, "run", run)
+    builds.BuiltPlugin().run(work())
+    assert seen == ["-buildvcs=false"]
+
+
+@pytest.mark.parametrize(("said", "expected"), [("go1.27.1", True), ("go1.26rc1", True), ("go1.25.9", False)])
+def test_only_a_go_that_is_new_enough_counts(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, said: str, expected: bool
+) -> None:
+    script = Path(os.environ["PATH"].split(":")[0]) / "go"
+    script.write_text(script.read_text().replace("go1.26.0", said))
+    assert go.GoCompiler().check() is expected
+
+
+@pytest.fixture
+def images(home: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A project whose image command is a script: it reports what ``answer.json`` holds and ends with ``code``."""
+    project = home / "project"
+    (project / "services").mkdir(parents=True)
+    (project / "services" / "app.py").write_text("one")
+    os.utime(project / "services" / "app.py", (1, 1))
+    script = home / "python"
+    script.write_text(f"#!/bin/bash\necho run >> {home}/runs\ncp {home}/answer.json ${{!#}}\nexit $(cat {home}/code)\n")
+    script.chmod(0o755)
+    (home / "code").write_text("0")
+    watched = [str(project / "services")]
+    (home / "answer.json").write_text(json.dumps({"references": ["ephemera/app:1"], "watched": watched}))
+    present = {"ephemera/app:1"}
+    monkeypatch.setattr(dockerd, "has_image", lambda reference: reference in present)
+    environment = cast(VirtualEnvironment, SimpleNamespace(python=script))
+    step = prebuilt.SystemImages(project, "tasker", environment)
+    return SimpleNamespace(home=home, project=project, step=step, present=present)
+
+
+def test_images_are_looked_at_once_while_nothing_changes(images: SimpleNamespace) -> None:
+    assert not images.step.check()
+    images.step.run(work())
+    assert images.step.check()
+
+
+def test_an_edited_source_is_looked_at_again(images: SimpleNamespace) -> None:
+    images.step.run(work())
+    (images.project / "services" / "app.py").write_text("two")
+    assert not images.step.check()
+
+
+def test_a_new_file_is_looked_at_too(images: SimpleNamespace) -> None:
+    images.step.run(work())
+    (images.project / "services" / "new.py").write_text("")
+    assert not images.step.check()
+
+
+def test_an_image_that_was_removed_is_made_again(images: SimpleNamespace) -> None:
+    images.step.run(work())
+    images.present.clear()
+    assert not images.step.check()
+
+
+def test_another_mode_is_looked_at_again(images: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    images.step.run(work())
+    monkeypatch.setenv("EPHEMERA_IMAGES", "local")
+    assert not images.step.check()
+
+
+def test_an_edit_during_the_build_is_not_overlooked(images: SimpleNamespace) -> None:
+    source = images.project / "services" / "app.py"
+    (images.home / "python").write_text((images.home / "python").read_text() + f"echo two > {source}\n")
+    script = (images.home / "python").read_text().replace("exit $(", f"echo two > {source}; exit $(")
+    (images.home / "python").write_text(script)
+    images.step.run(work())
+    assert not images.step.check()
+
+
+@pytest.mark.parametrize(("code", "expected"), [("2", 2), ("3", 5)])
+def test_the_childs_error_is_the_launchers(images: SimpleNamespace, code: str, expected: int) -> None:
+    (images.home / "code").write_text(code)
+    error = {"error": {"kind": "unknown_name", "message": "unknown system 'taskr'", "remedy": "did you mean 'tasker'?"}}
+    (images.home / "answer.json").write_text(json.dumps(error))
+    with pytest.raises(EphemeraError) as caught:
+        images.step.run(work())
+    assert caught.value.exit_code == expected
+    assert caught.value.document() == error
+    assert str(caught.value) == "unknown system 'taskr': did you mean 'tasker'?"
+
+
+def test_a_child_that_dies_without_a_word_is_reported_with_its_log(images: SimpleNamespace) -> None:
+    (images.home / "code").write_text("1")
+    with pytest.raises(MachineError, match=r"the images cannot be made .* \(full log: "):
+        images.step.run(work())
