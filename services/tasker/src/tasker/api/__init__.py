@@ -1,0 +1,1 @@
+"""What both HTTP APIs share: error bodies, request metrics, the health document, serving."""

@@ -1,0 +1,1 @@
+"""The worker with every step handler of the catalog."""

@@ -1,0 +1,1 @@
+"""The worker service: claims steps, runs their handlers, and answers about all workers."""

@@ -1,0 +1,43 @@
+"""Fixtures: the services as processes, on databases of their own in a real PostgreSQL.
+
+`TASKER_TEST_DATABASE_URL` names a server (made by `postgres/Dockerfile`) and a user who may create databases.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from live.harness import Tasker, new_database, new_tasker
+
+
+@pytest.fixture(scope="session")
+def server_url() -> str:
+    url = os.environ.get("TASKER_TEST_DATABASE_URL")
+    if not url:
+        pytest.fail(
+            "set TASKER_TEST_DATABASE_URL to a PostgreSQL made by services/tasker/postgres/Dockerfile", pytrace=False
+        )
+    return url
+
+
+@pytest.fixture
+def database_url(server_url: str) -> Iterator[str]:
+    with new_database(server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def tasker(server_url: str, tmp_path: Path) -> Iterator[Tasker]:
+    """Orchestration without a worker, for a test that breaks things."""
+    with new_tasker(server_url, tmp_path) as tasker:
+        yield tasker
+
+
+@pytest.fixture(scope="session")
+def shared(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tasker]:
+    """Orchestration with two workers, for tests that break nothing."""
+    with new_tasker(server_url, tmp_path_factory.mktemp("shared")) as tasker:
+        tasker.worker("w1")
+        tasker.worker("w2")
+        yield tasker
