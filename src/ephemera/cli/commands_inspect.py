@@ -25,7 +25,7 @@ class OutputsFormat(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (status, ls, outputs, logs, env):
+    for command in (status, ls, outputs, logs, env, doctor):
         app.command()(command)
     images = typer.Typer(help="Images that environments are made of.", no_args_is_help=True)
     images.command("list")(list_images)
@@ -147,6 +147,18 @@ def env(output: options.OutputOption = Output.table) -> None:
     typer.echo(f'export PATH={shlex.quote(path)}:"$PATH"')
     for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def doctor(output: options.OutputOption = Output.table) -> None:
+    """Every requirement of this machine: its state, and what to do about it."""
+    from ephemera.driver.workspace import Workspace
+    from ephemera.machine import doctor as machine_doctor
+    from ephemera.machine.launch import steps_for
+    from ephemera.machine.venv import VirtualEnvironment
+
+    project = Workspace.find().project
+    arguments = ["--output", "json"] if Screen(output).machine else []
+    raise typer.Exit(machine_doctor.main(project, lambda: steps_for(project, VirtualEnvironment(project)), arguments))
 
 
 def list_images(output: options.OutputOption = Output.table) -> None:

@@ -6,12 +6,13 @@ import os
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ephemera.cli import options
 from ephemera.cli.console import Output, Screen
 from ephemera.cli.live import LiveView
 from ephemera.contract.catalog import find_system
-from ephemera.contract.errors import NoSuchEnvironmentError, UnknownNameError
+from ephemera.contract.errors import LeftoversError, NoSuchEnvironmentError, UnknownNameError
 from ephemera.contract.names import random_suffix, split_stack_name
 
 _PYTEST_ARGUMENTS = typer.Argument(metavar="[-- PYTEST…]", help="Passed on to pytest.")
@@ -19,9 +20,10 @@ _PYTEST_ARGUMENTS = typer.Argument(metavar="[-- PYTEST…]", help="Passed on to 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (run, up, down):
+    for command in (up, down):
         app.command()(command)
-    app.command("test")(run_tests)
+    app.command(cls=_PytestCommand)(run)
+    app.command("test", cls=_PytestCommand)(run_tests)
 
 
 def run(
@@ -82,7 +84,7 @@ def run(
     }
     _print_summary(screen, document, kept)
     if not kept:
-        lifecycle.proven(gone)
+        _prove(screen, gone)
     raise typer.Exit(1 if result.exit_code else 0)
 
 
@@ -139,7 +141,7 @@ def down(
         screen.document({"stack": gone.stack, "seconds": round(gone.seconds, 2), "leftovers": list(gone.leftovers)})
     else:
         screen.note(f"{gone.stack} is gone after {gone.seconds:.1f} s")
-    lifecycle.proven(gone)
+    _prove(screen, gone)
 
 
 def run_tests(
@@ -168,6 +170,24 @@ def run_tests(
     }
     _print_summary(screen, document, kept=True)
     raise typer.Exit(1 if result.exit_code else 0)
+
+
+def _prove(screen: Screen, gone: Any) -> None:
+    from ephemera.driver import lifecycle
+
+    if gone.leftovers and screen.machine:
+        raise typer.Exit(LeftoversError.exit_code)  # the document that was printed names them
+    lifecycle.proven(gone)
+
+
+class _PytestCommand(TyperCommand):
+    """What comes after ``--`` is pytest's, also where an argument before it was left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        rest = super().parse_args(ctx, args[:at])
+        ctx.params["pytest_arguments"] = [*(ctx.params["pytest_arguments"] or ()), *args[at + 1 :]]
+        return rest
 
 
 def _up(workspace: Any, request: Any, screen: Screen) -> Any:

@@ -26,6 +26,7 @@ class LiveView:
         self._title = title
         self._gates: dict[str, Event] = {service: {} for service in services}
         self._started = time.monotonic()
+        self._building = ""
         self._live: Live | None = None
 
     @contextmanager
@@ -43,7 +44,12 @@ class LiveView:
         """Take one event."""
         if event["type"] == "notice":
             self._screen.note(event["message"])
+        elif event["type"] == "building":
+            self._building = event["message"]
+            if self._live is None and ": Step " in event["message"]:
+                self._screen.note(f"  {event['message']}")
         elif event["type"] == "gate":
+            self._building = ""
             self._gates[event["service"]] = event
             if self._live is None and event["state"] == "ready":
                 self._screen.note(f"  {event['service']} ready after {event['seconds']:.1f} s")
@@ -56,4 +62,6 @@ class LiveView:
             seconds = f"{gate['seconds']:.1f} s" if gate else ""
             detail = escape(gate.get("detail", "")[:100]) if gate else ""
             table.add_row("", f"{service:<16} {_STATE[gate.get('state', '')]} {seconds}", f"[dim]{detail}[/]")
+        if self._building:
+            table.add_row("", f"[dim]{escape(self._building[:100])}[/]")
         return table

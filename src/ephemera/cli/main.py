@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import sys
 from types import FrameType
@@ -12,7 +13,7 @@ import typer
 
 from ephemera.cli import commands_containers, commands_inspect, commands_lifecycle
 from ephemera.cli.console import Output, Screen
-from ephemera.contract.errors import EphemeraError, InterruptedByUserError
+from ephemera.contract.errors import EphemeraError, InputError, InterruptedByUserError
 
 app = typer.Typer(
     name="ephemera",
@@ -28,27 +29,33 @@ for module in (commands_lifecycle, commands_inspect, commands_containers):
 
 def main() -> NoReturn:
     """Run a command; exit codes: 0, 1 tests failed, 2 bad input, 3 not ready, 4 leftovers, 5 machine, 130."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Not KeyboardInterrupt: the command line library would answer that one itself.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     screen = Screen(output=Output.json if _wants_json(sys.argv) else Output.table)
     try:
-        app(standalone_mode=True)
+        # Standing alone, the library prints a wrong option itself, for people.
+        code = app(standalone_mode=not screen.machine)
+    except typer.TyperException as error:
+        screen.error(InputError(error.format_message(), remedy="see `ephemera --help`"))
+        sys.exit(InputError.exit_code)
     except EphemeraError as error:
         screen.error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        interrupted = InterruptedByUserError("interrupted", remedy="what this command created is gone")
-        screen.error(interrupted)
-        sys.exit(interrupted.exit_code)
-    sys.exit(0)
+    sys.exit(code)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form
-    raise KeyboardInterrupt
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the clean-up that follows is not to be interrupted
+    raise InterruptedByUserError("interrupted", remedy="what this command created is gone")
 
 
 def _wants_json(arguments: list[str]) -> bool:
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return "--output=json" in own or ("--output", "json") in itertools.pairwise(own)
+    given = [value for flag, value in itertools.pairwise(own) if flag == "--output"]
+    given += [argument.partition("=")[2] for argument in own if argument.startswith("--output=")]
+    return "json" in given if given else os.environ.get("EPHEMERA_OUTPUT") == "json"
 
 
 if __name__ == "__main__":

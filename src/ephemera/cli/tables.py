@@ -20,9 +20,11 @@ def outputs_table(outputs: EnvironmentOutputs, *, show_secrets: bool) -> Table:
     document = outputs.document(show_secrets=show_secrets)
     for service, values in document["services"].items():
         credentials = " ".join(f"{key}={value}" for key, value in values["credentials"].items())
-        for name, endpoint in values["endpoints"].items() or {("", "")}:
+        for name, endpoint in values["endpoints"].items():
             url = endpoint["url"] or f"{endpoint['internal_url']} (inside)"
             table.add_row(escape(service), escape(name), escape(url), escape(credentials))
+        if not values["endpoints"]:
+            table.add_row(escape(service), "-", "-", escape(credentials))
     return table
 
 

@@ -165,10 +165,11 @@ class LeftoversError(EphemeraError):
             f"{stack}: destroy left {len(leftovers)} objects behind, which have been removed: {', '.join(leftovers)}",
             remedy="this is a defect, please report it",
         )
+        self.stack = stack
         self.leftovers = tuple(leftovers)
 
     def details(self) -> Mapping[str, Any]:
-        return {"leftovers": list(self.leftovers)}
+        return {"stack": self.stack, "leftovers": list(self.leftovers)}
 
 
 class MachineError(EphemeraError):

@@ -4,6 +4,7 @@ Events are plain dictionaries with a ``type``:
 
 ``{"type": "gate", "service", "state": "waiting" | "ready" | "failed", "seconds", "detail"}``
 ``{"type": "failed", "error": <document of an EphemeraError>}``
+``{"type": "building", "message"}``: the last line of an image that is built or pulled
 ``{"type": "notice", "message"}``
 """
 

@@ -59,6 +59,7 @@ class Settings(BaseModel):
 
 
 CONFIG_KEYS = tuple(name for name in Settings.model_fields if name != "options")
+LIST_KEYS = ("only", "profiles")
 
 
 def read_settings(catalog: Catalog, stack: str, config: Mapping[str, str]) -> Settings:
@@ -81,7 +82,7 @@ def read_settings(catalog: Catalog, stack: str, config: Mapping[str, str]) -> Se
         if key in system.options:
             options[key] = _option_value(system, key, text)
         elif key in CONFIG_KEYS:
-            values[key] = _list_value(key, text) if key in ("only", "profiles") else text
+            values[key] = _list_value(key, text) if key in LIST_KEYS else text
         else:
             raise UnknownNameError(
                 "config key", f"{NAMESPACE}:{key}", (f"{NAMESPACE}:{known}" for known in known_keys(system))
@@ -119,7 +120,7 @@ def from_environment(system: System, environment: Mapping[str, str] = os.environ
     for key in known_keys(system):
         text = environment.get(f"EPHEMERA_{key.upper()}", "")
         if text:
-            found[key] = json.dumps(_list_value(key, text)) if key in ("only", "profiles") else text
+            found[key] = json.dumps(_list_value(key, text)) if key in LIST_KEYS else text
     return found
 
 

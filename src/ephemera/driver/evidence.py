@@ -14,6 +14,7 @@ from docker import DockerClient
 from ephemera.contract import labels
 from ephemera.contract.errors import EphemeraError
 from ephemera.contract.outputs import REDACTED, EnvironmentOutputs
+from ephemera.driver import services
 from ephemera.driver.workspace import Workspace
 from ephemera.home.paths import checkout_dir
 from ephemera.host.engine import connected
@@ -32,8 +33,7 @@ def collect(workspace: Workspace, stack: str, run: str, error: EphemeraError | N
     folder = checkout_dir(workspace.project) / "artifacts" / run
     folder.mkdir(parents=True, exist_ok=True)
     with connected() as client:
-        containers = client.api.containers(all=True, filters={"label": f"{labels.STACK}={stack}"})
-        inspected = [client.api.inspect_container(container["Id"]) for container in containers]
+        inspected = [client.api.inspect_container(container["Id"]) for container in services.containers(client, stack)]
         hidden = _credentials(inspected)
         for document in inspected:
             service = document["Config"]["Labels"].get(labels.SERVICE, document["Name"].lstrip("/"))

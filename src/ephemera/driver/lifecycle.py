@@ -19,6 +19,7 @@ from ephemera.contract.errors import (
     EngineError,
     EphemeraError,
     InputError,
+    InterruptedByUserError,
     LeftoversError,
     NoSuchEnvironmentError,
     StackTakenError,
@@ -77,9 +78,10 @@ def plan(workspace: Workspace, request: Request) -> tuple[str, System, Settings]
     branch = current_branch(workspace.project, request.branch)
     stack = stack_name(request.system, branch, suffix=request.suffix)
     known = workspace.read_config(stack)
-    # The branch and owner are labels: what a living stack was made with stays.
-    wanted = {"system": request.system, "branch": branch, "owner": identity.owner(), **known}
-    wanted |= {**from_environment(system), **request.config}
+    wanted = {"owner": identity.owner(), **known, **from_environment(system), **request.config}
+    # System, branch and owner are labels: what a living stack was made with stays.
+    named = {"system": request.system, "branch": branch, "owner": wanted["owner"]}
+    wanted |= {key: known.get(key, value) for key, value in named.items()}
     if known and "only" in wanted:
         wanted["only"] = _added(known.get("only"), wanted["only"])
     settings = read_settings(workspace.catalog, stack, wanted)
@@ -241,7 +243,7 @@ def _held(
         )
         yield
     except BaseException as error:
-        if isinstance(error, EphemeraError):
+        if isinstance(error, EphemeraError) and not isinstance(error, InterruptedByUserError):
             folder = evidence.collect(workspace, lease.stack, lease.run, error)
             report({"type": "notice", "message": f"evidence: {folder}"})
         if not created or keep_on_failure:

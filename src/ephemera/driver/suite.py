@@ -16,6 +16,8 @@ from pathlib import Path
 from ephemera.contract.catalog import System
 from ephemera.contract.errors import InputError
 from ephemera.driver.workspace import Workspace
+from ephemera.home import leases
+from ephemera.host.processes import ProcessId
 
 _GRACE_SECONDS = 30
 
@@ -63,11 +65,14 @@ def run(workspace: Workspace, system: System, stack: str, arguments: Sequence[st
             *arguments,
         ]
         process = subprocess.Popen(command, cwd=workspace.project, stdout=sys.stderr if to_stderr else None)
+        leases.change(stack, suite=ProcessId.of(process.pid))
         try:
             exit_code = process.wait()
         except BaseException:
             _end(process)
             raise
+        finally:
+            leases.change(stack, suite=None)
         counts = json.loads(summary.read_text()) if summary.is_file() else {}
     return SuiteResult(
         passed=counts.get("passed", 0),

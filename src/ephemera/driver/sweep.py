@@ -5,6 +5,7 @@ Only objects with this backend's label are ever touched: other users' and other 
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,9 +14,10 @@ from docker import DockerClient
 from docker.errors import APIError, NotFound
 
 from ephemera.contract import labels
+from ephemera.contract.errors import EngineError
 from ephemera.home import identity
 
-_PASSES = 20
+_DEADLINE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +32,9 @@ class Found:
         return f"{self.kind} {self.name}"
 
 
-def find(client: DockerClient, stack: str | None = None) -> list[Found]:
-    """Everything of ``stack`` (of all stacks when None) that is recorded in this backend."""
-    wanted = [f"{labels.BACKEND}={identity.backend_id()}"]
+def find(client: DockerClient, stack: str | None = None, backend: str | None = None) -> list[Found]:
+    """Everything of ``stack`` (of all stacks when None) that is recorded in ``backend`` (this user's when None)."""
+    wanted = [f"{labels.BACKEND}={backend or identity.backend_id()}"]
     if stack is not None:
         wanted.append(f"{labels.STACK}={stack}")
     filters = {"label": wanted}
@@ -52,16 +54,27 @@ def find(client: DockerClient, stack: str | None = None) -> list[Found]:
     return found
 
 
-def remove(client: DockerClient, stack: str) -> list[Found]:
-    """Remove all that is there of ``stack``, until two passes in a row find nothing; what was found, each once."""
+def remove(client: DockerClient, stack: str, backend: str | None = None) -> list[Found]:
+    """Remove all that is there of ``stack``, until two passes in a row find nothing; what was found, each once.
+
+    Raises :class:`EngineError` when something is still there after 20 s.
+    """
     seen: dict[Found, None] = {}
+    deadline = time.monotonic() + _DEADLINE_SECONDS
     empty_passes = 0
-    for _ in range(_PASSES):
-        found = find(client, stack)
+    while empty_passes < 2:
+        found = find(client, stack, backend)
+        if not found:
+            empty_passes += 1
+            continue
+        empty_passes = 0
         seen.update(dict.fromkeys(found))
-        empty_passes = 0 if found else empty_passes + 1
-        if empty_passes == 2:
-            break
+        if time.monotonic() > deadline:
+            listed = ", ".join(str(item) for item in found)
+            raise EngineError(
+                f"{listed} of {stack} cannot be removed",
+                remedy="see what holds them with `docker inspect`, then try again",
+            )
         for kind in ("container", "volume", "network"):
             _remove_all(client, kind, [item.name for item in found if item.kind == kind])
     return list(seen)
@@ -78,7 +91,8 @@ def _remove_one(client: DockerClient, kind: str, name: str) -> None:
     except NotFound:
         return
     except APIError as error:
-        if error.status_code != 409:  # a removal in progress, or an endpoint that is just leaving: the next pass sees
+        # A removal in progress, or an endpoint that is just leaving (403 up to Docker 20.10): the next pass sees.
+        if error.status_code not in (403, 409):
             raise
 
 

@@ -11,7 +11,7 @@ from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, leases
 from ephemera.home.leases import Lease
 from ephemera.host.engine import connected
-from ephemera.host.processes import end_group
+from ephemera.host.processes import end_group, end_tree
 
 _SWEPT_TYPES = ("pulumi:", "docker:")
 
@@ -20,6 +20,8 @@ def clean_up_after(workspace: Workspace, lease: Lease) -> None:
     """Do what a dead owner would have done: end its engine, then destroy what it was making, or only unlock."""
     if lease.engine is not None:
         end_group(lease.engine)
+    if lease.suite is not None:
+        end_tree(lease.suite)
     with leases.exclusive(lease.stack):
         current = leases.read(lease.stack)
         if current is None or current.holder != lease.holder:

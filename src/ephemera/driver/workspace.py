@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import yaml
 
 from ephemera.contract.catalog import Catalog, find_project, load_catalog
 from ephemera.contract.errors import InputError
-from ephemera.contract.settings import NAMESPACE
+from ephemera.contract.settings import LIST_KEYS, NAMESPACE
 from ephemera.home import identity
 from ephemera.host import engine
 from ephemera.machine.toolchain import located
@@ -104,7 +105,8 @@ class Workspace:
         }
         document["config"] = {
             **others,
-            **{f"{NAMESPACE}:{key}": yaml.safe_load(value) for key, value in values.items()},
+            # As `pulumi config set` writes it: text, whatever it looks like, and lists.
+            **{f"{NAMESPACE}:{key}": json.loads(text) if key in LIST_KEYS else text for key, text in values.items()},
         }
         partial = path.with_suffix(".partial")
         partial.write_text(yaml.safe_dump(document, sort_keys=True))
@@ -151,8 +153,4 @@ def _yaml(path: Path) -> dict[str, Any]:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return (
-        value
-        if isinstance(value, str)
-        else yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("\n...")
-    )
+    return json.dumps(value) if isinstance(value, list) else str(value)

@@ -19,6 +19,7 @@ from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
 
 _PREFIX = 28
+_BLOCK = 2 ** (32 - _PREFIX)
 _ROW = 250
 
 
@@ -41,15 +42,15 @@ def allocate(
     ``occupied``: subnets of all other networks of the engine. ``live_subnet``: the stack's own network's, when it is
     there. ``record``: keep it (a preview does not). Raises :class:`MachineError` when the pool is used up.
     """
-    blocks = _blocks(pool)
+    network = _network(pool)
     others = [ipaddress.ip_network(subnet, strict=False) for subnet in occupied]
     with _table() as table:
         known = table.get(stack)
         if live_subnet and (known is None or known.subnet != live_subnet):
-            known = _from_live(live_subnet, blocks) or known
+            known = _from_live(live_subnet, network) or known
         if known is None:
             taken = {allocation.number for name, allocation in table.items() if name != stack}
-            known = _first_free(stack, blocks, taken, others, pool)
+            known = _first_free(stack, network, taken, others)
         if record:
             table[stack] = known
         return known
@@ -76,31 +77,33 @@ def release(stack: str) -> None:
         table.pop(stack, None)
 
 
-def _blocks(pool: str) -> list[ipaddress.IPv4Network]:
+def _network(pool: str) -> ipaddress.IPv4Network:
     try:
         network = ipaddress.IPv4Network(pool)
     except ValueError as error:
         raise InputError(f"subnet pool {pool!r} is no IPv4 network", remedy=str(error)) from error
     if not 16 <= network.prefixlen <= 24:
         raise InputError(f"subnet pool {pool!r} has prefix length {network.prefixlen}", remedy="16 to 24 are accepted")
-    return list(network.subnets(new_prefix=_PREFIX))
+    return network
 
 
 def _first_free(
     stack: str,
-    blocks: list[ipaddress.IPv4Network],
+    network: ipaddress.IPv4Network,
     taken: set[int],
     others: list[ipaddress.IPv4Network | ipaddress.IPv6Network],
-    pool: str,
 ) -> Allocation:
+    count = network.num_addresses // _BLOCK
     # Start at a place of the stack's own, so that an environment made again tends to get its old address.
-    start = int.from_bytes(hashlib.sha256(stack.encode()).digest()[:4], "big") % len(blocks)
-    for step in range(len(blocks)):
-        number = (start + step) % len(blocks)
-        if number not in taken and not any(_overlap(blocks[number], other) for other in others):
-            return _allocation(number, blocks[number])
+    start = int.from_bytes(hashlib.sha256(stack.encode()).digest()[:4], "big") % count
+    for step in range(count):
+        number = (start + step) % count
+        # Not network.subnets(): cutting a /16 into all of its blocks takes longer than the rest of an allocation.
+        block = ipaddress.IPv4Network((int(network.network_address) + number * _BLOCK, _PREFIX))
+        if number not in taken and not any(_overlap(block, other) for other in others):
+            return _allocation(number, block)
     raise MachineError(
-        f"all {len(blocks)} subnets of {pool} are in use",
+        f"all {count} subnets of {network} are in use",
         remedy="end environments (`ephemera ls`), or set ephemera:subnet_pool",
     )
 
@@ -109,9 +112,11 @@ def _overlap(block: ipaddress.IPv4Network, other: ipaddress.IPv4Network | ipaddr
     return isinstance(other, ipaddress.IPv4Network) and block.overlaps(other)
 
 
-def _from_live(subnet: str, blocks: list[ipaddress.IPv4Network]) -> Allocation | None:
-    network = ipaddress.IPv4Network(subnet)
-    return _allocation(blocks.index(network), network) if network in blocks else None
+def _from_live(subnet: str, network: ipaddress.IPv4Network) -> Allocation | None:
+    block = ipaddress.IPv4Network(subnet)
+    if block.prefixlen != _PREFIX or not block.subnet_of(network):
+        return None
+    return _allocation((int(block.network_address) - int(network.network_address)) // _BLOCK, block)
 
 
 def _allocation(number: int, block: ipaddress.IPv4Network) -> Allocation:
@@ -136,7 +141,7 @@ def _read(path: Path) -> dict[str, Allocation]:
         return {stack: Allocation(**values) for stack, values in json.loads(path.read_text()).items()}
     except FileNotFoundError:
         return {}
-    except (json.JSONDecodeError, TypeError) as error:
+    except (json.JSONDecodeError, TypeError, AttributeError) as error:
         raise MachineError(
             f"{path} cannot be read", remedy="remove it: live networks give their numbers back"
         ) from error

@@ -28,7 +28,8 @@ Phase = Literal["creating", "disposable", "kept"]
 @dataclass(frozen=True, kw_only=True)
 class Lease:
     """Times are seconds since the epoch. ``checkout``: absolute folder of the project that made the stack.
-    ``run``: id of the command or test run that holds it. ``engine``: leader of the engine's process group, if one runs.
+    ``run``: id of the command or test run that holds it. ``engine``: leader of the engine's process group,
+    ``suite``: pytest's process, where they run.
     """
 
     stack: str
@@ -41,6 +42,7 @@ class Lease:
     phase: Phase
     holder: ProcessId | None
     engine: ProcessId | None = None
+    suite: ProcessId | None = None
     guardian: ProcessId | None = None
     created_at: float
     used_at: float
@@ -56,8 +58,8 @@ def read(stack: str) -> Lease | None:
     path = _path(stack)
     try:
         document: dict[str, Any] = json.loads(path.read_text())
-        for role in ("holder", "engine", "guardian"):
-            document[role] = ProcessId(**document[role]) if document[role] else None
+        for role in ("holder", "engine", "suite", "guardian"):
+            document[role] = ProcessId(**document[role]) if document.get(role) else None
         return Lease(**document)
     except FileNotFoundError:
         return None
@@ -117,7 +119,6 @@ def remove(stack: str) -> None:
     """Forget it."""
     with _guarded(stack):
         _path(stack).unlink(missing_ok=True)
-        _path(stack).with_suffix(".lock").unlink(missing_ok=True)
 
 
 def all_leases() -> list[Lease]:
@@ -140,8 +141,13 @@ def exclusive(stack: str) -> Iterator[None]:
 
 @contextmanager
 def _guarded(stack: str) -> Iterator[None]:
-    with locked(_path(stack).with_suffix(".lock")):
-        yield
+    path = _path(stack).with_suffix(".lock")
+    with locked(path):
+        try:
+            yield
+        finally:
+            if not _path(stack).is_file():
+                path.unlink(missing_ok=True)
 
 
 def _path(stack: str) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -69,15 +70,13 @@ class HttpProbe:
     finishes: bool = False
 
     def ready(self, target: Target) -> bool:
-        host, port = _published(target)
-        connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
         try:
-            connection.request("GET", self.path)
-            return connection.getresponse().status == self.status
+            host, port = _published(target)
+            with closing(http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)) as connection:
+                connection.request("GET", self.path)
+                return connection.getresponse().status == self.status
         except (OSError, http.client.HTTPException):
             return False
-        finally:
-            connection.close()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from dataclasses import dataclass
@@ -26,23 +27,41 @@ class ProcessId:
         """Whether it still runs; a zombie does not."""
         try:
             process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.started) < 0.05 and process.status() != psutil.STATUS_ZOMBIE
+            return _same(process, self) and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 
 
 def end_group(leader: ProcessId) -> None:
     """SIGKILL the process group that ``leader`` leads, with all descendants that left it, and wait until it is gone."""
-    if not leader.alive():
-        _signal_group(leader.pid)  # the leader died first: what it started may live on in its group
-        return
-    victims = psutil.Process(leader.pid).children(recursive=True)
+    victims: list[psutil.Process] = []
+    try:
+        process = psutil.Process(leader.pid)
+        if not _same(process, leader):
+            return  # its number is another's by now, which it could not be while its group had members
+        victims = [*process.children(recursive=True), process]
+    except psutil.NoSuchProcess:
+        pass  # the leader died first: what it started may live on in its group
     _signal_group(leader.pid)
     for victim in victims:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             victim.kill()
-        except psutil.NoSuchProcess:
-            continue
+    psutil.wait_procs(victims, timeout=5)
+
+
+def _same(process: psutil.Process, identity: ProcessId) -> bool:
+    return abs(process.create_time() - identity.started) < 0.05
+
+
+def end_tree(root: ProcessId) -> None:
+    """SIGKILL ``root`` and all its descendants, and wait until they are gone."""
+    if not root.alive():
+        return
+    process = psutil.Process(root.pid)
+    victims = [process, *process.children(recursive=True)]
+    for victim in victims:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
     psutil.wait_procs(victims, timeout=5)
 
 

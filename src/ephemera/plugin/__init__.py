@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "environment" in metafunc.fixturenames:
         system = _system_of(metafunc.definition)
+        if system == metafunc.config.stash[_STATE].default_system:
+            return  # a parameter would make pytest pull tests out of their modules
         metafunc.parametrize("environment", [system], indirect=True, scope="session", ids=[pytest.HIDDEN_PARAM])
 
 
@@ -57,7 +60,7 @@ def environment(request: pytest.FixtureRequest) -> Iterator[RunningEnvironment]:
 
     state = request.config.stash[_STATE]
     with failing_plainly():
-        running = RunningEnvironment(state.ask(_required(request.param)))
+        running = RunningEnvironment(state.ask(_required(getattr(request, "param", state.default_system))))
     state.in_use.append(running)
     yield running
     running.close()
@@ -127,6 +130,26 @@ class _Session:
             self._broker = Broker(self.config.rootpath, self.config.getoption("--env"), self._tell)
         return self._broker
 
+    @cached_property
+    def default_system(self) -> str | None:
+        """The system of the run, when the folders and files that it was started with leave only one."""
+        from ephemera.contract.errors import InputError
+        from ephemera.driver.workspace import Workspace
+
+        asked = [
+            (self.config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in self.config.args
+        ]
+        try:
+            workspace = Workspace.find(self.config.rootpath)
+        except InputError:
+            return None
+        found = [
+            name
+            for name, system in workspace.catalog.items()
+            if any(_overlap(workspace.project / system.suite, path) for path in asked)
+        ]
+        return found[0] if len(found) == 1 else None
+
     def ask(self, system: str) -> str:
         """The stack of the run's environment of ``system``, which is up when this returns."""
         if self.is_worker:
@@ -193,6 +216,10 @@ def _system_of(node: pytest.Item | pytest.Collector) -> str | None:
     suites = {name: workspace.project / system.suite for name, system in workspace.catalog.items()}
     inside = [name for name, folder in suites.items() if node.path.is_relative_to(folder)]
     return max(inside, key=lambda name: len(suites[name].parts), default=None)
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _required(system: str | None) -> str:

@@ -193,7 +193,8 @@ def check(service: str, args: ContainerArgs) -> None:
 
 
 def _refuse_root(service: str, user: str) -> None:
-    if user.partition(":")[0] in ("", "0", "root"):
+    name = user.partition(":")[0]
+    if name in ("", "root") or (name.isdecimal() and int(name) == 0):
         raise InputError(f"service {service!r} is to run as root", remedy="give another user, or a root_reason")
 
 

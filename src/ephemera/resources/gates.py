@@ -70,7 +70,7 @@ class Gatekeeper:
         started = time.monotonic()
         news = started
         progress.emit({"type": "gate", "service": service, "state": "waiting", "seconds": 0.0, "detail": ""})
-        life = self._life(container)
+        life = self._life(service, container)
         execute = _Executor(self._client, container)
         while True:
             target = Target(host=host, port=port, execute=execute, exit_code=life.exit_code)
@@ -87,21 +87,25 @@ class Gatekeeper:
                 raise self._failed(service, container, cause, None)
             if time.monotonic() - news > _NEWS_INTERVAL_SECONDS:
                 news = time.monotonic()
-                life = self._life(container)  # should an event have been lost
+                life = self._life(service, container)  # should an event have been lost
                 self._tell(service, "waiting", started, "".join(self._tail(container, 1)))
             with self._changed:
-                self._changed.wait(gate.probe.interval_seconds)
+                # Never longer than that: what happened since the look above woke nobody.
+                self._changed.wait(min(gate.probe.interval_seconds, _NEWS_INTERVAL_SECONDS))
         self._tell(service, "ready", started, "")
 
     def _tell(self, service: str, state: str, started: float, detail: str) -> None:
         seconds = round(time.monotonic() - started, 3)
         progress.emit({"type": "gate", "service": service, "state": state, "seconds": seconds, "detail": detail})
 
-    def _life(self, container: str) -> _Life:
+    def _life(self, service: str, container: str) -> _Life:
         with self._changed:
             life = self._lives.setdefault(container, _Life())
         # It may have ended before anybody listened.
-        state = self._client.api.inspect_container(container)["State"]
+        try:
+            state = self._client.api.inspect_container(container)["State"]
+        except NotFound:
+            raise self._failed(service, container, "is gone: somebody removed its container", None) from None
         if not state["Running"] and state["Status"] in ("exited", "dead"):
             life.exit_code, life.out_of_memory = state["ExitCode"], state["OOMKilled"]
         return life

@@ -34,7 +34,7 @@ def run_project(catalog: Catalog) -> None:
             references = {image: images.resolve(image, mode) for image in system.images}
         else:
             references = images.ensure(
-                system.images, mode, lambda line: progress.emit({"type": "notice", "message": line})
+                system.images, mode, lambda line: progress.emit({"type": "building", "message": line})
             )
         environment = Environment(
             stack,

@@ -63,7 +63,9 @@ def web(environment: Environment) -> None:
             ContainerArgs(
                 environment=environment,
                 image=PYTHON,
-                gate=Gate(probe=ExecProbe(command=["python3", "-c", "import socket; socket.create_connection(('web', 8000))"])),
+                gate=Gate(
+                    probe=ExecProbe(command=["python3", "-c", "import socket; socket.create_connection(('web', 8000))"])
+                ),
                 command=command,
                 user="65534",
                 memory_mb=64,
@@ -86,7 +88,7 @@ def data(environment: Environment) -> None:
             ports={"postgres": Port(number=5432, scheme="postgresql", path="/shop")},
             variables={"POSTGRES_USER": "shop", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "shop"},
             volumes={"/var/lib/postgresql/data": Volume("data", VolumeArgs(environment=environment))},
-            tmpfs={"/tmp": "size=16m", "/var/run/postgresql": "size=1m,mode=1777"},
+            tmpfs={"/tmp": "size=16m", "/var/run/postgresql": "size=1m,mode=1777"},  # noqa: S108 - inside
             user="postgres",
             credentials={"password": password},
         ),

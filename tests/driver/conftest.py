@@ -1,0 +1,157 @@
+"""The driver as people use it: the command in a process of its own, against a small project, with state of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from ephemera import images
+from ephemera.contract import labels
+from ephemera.driver import sweep
+
+PROJECT = Path(__file__).parent / "project"
+_DEADLINE_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON document on standard output."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Ephemera:
+    """Runs ``ephemera`` in a copy of the small project; ``state`` is the user's state directory."""
+
+    project: Path
+    state: Path
+    variables: Mapping[str, str]
+    started: list[subprocess.Popen[str]]
+
+    def __call__(self, *arguments: str, cwd: Path | None = None, **variables: str) -> Done:
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=cwd or self.project,
+            env={**self.variables, **variables},
+            capture_output=True,
+            text=True,
+            timeout=_DEADLINE_SECONDS,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start it and go on; in a process group of its own, so that a signal to it reaches nobody else."""
+        process = subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.project,
+            env=self.variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        return process
+
+    def command(self, *arguments: str) -> Sequence[str]:
+        """The command line."""
+        return [sys.executable, "-m", "ephemera.cli.main", *arguments]
+
+    def pulumi(self, *arguments: str) -> Done:
+        """Run plain ``pulumi`` with what ``eval "$(ephemera env)"`` exports."""
+        script = f'eval "$({" ".join(self.command("env"))})" && exec pulumi "$@" --non-interactive'
+        done = subprocess.run(
+            ["bash", "-c", script, "pulumi", *arguments],
+            cwd=self.project,
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            timeout=_DEADLINE_SECONDS,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    @property
+    def backend(self) -> str:
+        """Id of the state that this user's environments are recorded in."""
+        return (self.state / "ephemera" / "backend-id").read_text()
+
+    def running(self) -> bool:
+        """Whether some container of this user runs."""
+        client = docker.from_env()
+        found = client.containers.list(filters={"label": f"{labels.BACKEND}={self.backend}"})
+        client.close()
+        return bool(found)
+
+    def left(self) -> list[str]:
+        """Everything of this user that nobody should leave: objects, leases, addresses, state, config."""
+        client = docker.from_env()
+        filters = {"label": f"{labels.BACKEND}={self.backend}"}
+        found = [f"container {item.name}" for item in client.containers.list(all=True, filters=filters)]
+        found += [f"network {item.name}" for item in client.networks.list(filters=filters)]
+        found += [f"volume {item.name}" for item in client.volumes.list(filters=filters)]
+        client.close()
+        home = self.state / "ephemera"
+        for pattern in (
+            "leases/*",
+            "operations/*",
+            "guardians/*",
+            "pulumi/.pulumi/stacks/*/*",
+            "pulumi/.pulumi/locks/**/*.json",
+        ):
+            found += [str(path) for path in home.glob(pattern)]
+        found += [f"address of {stack}" for stack in json.loads((home / "addresses.json").read_text())]
+        found += [str(path) for path in self.project.glob("Pulumi.*.yaml")]
+        return found
+
+
+@pytest.fixture
+def ephemera(tmp_path: Path) -> Iterator[Ephemera]:
+    """The command, with a checkout and a state directory of the test's own; what a failed test leaves is removed."""
+    project = tmp_path / "shop"
+    shutil.copytree(
+        PROJECT, project, ignore=shutil.ignore_patterns(".ephemera", "__pycache__", "Pulumi.*.yaml", ".pytest_cache")
+    )
+    state = tmp_path / "state"
+    hidden = ("EPHEMERA_", "PYTEST_", "GITHUB_", "CI_")
+    variables = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+    variables |= {
+        "XDG_STATE_HOME": str(state),
+        "EPHEMERA_IMAGES": images.mode(),
+        "EPHEMERA_BRANCH": "main",
+        "COLUMNS": "200",
+    }
+    command = Ephemera(project, state, variables, [])
+    command("ls")  # makes the state directory's identity
+    (state / "ephemera" / "addresses.json").write_text("{}")
+    yield command
+    for process in command.started:
+        process.kill()
+        process.communicate(timeout=10)
+    _remove_leftovers(command.backend)
+
+
+def _remove_leftovers(backend: str) -> None:
+    client = docker.from_env()
+    for stack in {found.stack for found in sweep.find(client, backend=backend)}:
+        sweep.remove(client, stack, backend)
+    client.close()

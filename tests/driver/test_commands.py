@@ -1,0 +1,103 @@
+"""Commands on a running environment."""
+
+from __future__ import annotations
+
+import json
+
+import docker
+import pytest
+
+from .conftest import Ephemera
+
+
+@pytest.fixture
+def running(ephemera: Ephemera) -> Ephemera:
+    done = ephemera("up", "web")
+    assert done.code == 0, done.err
+    return ephemera
+
+
+def test_looking(running: Ephemera) -> None:
+    status = running("status")
+    assert status.code == 0
+    assert "running" in status.out
+    (service,) = running("status", "--output", "json").json["services"]
+    assert service["state"] == "running"
+    assert service["required"] is True
+    assert service["latency_ms"] > 0
+    (listed,) = running("ls", "--output", "json").json
+    assert listed["stack"] == "web-main"
+    assert listed["endpoints"] == [f"{service['endpoint'].removeprefix('http://')}"]
+    assert f"export WEB_URL={service['endpoint']}" in running("outputs", "--format", "env").out
+    assert f"WEB_URL={service['endpoint']}" in running("outputs", "--format", "dotenv").out.splitlines()
+    assert running("outputs").json["services"]["web"]["endpoints"]["http"]["url"] == service["endpoint"]
+
+
+def test_exec_logs_restart(running: Ephemera) -> None:
+    assert running("exec", "web", "--", "sh", "-c", "echo out; exit 4").out == "out\n"
+    assert running("exec", "web", "--", "sh", "-c", "echo out; exit 4").code == 4
+    assert running("exec", "web", "--", "id", "-u").out == "65534\n"
+    running("restart", "web")
+    assert "GET / HTTP" in running("logs", "web").out
+    everything = json.loads(running("logs", "--tail", "1", "--output", "json").out)
+    assert everything[0]["service"] == "web"
+    unknown = running("logs", "wep")
+    assert unknown.code == 2
+    assert "did you mean 'web'?" in unknown.err
+
+
+def test_up_again_changes_nothing_and_starts_what_was_stopped(running: Ephemera) -> None:
+    client = docker.from_env()
+    container = client.containers.get("web-main-web")
+    container.kill()
+    container.wait()
+    stopped = running("status")
+    assert stopped.code == 3
+    assert running("up", "web").code == 0
+    assert client.containers.get("web-main-web").id == container.id
+    assert running("status").code == 0
+    client.close()
+
+
+def test_a_profile_is_added_and_stays(running: Ephemera) -> None:
+    assert running("up", "web", "--profile", "extra").code == 0
+    assert [service["service"] for service in running("status", "--output", "json").json["services"]] == [
+        "web",
+        "shadow",
+    ]
+    assert running("up", "web", "--only", "web").code == 0
+    assert [service["service"] for service in running("status", "--output", "json").json["services"]] == [
+        "web",
+        "shadow",
+    ]
+
+
+def test_hardened_as_read_back_from_the_engine(running: Ephemera) -> None:
+    client = docker.from_env()
+    document = client.api.inspect_container("web-main-web")
+    client.close()
+    host = document["HostConfig"]
+    assert host["ReadonlyRootfs"] is True
+    assert host["CapDrop"] == ["ALL"]
+    assert not host["CapAdd"]
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["Memory"] == host["MemorySwap"] == 64 * 2**20
+    assert host["NanoCpus"] == 10**9
+    assert host["PidsLimit"] == 256
+    assert host["Init"] is True
+    assert host["LogConfig"]["Config"] == {"max-file": "3", "max-size": "10m"}
+    assert document["Config"]["User"] == "65534"
+    bindings = [binding["HostIp"] for ports in host["PortBindings"].values() for binding in ports]
+    assert all(address.startswith("127.") for address in bindings)
+
+
+def test_secrets_show_only_when_asked_for(ephemera: Ephemera) -> None:
+    assert ephemera("up", "data").code == 0
+    shown = ephemera("outputs", "--show-secrets").json["services"]["postgres"]["credentials"]["password"]
+    assert len(shown) == 32
+    hidden = [ephemera("outputs"), ephemera("status"), ephemera("logs"), ephemera("up", "data")]
+    assert all(shown not in done.out + done.err for done in hidden)
+    state = (ephemera.state / "ephemera" / "pulumi" / ".pulumi" / "stacks" / "shop" / "data-main.json").read_text()
+    assert shown not in state
+    assert ephemera("down").code == 0
+    assert ephemera.left() == []

@@ -1,0 +1,64 @@
+"""A service that does not come up: exit code 3 with cause, exit code and last lines, and what was created is gone."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .conftest import Ephemera
+
+
+def test_image_that_does_not_exist(ephemera: Ephemera) -> None:
+    done = ephemera("up", "lost")
+    assert done.code == 3, done.err
+    assert "ephemera.invalid/nobody/nothing:1" in done.err
+    assert ephemera.left() == []
+
+
+def test_service_that_exits_is_reported_within_a_second_of_its_death(ephemera: Ephemera) -> None:
+    done = ephemera("up", "web", "-c", "behaviour=exit")
+    assert done.code == 3, done.err
+    assert "service 'web' exited before it was ready (exit code 7)" in done.err
+    assert "cannot find the config" in done.err
+    assert ephemera.left() == []
+    folder = _evidence(ephemera)
+    state = json.loads((folder / "web.inspect.json").read_text())["State"]
+    died = datetime.fromisoformat(state["FinishedAt"][:26]).replace(tzinfo=UTC).timestamp()
+    assert (folder / "error.json").stat().st_mtime - died < 1.0
+    assert "cannot find the config" in (folder / "web.log").read_text()
+
+
+def test_service_that_never_becomes_ready(ephemera: Ephemera) -> None:
+    done = ephemera("up", "web", "-c", "behaviour=deaf", "-c", "ready_seconds=2", "--output", "json")
+    assert done.code == 3, done.err
+    error = done.json["error"]
+    assert error["kind"] == "service_failed"
+    assert error["service"] == "web"
+    assert error["cause"] == "was not ready within 2 s (HttpProbe)"
+    assert error["log_tail"] == ["thinking"]
+    assert ephemera.left() == []
+
+
+def test_kept_on_failure(ephemera: Ephemera) -> None:
+    done = ephemera("up", "web", "-c", "behaviour=deaf", "-c", "ready_seconds=2", "--keep-on-failure")
+    assert done.code == 3
+    assert "thinking" in ephemera("logs", "--stack", "web-main").out
+    assert ephemera("down", "web-main").code == 0
+    assert ephemera.left() == []
+
+
+def test_a_living_environment_survives_a_failed_update(ephemera: Ephemera) -> None:
+    assert ephemera("up", "web", "--profile", "extra").code == 0
+    done = ephemera("up", "web", "-c", "behaviour=exit")
+    assert done.code == 3
+    assert [item["stack"] for item in ephemera("ls", "--output", "json").json] == ["web-main"]
+    # Mended, it comes up again: no lock was left.
+    assert ephemera("up", "web", "-c", "behaviour=serve").code == 0
+    assert ephemera("down").code == 0
+    assert ephemera.left() == []
+
+
+def _evidence(ephemera: Ephemera) -> Path:
+    (folder,) = (ephemera.project / ".ephemera" / "artifacts").iterdir()
+    return folder

@@ -1,0 +1,82 @@
+"""What every unit test stands on: a home of its own, no settings from outside, no Docker."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# `components`, `stacks` and `tests` are folders of the checkout, not of the installed package.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from ephemera.contract import progress
+from ephemera.driver import branches
+from ephemera.host import engine, ports
+from tests.unit.doubles import FakeClient
+
+if TYPE_CHECKING:
+    from tests.unit.programs import OpenGates
+
+settings.register_profile(
+    "unit",
+    max_examples=60,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("unit")
+
+_FOREIGN_PREFIXES = ("EPHEMERA_", "PULUMI_", "DOCKER_", "GIT_")
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path_factory.mktemp("home")
+    for variable in list(os.environ):
+        if variable.startswith(_FOREIGN_PREFIXES) or variable in branches._CI_VARIABLES:
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    monkeypatch.setenv("DOCKER_CONFIG", str(home / "docker"))
+
+
+@pytest.fixture
+def events() -> Iterator[list[progress.Event]]:
+    """Every event that is emitted during the test."""
+    seen: list[progress.Event] = []
+    progress.subscribe(seen.append)
+    yield seen
+    progress._subscribers.remove(seen.append)
+
+
+@pytest.fixture
+def client() -> Iterator[FakeClient]:
+    """A Docker engine that is not there."""
+    fake = FakeClient()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def docker(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> FakeClient:
+    """The engine that everything connects to; all ports are free."""
+    monkeypatch.setattr(engine, "connect", lambda: client)
+    monkeypatch.setattr(ports, "is_free", lambda *_: True)
+    return client
+
+
+@pytest.fixture
+def gates(docker: FakeClient, monkeypatch: pytest.MonkeyPatch) -> OpenGates:
+    """Programs run with open gates."""
+    # Imported late: Pulumi takes longer to import than most tests take to run.
+    from ephemera.resources import environment
+    from tests.unit.programs import OpenGates
+
+    gates = OpenGates()
+    monkeypatch.setattr(environment, "Gatekeeper", lambda *_: gates)
+    return gates

@@ -1,0 +1,223 @@
+"""Stand-ins that several tests share: a Docker engine in memory, and a small system to declare things of."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from docker.errors import APIError, ImageNotFound, NotFound
+
+from ephemera.contract import labels
+from ephemera.contract.catalog import Option, Service, System
+from ephemera.contract.images import EngineImage, PublicImage
+from ephemera.contract.labels import Identity
+
+SHOP = System(
+    program="shop:program",
+    suite="tests/shop",
+    services={
+        "db": Service(),
+        "api": Service(requires=("db",)),
+        "worker": Service(requires=("api",)),
+        "extra": Service(requires=("db",), profile="scale", required=False),
+        "lab": Service(profile="lab"),
+    },
+    images=(EngineImage(name="postgres"), PublicImage(reference="docker.io/library/nats:2")),
+    options={
+        "level": Option(type="string", default="info", help="log level"),
+        "seconds": Option(type="integer", default=5, help="patience"),
+        "verbose": Option(type="boolean", default=False, help="say more"),
+    },
+    fixed_ports={"test": {"api.http": 18080, "db.postgres": 15432}},
+)
+
+IDENTITY = Identity(
+    project="ephemera", stack="shop-main", system="shop", branch="main", owner="me@here", backend="0123456789ab"
+)
+
+
+def conflict() -> APIError:
+    """The engine's answer while a removal is in progress."""
+    return _refusal(409)
+
+
+def broken() -> APIError:
+    """The engine's answer to what it cannot do."""
+    return _refusal(500)
+
+
+def _refusal(status: int) -> APIError:
+    class Response:
+        status_code = status
+        reason = "refused"
+
+    return APIError("refused", response=Response())
+
+
+class Answer:
+    """The engine's plain yes."""
+
+    def raise_for_status(self) -> None:
+        """It is fine."""
+
+
+@dataclass
+class FakeClient:
+    """A Docker client whose engine holds what the test puts into ``api``."""
+
+    api: FakeApi = field(default_factory=lambda: FakeApi())
+    closed: bool = False
+
+    def close(self) -> None:
+        self.closed = True
+        self.api.end_events()
+
+
+class FakeApi:
+    """The part of the engine's API that the product uses; lists answer filters by label as the engine does."""
+
+    base_url = "http+docker://engine"
+
+    def __init__(self) -> None:
+        self.listed_containers: list[dict[str, Any]] = []
+        self.listed_networks: list[dict[str, Any]] = []
+        self.listed_volumes: list[dict[str, Any]] = []
+        self.images: dict[str, str] = {}
+        self.states: dict[str, dict[str, Any]] = {}
+        self.documents: dict[str, dict[str, Any]] = {}
+        self.log_texts: dict[str, str] = {}
+        self.exit_codes: dict[str, int] = {}
+        self.refusals: dict[str, list[APIError]] = {}
+        self.removed: list[str] = []
+        self.started: list[str] = []
+        self.process_limits: dict[str, int] = {}
+        self.calls = 0
+        self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+
+    # What a test does to the engine.
+
+    def add(self, kind: str, name: str, marks: Mapping[str, str], **further: Any) -> None:
+        """Put a ``container``, ``network`` or ``volume`` with those labels there."""
+        if kind == "container":
+            item = {"Id": f"{name}-id", "Names": [f"/{name}"], "State": "running", "Created": 1000, "Ports": []}
+            self.listed_containers.append({**item, "Labels": dict(marks), **further})
+        elif kind == "network":
+            self.listed_networks.append({"Name": name, "Labels": dict(marks), "IPAM": {"Config": []}, **further})
+        else:
+            self.listed_volumes.append({"Name": name, "Labels": dict(marks), **further})
+
+    def run(self, container: str) -> None:
+        """A container that runs."""
+        self.states[container] = {"Running": True, "Status": "running", "ExitCode": 0, "OOMKilled": False}
+
+    def end(self, container: str, exit_code: int, *, out_of_memory: bool = False, event: bool = True) -> None:
+        """Let it exit, with or without anybody hearing of it."""
+        state = {"Running": False, "Status": "exited", "ExitCode": exit_code, "OOMKilled": out_of_memory}
+        self.states[container] = state
+        if event:
+            if out_of_memory:
+                self.happen("oom", container)
+            self.happen("die", container, exitCode=str(exit_code))
+
+    def happen(self, action: str, container: str, **attributes: str) -> None:
+        """Send an event to whoever listens."""
+        self._events.put({"Action": action, "Actor": {"ID": container, "Attributes": attributes}})
+
+    def end_events(self) -> None:
+        """End the stream of events."""
+        self._events.put(None)
+
+    # What the product asks of it.
+
+    def containers(self, all: bool = False, filters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        self.calls += 1
+        found = [item for item in self.listed_containers if _has(item, filters)]
+        return [item for item in found if all or item["State"] == "running"]
+
+    def networks(self, filters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        return [item for item in self.listed_networks if _has(item, filters)]
+
+    def volumes(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return {"Volumes": [item for item in self.listed_volumes if _has(item, filters)] or None}
+
+    def inspect_image(self, reference: str) -> dict[str, Any]:
+        if reference not in self.images:
+            raise ImageNotFound("no such image")
+        return {"Config": {"User": self.images[reference]}}
+
+    def post(self, url: str, json: Mapping[str, int]) -> Answer:
+        container, action = url.removeprefix(f"{self.base_url}/containers/").split("/")
+        assert action == "update"
+        self.process_limits[container] = json["PidsLimit"]
+        return Answer()
+
+    def inspect_container(self, container: str) -> dict[str, Any]:
+        if container in self.documents:
+            return self.documents[container]
+        if container not in self.states:
+            raise NotFound("no such container")
+        return {"State": dict(self.states[container])}
+
+    def logs(self, container: str, *, tail: int | str = "all", **_: Any) -> bytes:
+        lines = self.log_texts.get(container, "").splitlines(keepends=True)
+        return "".join(lines if tail == "all" else lines[-int(tail) :]).encode()
+
+    def start(self, container: str) -> None:
+        self.started.append(container)
+
+    def exec_create(self, container: str, command: list[str]) -> dict[str, str]:
+        return {"Id": f"{container}: {' '.join(command)}"}
+
+    def exec_start(self, execution: str) -> bytes:
+        return f"said {execution}".encode()
+
+    def exec_inspect(self, execution: str) -> dict[str, int]:
+        return {"ExitCode": self.exit_codes.get(execution, 0)}
+
+    def events(self, filters: Mapping[str, Any], decode: bool) -> Iterator[dict[str, Any]]:
+        assert decode
+        assert filters["type"] == "container"
+        while (event := self._events.get()) is not None:
+            yield event
+
+    def remove_container(self, name: str, *, v: bool, force: bool) -> None:
+        assert v
+        assert force
+        self._remove(name, self.listed_containers, lambda item: str(item["Names"][0]).lstrip("/"))
+
+    def remove_volume(self, name: str, *, force: bool) -> None:
+        assert force
+        self._remove(name, self.listed_volumes, lambda item: str(item["Name"]))
+
+    def remove_network(self, name: str) -> None:
+        self._remove(name, self.listed_networks, lambda item: str(item["Name"]))
+
+    def _remove(self, name: str, items: list[dict[str, Any]], name_of: Any) -> None:
+        if self.refusals.get(name):
+            raise self.refusals[name].pop(0)
+        found = [item for item in items if name_of(item) == name]
+        if not found:
+            raise NotFound("gone already")
+        self.removed.append(name)
+        items.remove(found[0])
+
+
+def _has(item: Mapping[str, Any], filters: Mapping[str, Any] | None) -> bool:
+    filters = filters or {}
+    wanted = filters.get("label", [])
+    marks = item["Labels"] or {}
+    pairs = [mark.split("=", 1) for mark in ([wanted] if isinstance(wanted, str) else wanted)]
+    ports = [str(port.get("PublicPort")) for port in item.get("Ports", ())]
+    return (
+        all(marks.get(key) == value for key, value in pairs)
+        and ("publish" not in filters or filters["publish"] in ports)
+        and ("status" not in filters or filters["status"] == item["State"])
+    )
+
+
+def marks(stack: str, backend: str, service: str | None = None) -> dict[str, str]:
+    """Labels of an object of ``stack`` in ``backend``."""
+    named = {labels.SERVICE: service} if service else {}
+    return {labels.STACK: stack, labels.BACKEND: backend, labels.SYSTEM: stack.partition("-")[0], **named}

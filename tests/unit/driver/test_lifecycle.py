@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ephemera.contract import labels
+from ephemera.contract.errors import (
+    EngineError,
+    InputError,
+    LeftoversError,
+    NoSuchEnvironmentError,
+    ServiceFailedError,
+    StackTakenError,
+    UnknownNameError,
+)
+from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.driver import engine, guardian, lifecycle
+from ephemera.driver.lifecycle import Gone, Request
+from ephemera.driver.workspace import Workspace
+from ephemera.home import addresses, identity, leases
+from ephemera.home.paths import state_dir
+from ephemera.host.processes import ProcessId
+from tests.unit.doubles import FakeClient, marks
+
+_STACK = "shop-main"
+
+
+@pytest.fixture
+def pulumi(workspace: Workspace, docker: FakeClient, monkeypatch: pytest.MonkeyPatch) -> FakePulumi:
+    """Stands for the engine: makes and drops a stack's state and its containers."""
+    fake = FakePulumi(workspace, docker)
+    for name in ("up", "destroy", "cancel", "outputs"):
+        monkeypatch.setattr(engine, name, getattr(fake, name))
+    monkeypatch.setattr(guardian, "start", fake.guard)
+    return fake
+
+
+class FakePulumi:
+    def __init__(self, workspace: Workspace, docker: FakeClient) -> None:
+        self.calls: list[str] = []
+        self.failure: BaseException | None = None
+        self.leaves: list[str] = []
+        self._workspace = workspace
+        self._docker = docker
+
+    def up(self, workspace: Workspace, stack: str, mode: str, _report: Any) -> EnvironmentOutputs:
+        self.calls.append(f"{mode} {stack}")
+        lease = leases.read(stack)
+        assert lease is not None
+        assert lease.held()
+        path = self._workspace.state_file(stack)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+        addresses.allocate(stack, pool="10.213.0.0/16")
+        self._docker.api.add("network", stack, marks(stack, identity.backend_id()))
+        if self.failure is not None:
+            raise self.failure
+        return self.outputs(workspace, stack)
+
+    def outputs(self, _: Workspace, stack: str) -> EnvironmentOutputs:
+        return EnvironmentOutputs(stack=stack, system="shop", branch="main", services={})
+
+    def destroy(self, _: Workspace, stack: str) -> None:
+        self.calls.append(f"destroy {stack}")
+        if self.failure is not None:
+            raise self.failure
+        self._docker.api.listed_networks[:] = [
+            item for item in self._docker.api.listed_networks if item["Name"] in self.leaves
+        ]
+        self._workspace.state_file(stack).unlink()
+
+    def cancel(self, _: Workspace, stack: str) -> None:
+        self.calls.append(f"cancel {stack}")
+
+    def guard(self, _project: Path, stack: str, _owner: ProcessId) -> ProcessId:
+        self.calls.append(f"guard {stack}")
+        return ProcessId(pid=2**22 - 1, started=1.0)
+
+
+def _up(workspace: Workspace, **given: Any) -> lifecycle.Ready:
+    return lifecycle.up(workspace, Request(**{"system": "shop", "branch": "main", **given}), lambda _: None)
+
+
+def _plan(workspace: Workspace, **given: Any) -> tuple[str, Any]:
+    stack, _, settings = lifecycle.plan(workspace, Request(**{"system": "shop", "branch": "main", **given}))
+    return stack, settings
+
+
+def _nothing_is_left(workspace: Workspace, docker: FakeClient) -> bool:
+    files = [path for path in state_dir().rglob("*") if path.is_file() and _STACK in path.name]
+    return not (
+        files
+        or workspace.exists(_STACK)
+        or workspace.config_file(_STACK).exists()
+        or leases.read(_STACK)
+        or addresses.lookup(_STACK)
+        or docker.api.listed_networks
+    )
+
+
+def test_plan_names_the_stack_after_system_and_branch(workspace: Workspace) -> None:
+    stack, settings = _plan(workspace, branch="Feature/X", suffix="abc123")
+    assert stack.startswith("shop-feature-x-")
+    assert stack.endswith("-abc123")
+    assert (settings.system, settings.branch, settings.owner) == ("shop", "Feature/X", identity.owner())
+
+
+def test_flag_wins_over_environment_over_config_over_default(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _plan(workspace)[1].expose == "auto"
+    workspace.write_config(_STACK, {"expose": "none"})
+    assert _plan(workspace)[1].expose == "none"
+    monkeypatch.setenv("EPHEMERA_EXPOSE", "dynamic")
+    assert _plan(workspace)[1].expose == "dynamic"
+    assert _plan(workspace, config={"expose": "loopback"})[1].expose == "loopback"
+
+
+def test_flag_of_the_branch_wins_over_the_variable(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EPHEMERA_BRANCH", "other")
+    stack, settings = _plan(workspace, branch="main")
+    assert (stack, settings.branch) == ("shop-main", "main")
+    stack, settings = _plan(workspace, branch=None)
+    assert (stack, settings.branch) == ("shop-other", "other")
+
+
+def test_labels_of_a_living_stack_stay(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace.write_config(_STACK, {"system": "shop", "branch": "main", "owner": "first@host"})
+    monkeypatch.setenv("EPHEMERA_OWNER", "second@host")
+    monkeypatch.setenv("EPHEMERA_SYSTEM", "other")
+    assert _plan(workspace)[1].owner == "first@host"
+    workspace.config_file(_STACK).unlink()
+    assert _plan(workspace)[1].owner == "second@host"
+
+
+def test_only_on_a_living_stack_adds_and_never_takes_away(workspace: Workspace) -> None:
+    workspace.write_config(_STACK, {"only": '["db"]'})
+    assert _plan(workspace, config={"only": '["api"]'})[1].only == ("db", "api")
+    workspace.write_config(_STACK, {"branch": "main"})
+    assert _plan(workspace, config={"only": '["db"]'})[1].only == (), "all of it is there"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"system": "shp"}, "unknown system 'shp'"),
+        ({"branch": ""}, "branch name is empty"),
+        ({"config": {"only": "nope"}}, "unknown service 'nope'"),
+        ({"config": {"exposee": "x"}}, "unknown config key"),
+    ],
+)
+def test_bad_input_creates_nothing(
+    workspace: Workspace, pulumi: FakePulumi, given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        _up(workspace, **given)
+    assert pulumi.calls == []
+    assert list(state_dir().rglob("*.json")) == []
+
+
+def test_kept_environment_stays_and_nobody_holds_it(workspace: Workspace, pulumi: FakePulumi) -> None:
+    ready = _up(workspace, config={"expose": "none"})
+    assert ready.created
+    assert pulumi.calls == ["guard shop-main", "create shop-main"]
+    lease = leases.read(_STACK)
+    assert lease is not None
+    assert (lease.phase, lease.holder, lease.guardian) == ("kept", None, None)
+    assert workspace.read_config(_STACK)["expose"] == "none"
+    again = _up(workspace)
+    assert not again.created
+    assert pulumi.calls[-1] == "update shop-main"
+
+
+def test_disposable_environment_is_held_by_who_asked(workspace: Workspace, pulumi: FakePulumi) -> None:
+    _up(workspace, phase="disposable")
+    lease = leases.read(_STACK)
+    assert lease is not None
+    assert lease.phase == "disposable"
+    assert lease.holder == ProcessId.of()
+
+
+@pytest.mark.parametrize("failure", [ServiceFailedError("api", "exited"), KeyboardInterrupt(), ZeroDivisionError()])
+def test_what_did_not_become_ready_is_gone_without_a_trace(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi, failure: BaseException
+) -> None:
+    pulumi.failure = failure
+    with pytest.raises(type(failure)):
+        _up(workspace)
+    assert _nothing_is_left(workspace, docker)
+    artifacts = workspace.project / ".ephemera" / "artifacts"
+    assert artifacts.exists() is isinstance(failure, ServiceFailedError), "an interrupt needs no evidence"
+
+
+def test_failed_update_leaves_the_environment_unlocked_and_as_it_was(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
+) -> None:
+    _up(workspace)
+    before = leases.read(_STACK)
+    pulumi.failure = ServiceFailedError("api", "exited")
+    with pytest.raises(ServiceFailedError):
+        _up(workspace)
+    assert pulumi.calls[-1] == "cancel shop-main"
+    assert workspace.exists(_STACK)
+    after = leases.read(_STACK)
+    assert before is not None
+    assert after is not None
+    assert (after.run, after.holder, after.phase) == (before.run, None, "kept")
+
+
+def test_failure_may_be_kept_to_be_looked_at(workspace: Workspace, pulumi: FakePulumi) -> None:
+    pulumi.failure = ServiceFailedError("api", "exited")
+    with pytest.raises(ServiceFailedError):
+        _up(workspace, keep_on_failure=True)
+    assert workspace.exists(_STACK)
+    lease = leases.read(_STACK)
+    assert lease is not None
+    assert (lease.phase, lease.holder) == ("kept", None)
+
+
+def test_stopped_containers_are_started_by_an_update(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
+) -> None:
+    _up(workspace)
+    docker.api.add("container", "shop-main-db", marks(_STACK, identity.backend_id(), "db"), State="exited")
+    _up(workspace)
+    assert docker.api.started == ["shop-main-db-id"]
+
+
+def test_name_that_is_alive_in_another_checkout_is_refused(workspace: Workspace, pulumi: FakePulumi) -> None:
+    _up(workspace)
+    leases.change(_STACK, checkout="/elsewhere")
+    with pytest.raises(StackTakenError, match="belongs to checkout /elsewhere"):
+        _up(workspace)
+
+
+def test_name_that_is_alive_in_another_backend_is_refused_with_its_owner(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
+) -> None:
+    docker.api.add("network", _STACK, {**marks(_STACK, "another"), labels.OWNER: "you@there"})
+    with pytest.raises(StackTakenError, match=r"belongs to you@there \(backend another\)"):
+        _up(workspace)
+    assert pulumi.calls == []
+
+
+def test_down_leaves_nothing_and_proves_it(workspace: Workspace, docker: FakeClient, pulumi: FakePulumi) -> None:
+    _up(workspace)
+    gone = lifecycle.down(workspace, _STACK)
+    assert gone.leftovers == ()
+    assert lifecycle.proven(gone) is gone
+    assert _nothing_is_left(workspace, docker)
+
+
+def test_what_destroy_leaves_behind_is_removed_and_told(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
+) -> None:
+    _up(workspace)
+    pulumi.leaves = [_STACK]
+    gone = lifecycle.down(workspace, _STACK)
+    assert gone.leftovers == ("network shop-main",)
+    assert _nothing_is_left(workspace, docker)
+    with pytest.raises(LeftoversError, match="network shop-main"):
+        lifecycle.proven(gone)
+
+
+def test_engine_that_cannot_destroy_is_done_without(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
+) -> None:
+    _up(workspace)
+    pulumi.failure = EngineError("no")
+    assert lifecycle.down(workspace, _STACK).stack == _STACK
+    assert _nothing_is_left(workspace, docker)
+
+
+def test_objects_without_state_are_taken_down_too(workspace: Workspace, docker: FakeClient, pulumi: FakePulumi) -> None:
+    docker.api.add("network", _STACK, marks(_STACK, identity.backend_id()))
+    assert lifecycle.down(workspace, _STACK).leftovers == ("network shop-main",)
+    assert _nothing_is_left(workspace, docker)
+
+
+def test_absent_environment_is_refused_and_leaves_no_trace(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
+) -> None:
+    with pytest.raises(NoSuchEnvironmentError, match="no environment 'shop-main' is running"):
+        lifecycle.down(workspace, _STACK)
+    with pytest.raises(NoSuchEnvironmentError):
+        lifecycle.outputs(workspace, _STACK)
+    assert _nothing_is_left(workspace, docker)
+
+
+def test_using_an_environment_moves_its_expiry(workspace: Workspace, pulumi: FakePulumi) -> None:
+    _up(workspace)
+    leases.change(_STACK, expires_at=0.0)
+    lifecycle.outputs(workspace, _STACK)
+    lease = leases.read(_STACK)
+    assert lease is not None
+    assert lease.expires_at > 0
+
+
+def test_stack_is_found_by_name_by_system_or_because_it_is_the_only_one(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
+) -> None:
+    assert lifecycle.find_stack(workspace, "shop-x", None) == "shop-x"
+    assert (
+        lifecycle.find_stack(workspace, "shop", "Fix")
+        == lifecycle.plan(workspace, Request(system="shop", branch="Fix"))[0]
+    )
+    with pytest.raises(NoSuchEnvironmentError, match="start one with"):
+        lifecycle.find_stack(workspace, None, None)
+    _up(workspace)
+    assert lifecycle.find_stack(workspace, None, None) == "shop-main"
+    _up(workspace, branch="other")
+    with pytest.raises(NoSuchEnvironmentError, match="running: shop-main, shop-other"):
+        lifecycle.find_stack(workspace, None, None)
+    assert lifecycle.find_stack(workspace, None, "other") == "shop-other"
+    with pytest.raises(UnknownNameError):
+        lifecycle.find_stack(workspace, "nope", None)
+
+
+def test_environment_of_another_system_is_told_apart() -> None:
+    found = EnvironmentOutputs(stack="netra-main", system="netra", branch="main", services={})
+    assert "is of system 'netra', the suite is of 'shop'" in str(lifecycle.wrong_system(found, "shop"))
+
+
+def test_gone_without_leftovers_is_proven() -> None:
+    lifecycle.proven(Gone(stack=_STACK, seconds=0.1, leftovers=()))

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ephemera.driver.listing import environments
+from ephemera.driver.workspace import Workspace
+from ephemera.home import identity, leases
+from ephemera.home.leases import DEFAULT_TTL_SECONDS
+from ephemera.host.processes import ProcessId
+from tests.unit.doubles import IDENTITY, FakeClient, marks
+
+
+def test_nothing_is_there(workspace: Workspace, docker: FakeClient) -> None:
+    assert environments(workspace) == []
+    assert docker.closed
+
+
+def test_environment_of_plain_pulumi_gets_a_lease_when_first_seen(workspace: Workspace, docker: FakeClient) -> None:
+    labels = {**IDENTITY.labels(), **marks("shop-main", identity.backend_id(), "db")}
+    ports = [{"IP": "127.83.1.1", "PublicPort": 5432}, {"PrivatePort": 9}]
+    docker.api.add("container", "shop-main-db", labels, Ports=ports, Created=1234)
+    docker.api.add("container", "foreign", marks("shop-x", "another"))
+    (listed,) = environments(workspace)
+    assert (listed.stack, listed.system, listed.branch, listed.owner) == ("shop-main", "shop", "main", "me@here")
+    assert (listed.state, listed.created_at, listed.endpoints) == ("running", 1234, ("127.83.1.1:5432",))
+    lease = leases.read("shop-main")
+    assert lease is not None
+    assert listed.expires_at == lease.expires_at == lease.created_at + DEFAULT_TTL_SECONDS
+    assert environments(workspace)[0].expires_at == listed.expires_at, "looking does not prolong it"
+
+
+def test_state_tells_what_is_the_matter(workspace: Workspace, docker: FakeClient) -> None:
+    backend = identity.backend_id()
+    workspace.state_file("shop-a").parent.mkdir(parents=True)
+    workspace.state_file("shop-a").write_text("{}")
+    docker.api.add("container", "shop-b-db", marks("shop-b", backend, "db"))
+    docker.api.add("container", "shop-b-api", marks("shop-b", backend, "api"), State="exited")
+    first = leases.first_seen("shop-c", "demo", "/src", IDENTITY)
+    leases.write(replace(first, phase="creating", holder=ProcessId.of()))
+    states = {listed.stack: listed.state for listed in environments(workspace)}
+    assert states == {"shop-a": "empty", "shop-b": "stopped", "shop-c": "coming up"}

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import socket
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ephemera.contract.errors import EngineError, NotReadyError, UnknownNameError
+from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
+from ephemera.driver import services
+from ephemera.driver.services import ServiceHandle
+from ephemera.home import identity
+from ephemera.host.ports import free_port
+from tests.unit.doubles import FakeClient, marks
+
+_STACK = "shop-main"
+_API = f"{_STACK}-api-id"
+
+
+@pytest.fixture
+def engine(client: FakeClient) -> FakeClient:
+    """An engine with two services of ours and a namesake of somebody else's."""
+    client.api.add("container", "foreign", marks(_STACK, "another", "api"))
+    for service in ("api", "db"):
+        client.api.add("container", f"{_STACK}-{service}", marks(_STACK, identity.backend_id(), service))
+        client.api.run(f"{_STACK}-{service}-id")
+    return client
+
+
+def _outputs(port: int | None = None, **readiness: Any) -> ServiceOutputs:
+    endpoint = {
+        "scheme": "http",
+        "host": "127.0.0.1" if port else None,
+        "port": port,
+        "url": f"http://127.0.0.1:{port}" if port else None,
+        "internal_host": "api",
+        "internal_port": 80,
+        "internal_url": "http://api:80",
+    }
+    return ServiceOutputs.model_validate(
+        {"container": f"{_STACK}-api", "image": "i", "endpoints": {"http": endpoint}, "readiness": readiness}
+    )
+
+
+def _handle(engine: FakeClient, name: str = "api", outputs: ServiceOutputs | None = None) -> ServiceHandle:
+    return ServiceHandle(engine, _STACK, name, outputs or _outputs())
+
+
+def test_container_is_this_backends_own(engine: FakeClient) -> None:
+    assert _handle(engine).container == _API
+    with pytest.raises(UnknownNameError, match="running service in shop-main 'worker'"):
+        _ = _handle(engine, "worker").container
+
+
+def test_command_gives_its_exit_code_and_what_it_said(engine: FakeClient) -> None:
+    engine.api.exit_codes[f"{_API}: ls -l"] = 2
+    assert _handle(engine).exec(["ls", "-l"]) == (2, f"said {_API}: ls -l")
+
+
+def test_logs_are_whole_or_the_last_lines(engine: FakeClient) -> None:
+    engine.api.log_texts[_API] = "one\ntwo\nthree\n"
+    assert _handle(engine).logs() == "one\ntwo\nthree\n"
+    assert _handle(engine).logs(tail=1) == "three\n"
+
+
+def test_service_is_waited_for_by_its_own_probe(engine: FakeClient) -> None:
+    engine.api.exit_codes[f"{_API}: check"] = 1
+    handle = _handle(engine, outputs=_outputs(type="exec", command=["check"]))
+    with pytest.raises(NotReadyError, match="service 'api' of shop-main was not ready within 0 s: it is running"):
+        handle.wait_ready(0)
+    engine.api.exit_codes[f"{_API}: check"] = 0
+    handle.wait_ready(0)
+
+
+def test_status_of_every_service(engine: FakeClient) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        document = EnvironmentOutputs(
+            stack=_STACK,
+            system="shop",
+            branch="main",
+            services={
+                "api": _outputs(server.getsockname()[1], type="tcp"),
+                "db": _outputs(free_port("127.0.0.1"), type="tcp"),
+                "worker": _outputs(),
+            },
+        )
+        api, worker, db = services.statuses(engine, document, {"api": True, "worker": False, "db": True})
+    assert (api.state, api.up, api.required) == ("running", True, True)
+    assert api.latency_ms is not None
+    assert (db.state, db.up, db.latency_ms) == ("running", False, None), "it runs and does not answer"
+    assert (worker.state, worker.up, worker.required) == ("missing", False, False)
+
+
+def test_ended_service_is_not_up(engine: FakeClient) -> None:
+    engine.api.end(_API, 1, event=False)
+    document = EnvironmentOutputs(stack=_STACK, system="shop", branch="main", services={"api": _outputs()})
+    (api,) = services.statuses(engine, document, {})
+    assert (api.state, api.up) == ("exited", False)
+
+
+def test_lines_of_all_services_are_sorted_by_time(engine: FakeClient) -> None:
+    engine.api.log_texts[_API] = "2026-01-02T03:04:05.123456789Z second line\n2026-01-02T03:04:06.5Z\n"
+    engine.api.log_texts[f"{_STACK}-db-id"] = "2026-01-02T03:04:04Z first\n"
+    lines = services.log_lines(engine, _STACK, None)
+    assert [(service, line) for _, service, line in lines] == [("db", "first"), ("api", "second line"), ("api", "")]
+    assert lines[1][0] == datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)
+    assert len(services.log_lines(engine, _STACK, "db")) == 1
+
+
+def test_line_without_a_time_is_an_error(engine: FakeClient) -> None:
+    engine.api.log_texts[_API] = "hello there\n"
+    with pytest.raises(EngineError, match="has no time: 'hello'"):
+        services.log_lines(engine, _STACK, "api")

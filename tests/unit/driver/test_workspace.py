@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ephemera.contract.errors import InputError
+from ephemera.contract.settings import Settings, read_settings
+from ephemera.driver.workspace import Workspace
+from ephemera.home import identity
+from tests.unit.doubles import SHOP
+
+
+def _state(workspace: Workspace) -> Path:
+    return Path(identity.backend_url().removeprefix("file://")) / ".pulumi"
+
+
+def _record(workspace: Workspace, stack: str) -> list[Path]:
+    """All that Pulumi's file backend records of a stack, and its config."""
+    state = _state(workspace)
+    files = [
+        state / "stacks" / "demo" / f"{stack}.json",
+        state / "stacks" / "demo" / f"{stack}.json.bak",
+        state / "stacks" / "demo" / f"{stack}.json.attrs",
+        state / "history" / "demo" / stack / f"{stack}-1.history.json",
+        state / "history" / "demo" / stack / f"{stack}-1.checkpoint.json",
+        state / "backups" / "demo" / stack / f"{stack}.1.json",
+        state / "locks" / "organization" / "demo" / stack / "one.json",
+        workspace.config_file(stack),
+    ]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    return files
+
+
+def test_workspace_is_the_project_around_the_working_directory(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = workspace.project / "a"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    assert Workspace.find() == workspace
+    assert list(workspace.catalog) == ["shop"]
+    assert workspace.name == "demo"
+
+
+@pytest.mark.parametrize("text", ["runtime: python\n", "name: 3\n", "", "- a\n"])
+def test_project_without_a_name_is_refused(workspace: Workspace, text: str) -> None:
+    (workspace.project / "Pulumi.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"Pulumi\.yaml has no name"):
+        _ = workspace.name
+
+
+def test_config_that_was_written_is_read(workspace: Workspace) -> None:
+    workspace.write_config("shop-main", {"branch": "main", "only": '["db", "api"]', "seconds": "5"})
+    assert workspace.read_config("shop-main") == {"branch": "main", "only": '["db", "api"]', "seconds": "5"}
+
+
+def test_lists_are_lists_to_pulumi_too(workspace: Workspace) -> None:
+    workspace.write_config("shop-main", {"only": '["db"]', "profiles": "[]"})
+    document = yaml.safe_load(workspace.config_file("shop-main").read_text())
+    assert document["config"] == {"ephemera:only": ["db"], "ephemera:profiles": []}
+
+
+@pytest.mark.parametrize(
+    "branch", ["007", "1.0", "1_000", "yes", "on", "null", "~", "0x10", "2024-01-01", "#12", "a: b", "[x", "*x", "!y"]
+)
+def test_branch_that_looks_like_something_else_stays_what_it_is(workspace: Workspace, branch: str) -> None:
+    workspace.write_config("shop-main", {"branch": branch})
+    assert workspace.read_config("shop-main") == {"branch": branch}
+
+
+@given(
+    branch=st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1),
+    profiles=st.lists(st.sampled_from(["scale", "lab"]), unique=True),
+    seconds=st.integers(),
+    verbose=st.booleans(),
+)
+def test_settings_survive_the_way_through_the_file(
+    workspace: Workspace, branch: str, profiles: list[str], seconds: int, verbose: bool
+) -> None:
+    options: dict[str, str | bool | int] = {"level": "info", "seconds": seconds, "verbose": verbose}
+    settings = Settings(system="shop", branch=branch, profiles=tuple(profiles), options=options)
+    workspace.write_config("shop-main", settings.to_config())
+    if branch != "[]":
+        assert read_settings({"shop": SHOP}, "shop-main", workspace.read_config("shop-main")) == settings
+
+
+def test_config_written_by_hand_is_read_as_pulumi_would(workspace: Workspace) -> None:
+    workspace.config_file("shop-main").write_text(
+        "config:\n  ephemera:verbose: true\n  ephemera:seconds: 7\n  ephemera:only:\n    - db\n    - api\n"
+    )
+    assert workspace.read_config("shop-main") == {"verbose": "true", "seconds": "7", "only": '["db", "api"]'}
+
+
+def test_foreign_keys_and_the_salt_stay(workspace: Workspace) -> None:
+    path = workspace.config_file("shop-main")
+    path.write_text(
+        "encryptionsalt: v1:abc\nconfig:\n  docker:host: unix:///x\n  ephemera:expose: none\n"
+        "  other:list:\n    secure: v1:xyz\n"
+    )
+    workspace.write_config("shop-main", {"branch": "main"})
+    assert yaml.safe_load(path.read_text()) == {
+        "encryptionsalt": "v1:abc",
+        "config": {"docker:host": "unix:///x", "ephemera:branch": "main", "other:list": {"secure": "v1:xyz"}},
+    }
+    assert workspace.read_config("shop-main") == {"branch": "main"}
+    assert not list(workspace.project.glob("*.partial"))
+
+
+def test_absent_or_empty_config_is_empty(workspace: Workspace) -> None:
+    assert workspace.read_config("shop-main") == {}
+    workspace.config_file("shop-main").write_text("config:\n")
+    assert workspace.read_config("shop-main") == {}
+
+
+def test_config_that_is_no_yaml_is_refused_by_name(workspace: Workspace) -> None:
+    workspace.config_file("shop-main").write_text("config: [")
+    with pytest.raises(InputError, match=r"Pulumi\.shop-main\.yaml is not valid YAML") as caught:
+        workspace.read_config("shop-main")
+    assert "\n" not in str(caught.value)
+
+
+def test_forget_removes_all_of_one_stack_and_nothing_of_its_namesakes(workspace: Workspace) -> None:
+    kept = [path for stack in ("shop-a-b", "shop-ab", "shop", "x-shop-a") for path in _record(workspace, stack)]
+    gone = _record(workspace, "shop-a")
+    other_project = _state(workspace) / "stacks" / "other" / "shop-a.json"
+    other_project.parent.mkdir(parents=True)
+    other_project.write_text("{}")
+    workspace.forget("shop-a")
+    assert [path for path in gone if path.exists()] == []
+    assert [path for path in (*kept, other_project) if not path.exists()] == []
+    assert not (_state(workspace) / "history" / "demo" / "shop-a").exists()
+    workspace.forget("shop-a")
+
+
+def test_stacks_are_those_with_state(workspace: Workspace) -> None:
+    assert workspace.stacks() == []
+    _record(workspace, "shop-b")
+    _record(workspace, "shop-a")
+    assert workspace.stacks() == ["shop-a", "shop-b"]
+    assert workspace.exists("shop-a")
+    assert not workspace.exists("shop-c")
+
+
+def test_locks_of_a_stack_are_found(workspace: Workspace) -> None:
+    _record(workspace, "shop-a-b")
+    assert workspace.locks("shop-a") == []
+    _record(workspace, "shop-a")
+    assert [path.name for path in workspace.locks("shop-a")] == ["one.json"]
+
+
+def test_pulumi_runs_with_this_machines_engine_state_and_passphrase(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin")
+    monkeypatch.setenv("KEPT", "yes")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://far:2376")
+    environment = workspace.environment()
+    tools = workspace.project.parent
+    assert environment["PATH"] == f"{tools}/bin:/usr/bin"
+    assert environment["PULUMI_HOME"] == f"{tools}/pulumi"
+    assert environment["PULUMI_BACKEND_URL"] == identity.backend_url()
+    assert environment["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(identity.passphrase_file())
+    assert environment["DOCKER_HOST"] == "tcp://far:2376"
+    assert environment["KEPT"] == "yes"
+
+
+def test_checkouts_virtual_environment_goes_first(workspace: Workspace) -> None:
+    virtual = workspace.project / ".ephemera" / "venv" / "bin"
+    virtual.mkdir(parents=True)
+    assert workspace.exported()["PATH"].split(os.pathsep) == [str(virtual), f"{workspace.project.parent}/bin"]

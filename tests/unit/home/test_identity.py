@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import getpass
+import re
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+from ephemera.home import identity
+from ephemera.home.paths import state_dir
+from tests.unit.processes import heard, python, tell
+
+_KEY = """
+import sys
+from ephemera.home import identity
+print("there", flush=True)
+sys.stdin.readline()
+print(identity.key().hex(), flush=True)
+"""
+
+
+def test_owner_is_user_and_host() -> None:
+    assert identity.owner() == f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def test_backend_id_is_made_once() -> None:
+    first = identity.backend_id()
+    assert re.fullmatch(r"[0-9a-f]{12}", first)
+    assert identity.backend_id() == first
+    (state_dir() / "backend-id").unlink()
+    assert identity.backend_id() != first
+
+
+def test_key_and_passphrase_are_made_once_and_private() -> None:
+    key, passphrase = identity.key(), identity.passphrase_file()
+    assert len(key) == 32
+    assert identity.key() == key
+    assert len(passphrase.read_text()) >= 32
+    assert identity.passphrase_file().read_text() == passphrase.read_text()
+    for path in (state_dir() / "key", passphrase):
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert not list(state_dir().glob("*.partial"))
+
+
+def test_state_is_a_file_backend_in_the_state_directory() -> None:
+    url = identity.backend_url()
+    assert url == (state_dir() / "pulumi").as_uri()
+    assert Path(url.removeprefix("file://")).is_dir()
+
+
+def test_processes_that_ask_first_at_once_get_one_key() -> None:
+    with ExitStack() as stack:
+        processes = [stack.enter_context(python(_KEY)) for _ in range(4)]
+        assert [heard(process) for process in processes] == ["there"] * 4
+        for process in processes:
+            tell(process)
+        assert {heard(process) for process in processes} == {identity.key().hex()}

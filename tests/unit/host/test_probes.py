@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from ephemera.host import probes
+from ephemera.host.ports import free_port
+from ephemera.host.probes import ExecProbe, ExitZeroProbe, HttpProbe, PostgresProbe, Probe, Target, TcpProbe
+
+_HTTP = HttpProbe(path="/health")
+_POSTGRES = PostgresProbe(user="app", database="shop")
+
+
+@contextmanager
+def _server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A TCP server that answers one connection after another; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+def _target(
+    port: int | None, execute: Callable[[Sequence[str]], int] = lambda _: 1, ended: int | None = None
+) -> Target:
+    return Target(host="127.0.0.1" if port else None, port=port, execute=execute, exit_code=ended)
+
+
+def _says(answer: bytes, heard: list[bytes] | None = None) -> Callable[[socket.socket], None]:
+    def answering(connection: socket.socket) -> None:
+        question = connection.recv(4096)
+        if heard is not None:
+            heard.append(question)
+        connection.sendall(answer)
+
+    return answering
+
+
+@pytest.mark.parametrize(
+    ("answer", "ready"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", False),
+        (b"HTTP/1.1 503 Starting\r\nContent-Length: 0\r\n\r\n", False),
+        (b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", False),
+        (b"SSH-2.0-OpenSSH\r\n", False),
+        (b"", False),
+    ],
+    ids=["200", "500", "503", "302", "another protocol", "closed"],
+)
+def test_http_is_ready_when_it_answers_200(answer: bytes, ready: bool) -> None:
+    with _server(_says(answer)) as port:
+        assert _HTTP.ready(_target(port)) is ready
+
+
+def test_http_asks_for_the_path_and_accepts_the_status_that_is_given() -> None:
+    heard: list[bytes] = []
+    with _server(_says(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", heard)) as port:
+        assert HttpProbe(path="/_cluster/health?x=1", status=401).ready(_target(port))
+    assert heard[0].startswith(b"GET /_cluster/health?x=1 HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("probe", [_HTTP, _POSTGRES], ids=["http", "postgres"])
+def test_slow_server_is_not_waited_for(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "_TIMEOUT_SECONDS", 0.1)
+    done = threading.Event()
+    with _server(lambda _: (done.wait(5), None)[1]) as port:
+        started = time.monotonic()
+        assert not probe.ready(_target(port))
+        assert time.monotonic() - started < 2
+        done.set()
+
+
+def test_postgres_is_ready_when_it_asks_for_authentication() -> None:
+    heard: list[bytes] = []
+    with _server(_says(b"R\x00\x00\x00\x08\x00\x00\x00\x05", heard)) as port:
+        assert _POSTGRES.ready(_target(port))
+    body = b"\x00\x03\x00\x00user\x00app\x00database\x00shop\x00\x00"
+    assert heard == [(len(body) + 4).to_bytes(4, "big") + body]
+
+
+@pytest.mark.parametrize("answer", [b"E\x00\x00\x00\x08SFATAL", b"N", b""], ids=["starting up", "no", "closed"])
+def test_postgres_that_says_anything_else_is_not_ready(answer: bytes) -> None:
+    with _server(_says(answer)) as port:
+        assert not _POSTGRES.ready(_target(port))
+
+
+def test_tcp_is_ready_when_the_port_accepts() -> None:
+    with _server(_says(b"")) as port:
+        assert TcpProbe().ready(_target(port))
+
+
+@pytest.mark.parametrize("probe", [TcpProbe(), _HTTP, _POSTGRES], ids=["tcp", "http", "postgres"])
+def test_nobody_there_is_not_ready(probe: Probe) -> None:
+    assert not probe.ready(_target(free_port("127.0.0.1")))
+    assert not probe.ready(_target(None)), "nor is what publishes nothing"
+
+
+def test_exec_is_ready_when_the_command_ends_with_0() -> None:
+    ran: list[Sequence[str]] = []
+
+    def execute(command: Sequence[str]) -> int:
+        ran.append(command)
+        return len(ran) - 1
+
+    probe = ExecProbe(command=["pg_isready", "-q"])
+    assert [probe.ready(_target(None, execute)) for _ in range(2)] == [True, False]
+    assert ran == [["pg_isready", "-q"]] * 2
+
+
+@pytest.mark.parametrize(("ended", "ready"), [(None, False), (0, True), (1, False), (137, False)])
+def test_one_shot_is_ready_when_it_ended_with_0(ended: int | None, ready: bool) -> None:
+    assert ExitZeroProbe().ready(_target(None, ended=ended)) is ready
+    assert ExitZeroProbe().finishes
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        TcpProbe(),
+        HttpProbe(path="/x", status=204),
+        _POSTGRES,
+        ExecProbe(command=("a", "b"), interval_seconds=1.0),
+        ExitZeroProbe(),
+    ],
+    ids=lambda probe: type(probe).__name__,
+)
+def test_probe_survives_the_way_through_the_outputs(probe: Probe) -> None:
+    assert probes.from_description(probes.describe(probe)) == probe
+
+
+def test_probe_of_somebody_elses_class_is_asked_whether_the_port_accepts() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class RedisProbe:
+        interval_seconds: float = 0.1
+        finishes: bool = False
+
+        def ready(self, target: Target) -> bool:  # noqa: ARG002
+            return True
+
+    assert probes.describe(RedisProbe()) == {"type": "RedisProbe"}
+    assert probes.from_description({"type": "RedisProbe"}) == TcpProbe()
+    assert probes.from_description({}) == TcpProbe()

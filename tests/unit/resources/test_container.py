@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+import pytest
+
+from ephemera.contract.errors import InputError
+from ephemera.contract.images import EngineImage
+from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.home import addresses
+from ephemera.resources import (
+    Container,
+    ContainerArgs,
+    Environment,
+    ExitZeroProbe,
+    Gate,
+    HealthCheck,
+    HttpProbe,
+    Port,
+    TcpProbe,
+    Volume,
+    VolumeArgs,
+)
+from ephemera.resources.gates import GateError
+from tests.unit import programs
+from tests.unit.doubles import IDENTITY, FakeClient
+from tests.unit.programs import OpenGates, Registered
+
+_IMAGE = EngineImage(name="postgres")
+_GATE = Gate(probe=TcpProbe())
+
+
+@pytest.fixture(autouse=True)
+def _image(docker: FakeClient) -> None:
+    docker.api.images["ephemera/image-0:1"] = "app"
+
+
+def _args(environment: Environment, **given: Any) -> ContainerArgs:
+    return ContainerArgs(**{"environment": environment, "image": _IMAGE, "gate": _GATE, **given})
+
+
+def _one(
+    *,
+    preview: bool = False,
+    registered: Registered | None = None,
+    expose: str = "auto",
+    outputs: Callable[[], dict[str, Any]] = dict,
+    **given: Any,
+) -> Registered:
+    """A program with one container ``api``; ``outputs`` makes arguments that only a program can make."""
+
+    def program() -> None:
+        environment = programs.environment(expose=expose)
+        Container("api", _args(environment, **given, **outputs()))
+        pulumi.export("environment", environment.document())
+
+    return programs.run(program, preview=preview, registered=registered)
+
+
+def _refused(message: str, **given: Any) -> None:
+    registered = Registered()
+    with pytest.raises(InputError, match=message):
+        _one(registered=registered, **given)
+    assert registered.names("container:Container") == []
+    assert registered.names("index:Container") == []
+
+
+def test_container_is_hardened_unless_told_otherwise(gates: OpenGates) -> None:
+    container = _one().container("api")
+    assert container["capabilities"] == {"adds": [], "drops": ["ALL"]}
+    assert container["securityOpts"] == ["no-new-privileges"]
+    assert container["readOnly"] is True
+    assert container["tmpfs"] == {"/tmp": "size=64m"}  # noqa: S108 - in the container
+    assert container["memory"] == container["memorySwap"] == 256
+    assert float(container["cpus"]) == 1.0
+    assert container["init"] is True
+    assert container["logDriver"] == "json-file"
+    assert container["logOpts"] == {"max-size": "10m", "max-file": "3"}
+    assert container["restart"] == "no"
+    assert container["networkMode"] == "bridge"
+    assert not {"privileged", "pidMode", "ipcMode", "user"} & set(container)
+
+
+def test_limits_and_what_is_opted_out_of_are_as_given(docker: FakeClient, gates: OpenGates) -> None:
+    container = _one(
+        memory_mb=512,
+        cpus=0.25,
+        pids=33,
+        capabilities=["SETUID", "CHOWN"],
+        writable_root_reason="it writes",
+        tmpfs={"/run": "size=1m"},
+        user="1000:1000",
+        stop_grace_seconds=7,
+        command=["serve", "--port", "80"],
+    ).container("api")
+    assert container["memory"] == container["memorySwap"] == 512
+    assert container["cpus"] == "0.25"
+    assert docker.api.process_limits == {"api-id": 33}
+    assert container["capabilities"] == {"adds": ["CAP_CHOWN", "CAP_SETUID"], "drops": ["ALL"]}
+    assert container["readOnly"] is False
+    assert container["tmpfs"] == {"/run": "size=1m"}
+    assert container["user"] == "1000:1000"
+    assert container["destroyGraceSeconds"] == 7
+    assert container["command"] == ["serve", "--port", "80"]
+
+
+def test_container_is_named_labelled_and_known_in_its_network(gates: OpenGates) -> None:
+    container = _one().container("api")
+    assert container["name"] == "shop-main-api"
+    assert container["hostname"] == "api"
+    assert container["networksAdvanced"] == [{"name": "shop-main", "aliases": ["api"]}]
+    marks = {item["label"]: item["value"] for item in container["labels"]}
+    assert marks == {**IDENTITY.labels(), "ephemera.service": "api"}
+
+
+def test_container_gets_the_images_id_never_its_tag(gates: OpenGates) -> None:
+    assert _one().container("api")["image"] == "sha256:image-0-1"
+
+
+def test_variables_are_sorted_so_that_nothing_changes_by_their_order(gates: OpenGates) -> None:
+    container = _one(outputs=lambda: {"variables": {"B": "2", "A": pulumi.Output.from_input("1"), "C": ""}}).container(
+        "api"
+    )
+    assert container["envs"] == ["A=1", "B=2", "C="]
+
+
+def test_ports_are_bound_to_the_environments_address(gates: OpenGates) -> None:
+    container = _one(ports={"http": Port(number=8080), "admin": Port(number=9000)}).container("api")
+    allocation = addresses.lookup(IDENTITY.stack)
+    assert allocation is not None
+    assert container["ports"] == [
+        {"internal": number, "external": number, "ip": allocation.address, "protocol": "tcp"} for number in (8080, 9000)
+    ]
+
+
+@pytest.mark.parametrize("given", [{"publish": False}, {"expose": "none"}])
+def test_nothing_is_published_when_told_so(gates: OpenGates, given: dict[str, Any]) -> None:
+    registered = _one(ports={"http": Port(number=8080)}, **given)
+    assert registered.container("api")["ports"] == []
+    endpoint = EnvironmentOutputs.parse(registered.exports["environment"]).service("api").endpoint()
+    assert (endpoint.host, endpoint.port, endpoint.url) == (None, None, None)
+    assert endpoint.internal_url == "http://api:8080"
+    assert gates.asked[0][3:] == (None, None)
+
+
+def test_outputs_are_a_document_that_tests_can_use(gates: OpenGates) -> None:
+    registered = _one(
+        ports={"http": Port(number=8080, path="/shop"), "admin": Port(number=9000, scheme="https")},
+        outputs=lambda: {"credentials": {"token": pulumi.Output.secret("t0ken")}},
+        engine_capabilities={"version": "1"},
+        gate=Gate(probe=HttpProbe(path="/health")),
+    )
+    allocation = addresses.lookup(IDENTITY.stack)
+    assert allocation is not None
+    api = EnvironmentOutputs.parse(registered.exports["environment"]).service("api")
+    assert api.container == "shop-main-api"
+    assert api.image == "sha256:image-0-1"
+    assert api.endpoint("http").url == f"http://{allocation.address}:8080/shop"
+    assert api.endpoint("http").internal_url == "http://api:8080/shop"
+    assert api.endpoint("admin").url == f"https://{allocation.address}:9000"
+    assert api.credentials["token"].get_secret_value() == "t0ken"
+    assert api.capabilities == {"version": "1"}
+    assert api.readiness["type"] == "http"
+    assert api.readiness["path"] == "/health"
+
+
+def test_volume_is_named_labelled_and_mounted(gates: OpenGates) -> None:
+    def program() -> None:
+        environment = programs.environment()
+        data = Volume("api-data", VolumeArgs(environment=environment))
+        Container("api", _args(environment, volumes={"/data": data}))
+
+    registered = programs.run(program)
+    volume = registered.inputs("volume:Volume", "api-data")
+    assert volume["name"] == "shop-main-api-data"
+    assert {item["label"]: item["value"] for item in volume["labels"]} == IDENTITY.labels()
+    assert registered.container("api")["volumes"] == [{"containerPath": "/data", "volumeName": "shop-main-api-data"}]
+
+
+def test_health_check_gives_all_durations_as_the_engine_prints_them(gates: OpenGates) -> None:
+    health = HealthCheck(
+        command=["check", "it"], interval_seconds=5, timeout_seconds=3, retries=10, start_period_seconds=90
+    )
+    assert _one(healthcheck=health).container("api")["healthcheck"] == {
+        "tests": ["CMD", "check", "it"],
+        "interval": "5s",
+        "timeout": "3s",
+        "startPeriod": "1m30s",
+        "retries": 10,
+    }
+
+
+def test_one_shot_need_not_go_on_running(gates: OpenGates) -> None:
+    assert _one().container("api")["mustRun"] is True
+    assert _one(gate=Gate(probe=ExitZeroProbe())).container("api")["mustRun"] is False
+
+
+def test_gate_is_asked_at_the_published_address(gates: OpenGates) -> None:
+    _one(ports={"http": Port(number=8080)})
+    allocation = addresses.lookup(IDENTITY.stack)
+    assert allocation is not None
+    assert gates.asked == [("api", "api-id", _GATE, allocation.address, 8080)]
+
+
+def test_preview_passes_through_the_gates_and_limits_nothing(docker: FakeClient, gates: OpenGates) -> None:
+    registered = _one(preview=True, ports={"http": Port(number=8080)})
+    assert registered.names("container:Container") == ["api"]
+    assert gates.asked == []
+    assert docker.api.process_limits == {}
+
+
+def _chain(registered: Registered) -> Callable[[], None]:
+    """A program with ``api``, which ``worker`` needs."""
+
+    def program() -> None:
+        environment = programs.environment()
+        api = Container("api", _args(environment))
+        Container("worker", _args(environment, needs=(api,)))
+
+    return program
+
+
+def test_what_needs_a_service_is_created_after_its_gate(gates: OpenGates) -> None:
+    registered = Registered()
+    there: dict[str, list[str]] = {}
+    gates.before = lambda service: there.update({service: list(registered.names("container:Container"))})
+    programs.run(_chain(registered), registered=registered)
+    assert there == {"api": ["api"], "worker": ["api", "worker"]}
+
+
+def test_what_needs_a_service_that_failed_is_never_created(gates: OpenGates) -> None:
+    registered = Registered()
+    gates.failures["api"] = GateError("api", "exited before it was ready")
+    with pytest.raises(GateError, match="service 'api' exited"):
+        programs.run(_chain(registered), registered=registered)
+    assert registered.names("container:Container") == ["api"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"memory_mb": 0}, "memory_mb of service 'api' is 0"),
+        ({"cpus": -1.0}, "cpus of service 'api' is -1.0"),
+        ({"pids": 0}, "pids of service 'api' is 0"),
+        ({"ports": {"http": Port(number=0)}}, "port 'http' of service 'api' is 0"),
+        ({"ports": {"http": Port(number=65536)}}, "port 'http' of service 'api' is 65536"),
+        ({"user": "root"}, "service 'api' is to run as root"),
+        ({"user": "0:1000"}, "service 'api' is to run as root"),
+        ({"user": "00"}, "service 'api' is to run as root"),
+        ({"user": ""}, "service 'api' is to run as root"),
+    ],
+)
+def test_bad_value_is_refused_before_anything_is_registered(
+    gates: OpenGates, given: dict[str, Any], message: str
+) -> None:
+    _refused(message, **given)
+
+
+@pytest.mark.parametrize("service", ["", "Api", "1api", "-api", "api-", "a_b", "a" * 41, "api\n"])
+def test_service_name_that_is_no_label_is_refused(gates: OpenGates, service: str) -> None:
+    registered = Registered()
+    with pytest.raises(InputError, match="is not valid"):
+        programs.run(lambda: Container(service, _args(programs.environment())), registered=registered)
+    assert registered.names("container:Container") == []
+
+
+@pytest.mark.parametrize("user", ["", "root", "0", "0:0", "root:root"])
+def test_image_that_runs_as_root_is_refused_without_a_reason(docker: FakeClient, gates: OpenGates, user: str) -> None:
+    docker.api.images["ephemera/image-0:1"] = user
+    registered = Registered()
+    with pytest.raises(InputError, match="service 'api' is to run as root"):
+        _one(registered=registered)
+    assert registered.names("container:Container") == []
+    assert _one(root_reason="it drops rights itself").names("container:Container") == ["api"]
+    assert _one(user="1000").container("api")["user"] == "1000"

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+import pytest
+
+from ephemera.contract import labels
+from ephemera.contract.errors import MachineError, PortInUseError, UnknownNameError
+from ephemera.contract.images import EngineImage, PublicImage
+from ephemera.contract.progress import Event
+from ephemera.home import addresses
+from ephemera.home.credentials import credential
+from ephemera.host import ports
+from tests.unit import programs
+from tests.unit.doubles import IDENTITY, FakeClient, marks
+from tests.unit.programs import OpenGates, Registered
+
+_POSTGRES = EngineImage(name="postgres")
+
+
+def _asked(ask: Any, *, preview: bool = False, **settings: Any) -> Any:
+    """What ``ask`` finds in an environment inside a program."""
+    answers = []
+    programs.run(lambda: answers.append(ask(programs.environment(**settings))), preview=preview)
+    return answers[0]
+
+
+def test_network_is_named_and_labelled_like_the_stack(gates: OpenGates) -> None:
+    registered = programs.run(lambda: programs.environment())
+    network = registered.inputs("network:Network", "network")
+    allocation = addresses.lookup(IDENTITY.stack)
+    assert allocation is not None
+    assert network["name"] == "shop-main"
+    assert network["driver"] == "bridge"
+    assert network["ipamConfigs"] == [{"subnet": allocation.subnet}]
+    assert {item["label"]: item["value"] for item in network["labels"]} == IDENTITY.labels()
+
+
+def test_live_network_of_the_stack_keeps_its_subnet(docker: FakeClient, gates: OpenGates) -> None:
+    own = {"IPAM": {"Config": [{"Subnet": "10.213.3.0/28"}]}}
+    docker.api.add("network", "shop-main", marks("shop-main", IDENTITY.backend), **own)
+    registered = programs.run(lambda: programs.environment())
+    assert registered.inputs("network:Network", "network")["ipamConfigs"] == [{"subnet": "10.213.3.0/28"}]
+
+
+def test_networks_of_others_are_avoided_even_with_the_stacks_name(docker: FakeClient, gates: OpenGates) -> None:
+    for backend in ("another", None):
+        taken = {labels.STACK: "shop-main", labels.BACKEND: backend} if backend else None
+        subnet = "10.9.0.0/25" if backend else "10.9.0.128/25"
+        docker.api.listed_networks.append({"Name": "x", "Labels": taken, "IPAM": {"Config": [{"Subnet": subnet}]}})
+    docker.api.listed_networks.append({"Name": "host", "Labels": {}, "IPAM": {"Config": None}})
+    with pytest.raises(MachineError, match="all 16 subnets"):
+        programs.run(lambda: programs.environment(subnet_pool="10.9.0.0/24"))
+
+
+def test_used_up_pool_registers_no_object_of_the_engine(docker: FakeClient, gates: OpenGates) -> None:
+    docker.api.add("network", "big", {}, IPAM={"Config": [{"Subnet": "10.0.0.0/8"}]})
+    registered = Registered()
+    with pytest.raises(MachineError):
+        programs.run(lambda: programs.environment(), registered=registered)
+    assert registered.names("network:Network") == []
+
+
+def test_preview_records_no_address(gates: OpenGates) -> None:
+    programs.run(lambda: programs.environment(), preview=True)
+    assert addresses.lookup(IDENTITY.stack) is None
+
+
+def test_standard_port_on_the_environments_address(gates: OpenGates) -> None:
+    address, host = _asked(lambda env: (env.bind_address(), env.host_address("db", "postgres", 5432)))
+    assert host == (address, 5432)
+    assert address.startswith("127.83.")
+
+
+def test_held_port_falls_back_to_one_that_is_picked_and_says_so(
+    gates: OpenGates, monkeypatch: pytest.MonkeyPatch, events: list[Event]
+) -> None:
+    monkeypatch.setattr(ports, "is_free", lambda _, port: port != 5432)
+    monkeypatch.setattr(ports, "free_port", lambda _: 40001)
+    monkeypatch.setattr(ports, "holder", lambda *_: "postgres (pid 7)")
+    host = _asked(lambda env: env.host_address("db", "postgres", 5432))
+    assert host[1] == 40001
+    message = "db.postgres: port 5432 is held by postgres (pid 7), using 40001 instead"
+    assert {"type": "notice", "message": message} in events
+    monkeypatch.setattr(ports, "is_free", lambda *_: True)
+    assert _asked(lambda env: env.host_address("db", "postgres", 5432)) == host, "and keeps it"
+
+
+def test_dynamic_ports_are_picked_once_and_kept(gates: OpenGates, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = iter([40001, 40002])
+    monkeypatch.setattr(ports, "free_port", lambda _: next(numbers))
+
+    def ask(env: Any) -> Any:
+        return [env.host_address("db", name, 5432) for name in ("one", "two")], env.bind_address()
+
+    expected = ([("127.0.0.1", 40001), ("127.0.0.1", 40002)], "127.0.0.1")
+    assert _asked(ask, expose="dynamic") == expected
+    assert _asked(ask, expose="dynamic") == expected
+
+
+def test_remote_engine_is_reached_under_its_name(gates: OpenGates, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://build.example:2376")
+    monkeypatch.setattr(ports, "free_port", lambda _: 40001)
+    expose, host = _asked(lambda env: (env.expose, env.host_address("db", "postgres", 5432)))
+    assert (expose, host) == ("dynamic", ("build.example", 40001))
+
+
+def test_nothing_is_published_with_expose_none(gates: OpenGates) -> None:
+    assert _asked(lambda env: env.host_address("db", "postgres", 5432), expose="none") is None
+
+
+def test_fixed_ports_come_from_the_table(gates: OpenGates) -> None:
+    def ask(env: Any) -> Any:
+        return env.host_address("db", "postgres", 5432), env.host_address("worker", "http", 80), env.bind_address()
+
+    assert _asked(ask, expose="fixed", port_table="test") == (("127.0.0.1", 15432), None, "127.0.0.1")
+
+
+def test_fixed_port_in_use_is_refused_with_its_holder(
+    docker: FakeClient, gates: OpenGates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask() -> Any:
+        return _asked(lambda env: env.host_address("api", "http", 80), expose="fixed", port_table="test")
+
+    monkeypatch.setattr(ports, "is_free", lambda *_: False)
+    monkeypatch.setattr(ports, "holder", lambda *_: "nginx (pid 7)")
+    with pytest.raises(PortInUseError, match=r"127\.0\.0\.1:18080 for service 'api' is in use by nginx \(pid 7\)"):
+        ask()
+    published = {"Ports": [{"IP": "127.0.0.1", "PublicPort": 18080}]}
+    docker.api.add("container", "other", {}, **published)
+    with pytest.raises(PortInUseError, match="in use by container other"):
+        ask()
+    docker.api.add("container", "shop-main-api", marks("shop-main", IDENTITY.backend, "api"), **published)
+    assert ask() == ("127.0.0.1", 18080), "its own container may hold it"
+
+
+def test_preview_tells_the_kept_port_and_picks_none(gates: OpenGates, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(env: Any) -> Any:
+        return env.host_address("db", "postgres", 5432)[1]
+
+    assert _asked(ask, preview=True) == 5432
+    assert addresses.lookup(IDENTITY.stack) is None
+    monkeypatch.setattr(ports, "is_free", lambda *_: False)
+    monkeypatch.setattr(ports, "free_port", lambda _: 40001)
+    monkeypatch.setattr(ports, "holder", lambda *_: "x")
+    assert _asked(ask) == 40001
+    assert _asked(ask, preview=True) == 40001
+
+
+def test_credential_is_secret_and_this_stacks_own(gates: OpenGates) -> None:
+    found: list[tuple[str, bool]] = []
+
+    async def look(output: pulumi.Output[str]) -> None:
+        found.append((await programs.resolved(output), await output.is_secret()))
+
+    def program() -> Any:
+        return look(programs.environment().credential("db", "password"))
+
+    programs.run(program)
+    assert found == [(credential("shop-main", "db", "password"), True)]
+
+
+def test_image_is_registered_once_per_reference_and_kept(gates: OpenGates) -> None:
+    def program() -> None:
+        env = programs.environment()
+        env.image_id(_POSTGRES)
+        env.image_id(_POSTGRES)
+
+    registered = programs.run(program)
+    assert registered.names("RemoteImage") == ["image-0-1"]
+    image = registered.inputs("RemoteImage", "image-0-1")
+    assert image == {"name": "ephemera/image-0:1", "keepLocally": True}
+
+
+def test_image_that_the_catalog_does_not_list_is_refused(gates: OpenGates) -> None:
+    with pytest.raises(UnknownNameError, match="unknown image 'redis'"):
+        _asked(lambda env: env.image_id(EngineImage(name="redis")))
+    with pytest.raises(UnknownNameError, match=r"unknown image .*nats:1"):
+        _asked(lambda env: env.image_id(PublicImage(reference="nats:1")))
+
+
+def test_user_of_an_image_is_unknown_while_it_is_not_there(docker: FakeClient, gates: OpenGates) -> None:
+    assert _asked(lambda env: env.image_user(_POSTGRES), preview=True) == "unknown"
+    docker.api.images["ephemera/image-0:1"] = "postgres"
+    assert _asked(lambda env: env.image_user(_POSTGRES)) == "postgres"
+
+
+def test_option_that_the_system_does_not_declare_is_refused(gates: OpenGates) -> None:
+    assert _asked(lambda env: env.option("level"), options={"level": "debug"}) == "debug"
+    with pytest.raises(UnknownNameError, match="unknown option 'levl': did you mean 'level'"):
+        _asked(lambda env: env.option("levl"), options={"level": "debug"})
+
+
+def test_document_lists_what_was_offered(gates: OpenGates) -> None:
+    def ask(env: Any) -> Any:
+        env.offer("db", {"container": "shop-main-db"})
+        return env.document()
+
+    assert _asked(ask) == {
+        "schema_version": 1,
+        "stack": "shop-main",
+        "system": "shop",
+        "branch": "main",
+        "services": {"db": {"container": "shop-main-db"}},
+    }

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from ephemera import images
+from ephemera.contract import progress
+from ephemera.contract.catalog import System
+from ephemera.contract.errors import ServiceFailedError
+from ephemera.contract.images import AnyImage
+from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.contract.progress import Event
+from ephemera.home import identity
+from ephemera.images import ImageMissingError
+from ephemera.resources import Environment, run_project
+from ephemera.resources.gates import GateError
+from ephemera.resources.program import ProgramError
+from tests.unit import programs
+from tests.unit.doubles import SHOP
+from tests.unit.programs import OpenGates, Registered
+
+_made: list[Environment] = []
+
+
+def program(environment: Environment) -> None:
+    """The shop's program."""
+    _made.append(environment)
+    environment.offer("db", {"container": f"{environment.stack}-db", "image": "sha256:1"})
+
+
+_SYSTEM = System(**{**vars(SHOP), "program": f"{__name__}:program"})
+_CATALOG = {"shop": _SYSTEM}
+
+
+@pytest.fixture(autouse=True)
+def ensured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Images are there; what was built, and what was only looked up."""
+    seen: list[str] = []
+
+    def ensure(wanted: Iterable[AnyImage], mode: str, report: Callable[[str], None]) -> dict[AnyImage, str]:
+        seen.append(f"ensure {mode}")
+        report("step 1")
+        return dict.fromkeys(wanted, "ephemera/x:1")
+
+    def resolve(image: AnyImage, mode: str) -> str:
+        seen.append(f"resolve {mode}")
+        return "ephemera/x:1"
+
+    monkeypatch.setattr(images, "mode", lambda: "local")
+    monkeypatch.setattr(images, "ensure", ensure)
+    monkeypatch.setattr(images, "resolve", resolve)
+    monkeypatch.setattr(progress, "_subscribers", [])
+    _made.clear()
+    return seen
+
+
+def _run(
+    stack: str = "shop-fix-1", *, preview: bool = False, registered: Registered | None = None, **config: Any
+) -> Any:
+    return programs.run(
+        lambda: run_project(_CATALOG), stack=stack, preview=preview, registered=registered, config=config
+    )
+
+
+def test_outputs_document_is_exported(gates: OpenGates) -> None:
+    exported = _run(branch="fix/1", owner="me@here").exports
+    document = EnvironmentOutputs.parse(exported["environment"])
+    assert (document.stack, document.system, document.branch) == ("shop-fix-1", "shop", "fix/1")
+    assert document.service("db").container == "shop-fix-1-db"
+
+
+def test_everything_is_labelled_with_who_runs_it(gates: OpenGates) -> None:
+    _run()
+    made = _made[0].identity
+    assert made.project == "ephemera"
+    assert made.owner == identity.owner()
+    assert made.backend == identity.backend_id()
+    _run(owner="ci@runner")
+    assert _made[1].identity.owner == "ci@runner"
+
+
+def test_settings_reach_the_program(gates: OpenGates) -> None:
+    _run(only='["api"]', seconds="9", expose="none")
+    assert _made[0].selected == ("db", "api")
+    assert _made[0].option("seconds") == 9
+    assert _made[0].expose == "none"
+
+
+def test_images_are_made_before_and_only_looked_up_in_a_preview(gates: OpenGates, ensured: list[str]) -> None:
+    _run(preview=True)
+    assert ensured == ["resolve local"] * len(SHOP.images)
+    ensured.clear()
+    _run(images="registry")
+    assert ensured == ["ensure registry"]
+
+
+@pytest.mark.parametrize(
+    ("stack", "config", "message"),
+    [
+        ("other-main", {}, "unknown system in stack name 'other-main'"),
+        ("shop-main", {"system": "shopp"}, "unknown system 'shopp': did you mean 'shop'"),
+        ("shop-main", {"exposee": "none"}, "did you mean 'ephemera:expose'"),
+        ("shop-main", {"expose": "public"}, "ephemera:expose is 'public'"),
+        ("shop-main", {"seconds": "soon"}, "ephemera:seconds is 'soon'"),
+        ("shop-main", {"only": "nope"}, "unknown service 'nope'"),
+        ("shop-main", {"expose": "fixed"}, "unknown port table"),
+    ],
+)
+def test_bad_input_registers_nothing(
+    gates: OpenGates, ensured: list[str], events: list[Event], stack: str, config: dict[str, Any], message: str
+) -> None:
+    registered = Registered()
+    with pytest.raises(ProgramError, match=message):
+        _run(stack, registered=registered, **config)
+    assert registered.resources == []
+    assert ensured == []
+    failed = [event["error"]["kind"] for event in events if event["type"] == "failed"]
+    assert failed in (["bad_input"], ["unknown_name"])
+
+
+def test_missing_image_registers_nothing(
+    gates: OpenGates, monkeypatch: pytest.MonkeyPatch, events: list[Event]
+) -> None:
+    def ensure(*_: Any) -> dict[AnyImage, str]:
+        raise ImageMissingError("postgres:16", "no such image", "look again")
+
+    monkeypatch.setattr(images, "ensure", ensure)
+    registered = Registered()
+    with pytest.raises(ProgramError, match="look again"):
+        _run(registered=registered)
+    assert registered.resources == []
+    assert events[-1]["error"]["kind"] == "image_missing"
+
+
+def test_foreign_settings_are_not_ours_to_check(gates: OpenGates) -> None:
+    registered = Registered()
+
+    def run() -> None:
+        from pulumi.runtime import set_all_config
+
+        set_all_config({"docker:host": "unix:///x", "ephemera:expose": "none"})
+        run_project(_CATALOG)
+
+    programs.run(run, stack="shop-main", registered=registered)
+    assert registered.names("network:Network") == ["network"]
+
+
+def test_plain_pulumi_is_told_what_happens(gates: OpenGates, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    def run() -> None:
+        run_project(_CATALOG)
+        progress.emit({"type": "gate", "service": "db", "state": "waiting", "seconds": 0.0, "detail": ""})
+        progress.emit({"type": "gate", "service": "db", "state": "ready", "seconds": 1.25, "detail": ""})
+        error = ServiceFailedError("api", "exited", log_tail=["no database"])
+        progress.emit({"type": "failed", "error": error.document()["error"]})
+
+    programs.run(run, stack="shop-main")
+    assert caplog.messages == ["step 1", "db is ready after 1.2 s", "api | no database"]
+
+
+def test_failed_gate_is_printed_without_a_traceback() -> None:
+    import pulumi
+
+    assert issubclass(GateError, pulumi.RunError)
+    assert issubclass(ProgramError, pulumi.RunError)

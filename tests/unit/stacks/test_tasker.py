@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+import pytest
+
+from ephemera.contract.images import AnyImage
+from ephemera.contract.labels import Identity
+from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.home.credentials import credential
+from stacks import tasker
+from tests.unit import programs
+from tests.unit.doubles import FakeClient
+from tests.unit.programs import OpenGates, Registered
+
+_IDENTITY = Identity(
+    project="ephemera", stack="tasker-main", system="tasker", branch="main", owner="me@here", backend="0123456789ab"
+)
+_REFERENCES: dict[AnyImage, str] = {
+    image: f"ephemera/{image.name}:1" for image in (tasker.POSTGRES, tasker.ORCHESTRATION, tasker.WORKER)
+}
+_OPTIONS = {name: option.default for name, option in tasker.SYSTEM.options.items()}
+
+
+@pytest.fixture(autouse=True)
+def _images(docker: FakeClient) -> None:
+    docker.api.images.update(dict.fromkeys(_REFERENCES.values(), "app"))
+
+
+def _tasker(options: dict[str, Any] | None = None, **settings: Any) -> Registered:
+    def program() -> None:
+        environment = programs.environment(
+            tasker.SYSTEM,
+            identity=_IDENTITY,
+            references=_REFERENCES,
+            options={**_OPTIONS, **(options or {})},
+            **settings,
+        )
+        tasker.program(environment)
+        pulumi.export("environment", environment.document())
+
+    return programs.run(program, stack="tasker-main")
+
+
+@pytest.mark.parametrize(
+    ("settings", "containers"),
+    [
+        ({}, ["postgres", "orchestration", "worker"]),
+        ({"profiles": ("scale",)}, ["postgres", "orchestration", "worker", "worker-2"]),
+        ({"only": ("postgres",)}, ["postgres"]),
+        ({"only": ("orchestration",)}, ["postgres", "orchestration"]),
+        ({"only": ("worker-2",)}, ["postgres", "orchestration", "worker-2"]),
+    ],
+)
+def test_containers_are_those_that_are_selected(
+    gates: OpenGates, settings: dict[str, Any], containers: list[str]
+) -> None:
+    registered = _tasker(**settings)
+    assert sorted(registered.names("container:Container")) == sorted(containers)
+    assert set(registered.exports["environment"]["services"]) == set(containers)
+
+
+def test_each_starts_after_what_it_requires_is_ready(gates: OpenGates) -> None:
+    _tasker(profiles=("scale",))
+    order = [asked[0] for asked in gates.asked]
+    assert order[:2] == ["postgres", "orchestration"]
+    assert sorted(order[2:]) == ["worker", "worker-2"]
+
+
+def test_services_share_the_database_url(gates: OpenGates) -> None:
+    registered = _tasker()
+    password = credential("tasker-main", "postgres", "password")
+    url = f"DATABASE_URL=postgresql://tasker:{password}@postgres:5432/tasker_integration_test"
+    assert url in registered.container("orchestration")["envs"]
+    assert url in registered.container("worker")["envs"]
+
+
+def test_options_reach_the_services(gates: OpenGates) -> None:
+    registered = _tasker({"log_level": "debug", "lease_seconds": 9})
+    assert "LOG_LEVEL=debug" in registered.container("orchestration")["envs"]
+    assert "TASKER_LEASE_SECONDS=9" in registered.container("worker")["envs"]
+
+
+def test_workers_have_names_of_their_own_and_only_one_is_published(gates: OpenGates) -> None:
+    registered = _tasker(profiles=("scale",))
+    names = [
+        variable
+        for worker in ("worker", "worker-2")
+        for variable in registered.container(worker)["envs"]
+        if variable.startswith("TASKER_WORKER_ID=")
+    ]
+    assert len(set(names)) == 2
+    document = EnvironmentOutputs.parse(registered.exports["environment"])
+    assert document.service("worker").endpoint().port == 8081
+    assert document.service("worker-2").endpoint().port is None
+
+
+def test_fixed_ports_are_published_where_the_table_says(gates: OpenGates) -> None:
+    document = EnvironmentOutputs.parse(_tasker(expose="fixed", port_table="test").exports["environment"])
+    published = {name: service.endpoint().url for name, service in document.services.items()}
+    assert published == {
+        "postgres": "postgresql://127.0.0.1:5432/tasker_integration_test",
+        "orchestration": "http://127.0.0.1:8080",
+        "worker": "http://127.0.0.1:8081",
+    }
+
+
+def test_every_container_is_hardened_and_checked(gates: OpenGates) -> None:
+    registered = _tasker(profiles=("scale",))
+    for name in registered.names("container:Container"):
+        container = registered.container(name)
+        assert container["readOnly"] is True, name
+        assert container["capabilities"]["drops"] == ["ALL"], name
+        assert container["healthcheck"]["interval"], name
+        assert container["memory"] <= 512, name

@@ -1,0 +1,69 @@
+"""Who may import whom, and what the packages offer."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parents[2]
+_SOURCE = _ROOT / "src" / "ephemera"
+_OURS = ("ephemera", "components", "stacks", "services")
+
+
+def _imports(folder: Path) -> Iterator[tuple[str, str]]:
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from ((str(path.relative_to(_ROOT)), name.name) for name in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                # `from ephemera import images` imports a room too.
+                names = [f"ephemera.{name.name}" for name in node.names] if node.module == "ephemera" else [node.module]
+                yield from ((str(path.relative_to(_ROOT)), name) for name in names)
+
+
+def _within(module: str, allowed: tuple[str, ...]) -> bool:
+    return any(module == room or module.startswith(f"{room}.") for room in allowed)
+
+
+@pytest.mark.parametrize(
+    ("folder", "allowed"),
+    [
+        (_SOURCE / "contract", ("ephemera.contract",)),
+        (_SOURCE / "host", ("ephemera.contract", "ephemera.host")),
+        (_SOURCE / "home", ("ephemera.contract", "ephemera.host", "ephemera.home")),
+        (
+            _SOURCE / "resources",
+            ("ephemera.contract", "ephemera.host", "ephemera.home", "ephemera.images", "ephemera.resources"),
+        ),
+        (_ROOT / "components", ("ephemera.contract", "ephemera.resources", "components")),
+        (_ROOT / "stacks", ("ephemera.contract", "ephemera.resources", "components", "stacks")),
+    ],
+    ids=lambda value: value.name if isinstance(value, Path) else "",
+)
+def test_room_imports_only_what_it_may(folder: Path, allowed: tuple[str, ...]) -> None:
+    found = [
+        (path, module) for path, module in _imports(folder) if _within(module, _OURS) and not _within(module, allowed)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("room", ["driver", "cli", "plugin", "home", "host", "machine", "images"])
+def test_no_room_of_the_driver_imports_a_program(room: str) -> None:
+    programs = ("ephemera.resources", "components", "stacks")
+    assert [(path, module) for path, module in _imports(_SOURCE / room) if _within(module, programs)] == []
+
+
+@pytest.mark.parametrize("package", ["ephemera.resources", "ephemera.images", "components"])
+def test_package_offers_what_it_lists_in_order(package: str) -> None:
+    module = importlib.import_module(package)
+    assert list(module.__all__) == sorted(module.__all__)
+    assert all(getattr(module, name, None) is not None for name in module.__all__)
+
+
+def test_declaring_a_system_imports_no_engine() -> None:
+    imported = {module.partition(".")[0] for _, module in _imports(_SOURCE / "contract")}
+    assert not imported & {"pulumi", "pulumi_docker", "docker"}
