@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -12,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 
 from ephemera import images
 from ephemera.contract import labels
 from ephemera.driver import sweep
+from ephemera.host.engine import connected
 
 PROJECT = Path(__file__).parent / "project"
 _DEADLINE_SECONDS = 180
@@ -95,21 +96,19 @@ class Ephemera:
         """Id of the state that this user's environments are recorded in."""
         return (self.state / "ephemera" / "backend-id").read_text()
 
+    def stack(self, system: str) -> str:
+        """Name of the stack of ``system`` on this test's branch."""
+        return f"{system}-{self.variables['EPHEMERA_BRANCH']}"
+
     def running(self) -> bool:
         """Whether some container of this user runs."""
-        client = docker.from_env()
-        found = client.containers.list(filters={"label": f"{labels.BACKEND}={self.backend}"})
-        client.close()
-        return bool(found)
+        with connected() as client:
+            return bool(client.api.containers(filters={"label": f"{labels.BACKEND}={self.backend}"}))
 
     def left(self) -> list[str]:
         """Everything of this user that nobody should leave: objects, leases, addresses, state, config."""
-        client = docker.from_env()
-        filters = {"label": f"{labels.BACKEND}={self.backend}"}
-        found = [f"container {item.name}" for item in client.containers.list(all=True, filters=filters)]
-        found += [f"network {item.name}" for item in client.networks.list(filters=filters)]
-        found += [f"volume {item.name}" for item in client.volumes.list(filters=filters)]
-        client.close()
+        with connected() as client:
+            found = [str(item) for item in sweep.find(client, backend=self.backend)]
         home = self.state / "ephemera"
         for pattern in (
             "leases/*",
@@ -137,7 +136,8 @@ def ephemera(tmp_path: Path) -> Iterator[Ephemera]:
     variables |= {
         "XDG_STATE_HOME": str(state),
         "EPHEMERA_IMAGES": images.mode(),
-        "EPHEMERA_BRANCH": "main",
+        # Stacks of several users share one engine: so that tests can run beside each other, no two share a name.
+        "EPHEMERA_BRANCH": f"t{secrets.token_hex(3)}",
         "COLUMNS": "200",
     }
     command = Ephemera(project, state, variables, [])
@@ -151,7 +151,6 @@ def ephemera(tmp_path: Path) -> Iterator[Ephemera]:
 
 
 def _remove_leftovers(backend: str) -> None:
-    client = docker.from_env()
-    for stack in {found.stack for found in sweep.find(client, backend=backend)}:
-        sweep.remove(client, stack, backend)
-    client.close()
+    with connected() as client:
+        for stack in {found.stack for found in sweep.find(client, backend=backend)}:
+            sweep.remove(client, stack, backend)

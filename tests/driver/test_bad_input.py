@@ -78,6 +78,6 @@ def test_a_name_that_is_alive_in_another_checkout_is_refused(ephemera: Ephemera)
     ephemera.project.mkdir()
     done = ephemera("up", "web", cwd=other)
     assert done.code == 2, done.err
-    assert f"environment 'web-main' belongs to checkout {ephemera.project}" in done.err
-    assert ephemera("down", "web-main", cwd=other).code == 0
+    assert f"environment '{ephemera.stack('web')}' belongs to checkout {ephemera.project}" in done.err
+    assert ephemera("down", ephemera.stack("web"), cwd=other).code == 0
     assert ephemera.left() == []

@@ -26,7 +26,7 @@ def test_looking(running: Ephemera) -> None:
     assert service["required"] is True
     assert service["latency_ms"] > 0
     (listed,) = running("ls", "--output", "json").json
-    assert listed["stack"] == "web-main"
+    assert listed["stack"] == running.stack("web")
     assert listed["endpoints"] == [f"{service['endpoint'].removeprefix('http://')}"]
     assert f"export WEB_URL={service['endpoint']}" in running("outputs", "--format", "env").out
     assert f"WEB_URL={service['endpoint']}" in running("outputs", "--format", "dotenv").out.splitlines()
@@ -48,13 +48,13 @@ def test_exec_logs_restart(running: Ephemera) -> None:
 
 def test_up_again_changes_nothing_and_starts_what_was_stopped(running: Ephemera) -> None:
     client = docker.from_env()
-    container = client.containers.get("web-main-web")
+    container = client.containers.get(f"{running.stack('web')}-web")
     container.kill()
     container.wait()
     stopped = running("status")
     assert stopped.code == 3
     assert running("up", "web").code == 0
-    assert client.containers.get("web-main-web").id == container.id
+    assert client.containers.get(f"{running.stack('web')}-web").id == container.id
     assert running("status").code == 0
     client.close()
 
@@ -74,7 +74,7 @@ def test_a_profile_is_added_and_stays(running: Ephemera) -> None:
 
 def test_hardened_as_read_back_from_the_engine(running: Ephemera) -> None:
     client = docker.from_env()
-    document = client.api.inspect_container("web-main-web")
+    document = client.api.inspect_container(f"{running.stack('web')}-web")
     client.close()
     host = document["HostConfig"]
     assert host["ReadonlyRootfs"] is True
@@ -97,7 +97,9 @@ def test_secrets_show_only_when_asked_for(ephemera: Ephemera) -> None:
     assert len(shown) == 32
     hidden = [ephemera("outputs"), ephemera("status"), ephemera("logs"), ephemera("up", "data")]
     assert all(shown not in done.out + done.err for done in hidden)
-    state = (ephemera.state / "ephemera" / "pulumi" / ".pulumi" / "stacks" / "shop" / "data-main.json").read_text()
+    state = (
+        ephemera.state / "ephemera" / "pulumi" / ".pulumi" / "stacks" / "shop" / f"{ephemera.stack('data')}.json"
+    ).read_text()
     assert shown not in state
     assert ephemera("down").code == 0
     assert ephemera.left() == []

@@ -67,7 +67,7 @@ def test_pytest_itself_killed(ephemera: Ephemera) -> None:
 def test_a_living_environment_survives_the_kill_of_an_update(ephemera: Ephemera) -> None:
     assert ephemera("up", "web", "--profile", "extra").code == 0
     process = ephemera.start("up", "web", "-c", "behaviour=deaf", "-c", "ready_seconds=100")
-    _until(lambda: _log("web-main-web").endswith("thinking\n"), 60)
+    _until(lambda: _log(f"{ephemera.stack('web')}-web").endswith("thinking\n"), 60)
     _kill(process)
     _until(lambda: not any("locks" in item for item in ephemera.left()), _DEADLINE_SECONDS)
     mended = ephemera("up", "web", "-c", "behaviour=serve")

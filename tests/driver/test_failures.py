@@ -43,8 +43,8 @@ def test_service_that_never_becomes_ready(ephemera: Ephemera) -> None:
 def test_kept_on_failure(ephemera: Ephemera) -> None:
     done = ephemera("up", "web", "-c", "behaviour=deaf", "-c", "ready_seconds=2", "--keep-on-failure")
     assert done.code == 3
-    assert "thinking" in ephemera("logs", "--stack", "web-main").out
-    assert ephemera("down", "web-main").code == 0
+    assert "thinking" in ephemera("logs", "--stack", ephemera.stack("web")).out
+    assert ephemera("down", ephemera.stack("web")).code == 0
     assert ephemera.left() == []
 
 
@@ -52,7 +52,7 @@ def test_a_living_environment_survives_a_failed_update(ephemera: Ephemera) -> No
     assert ephemera("up", "web", "--profile", "extra").code == 0
     done = ephemera("up", "web", "-c", "behaviour=exit")
     assert done.code == 3
-    assert [item["stack"] for item in ephemera("ls", "--output", "json").json] == ["web-main"]
+    assert [item["stack"] for item in ephemera("ls", "--output", "json").json] == [ephemera.stack("web")]
     # Mended, it comes up again: no lock was left.
     assert ephemera("up", "web", "-c", "behaviour=serve").code == 0
     assert ephemera("down").code == 0

@@ -11,7 +11,8 @@ _LONG = "feature/ÜBER lang/" + "ein.Zweig🚀/" * 16
 
 def test_strange_branches_side_by_side(ephemera: Ephemera) -> None:
     assert len(_LONG) > 200
-    branches = [_LONG + "a", _LONG + "b", "feature/x", "feature-x"]
+    own = ephemera.variables["EPHEMERA_BRANCH"]
+    branches = [f"{_LONG}{own}a", f"{_LONG}{own}b", f"feature/{own}", f"feature-{own}"]
     stacks, addresses = set(), set()
     for branch in branches:
         done = ephemera("up", "web", "--branch", branch, "--output", "json")
@@ -32,7 +33,7 @@ def test_strange_branches_side_by_side(ephemera: Ephemera) -> None:
 
 def test_ten_in_a_row_leave_nothing(ephemera: Ephemera) -> None:
     for number in range(10):
-        assert ephemera("up", "web", "--branch", f"n{number}").code == 0
-        down = ephemera("down", f"web-n{number}", "--output", "json")
+        assert ephemera("up", "web").code == 0, number
+        down = ephemera("down", ephemera.stack("web"), "--output", "json")
         assert down.json["leftovers"] == []
         assert ephemera.left() == []

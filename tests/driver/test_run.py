@@ -13,7 +13,7 @@ def test_run_brings_up_tests_and_takes_down(ephemera: Ephemera) -> None:
     summary = done.json
     assert summary["tests"] == {"passed": 2, "failed": 0, "skipped": 0, "errors": 0, "exit_code": 0}
     assert summary["system"] == "web"
-    assert summary["stack"].startswith("web-main-")
+    assert summary["stack"].startswith(f"{ephemera.stack('web')}-")
     assert summary["leftovers"] == []
     assert all(summary["seconds"][key] > 0 for key in ("up", "tests", "down"))
     assert summary["evidence"] is None
@@ -47,11 +47,13 @@ def test_kept_and_tested_again(ephemera: Ephemera) -> None:
 def test_what_destroy_misses_is_removed_and_reported(ephemera: Ephemera) -> None:
     assert ephemera("up", "web").code == 0
     client = docker.from_env()
-    marks = client.containers.get("web-main-web").labels
-    volume = client.volumes.create("stray-of-web-main", labels={key: marks[key] for key in marks if "." in key})
+    marks = client.containers.get(f"{ephemera.stack('web')}-web").labels
+    volume = client.volumes.create(
+        f"stray-of-{ephemera.stack('web')}", labels={key: marks[key] for key in marks if "." in key}
+    )
     done = ephemera("down", "--output", "json")
     assert done.code == 4
     assert volume.name in str(done.out)
-    assert client.volumes.list(filters={"name": "stray-of-web-main"}) == []
+    assert client.volumes.list(filters={"name": f"stray-of-{ephemera.stack('web')}"}) == []
     client.close()
     assert ephemera.left() == []

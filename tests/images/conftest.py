@@ -10,6 +10,7 @@ import docker
 import pytest
 
 from ephemera.contract.images import EngineImage
+from ephemera.home.paths import cache_dir
 from ephemera.host.engine import connected
 from ephemera.images import ensure, resolve
 
@@ -33,6 +34,8 @@ def name(client: docker.DockerClient) -> Iterator[str]:
     """A name that no other image has; every image with its label goes afterwards, intermediates too."""
     made = f"test-{secrets.token_hex(4)}"
     yield made
+    for lock in (cache_dir() / "locks").glob(f"*{made}*"):  # a killed build leaves its lock file
+        lock.unlink()
     for _ in range(2):  # stages first become free when what was made from them is gone
         for image in client.api.images(filters={"label": f"ephemera.image={made}"}):
             client.api.remove_image(image["Id"], force=True)

@@ -38,17 +38,9 @@ IDENTITY = Identity(
 )
 
 
-def conflict() -> APIError:
-    """The engine's answer while a removal is in progress."""
-    return _refusal(409)
+def refusal(status: int) -> APIError:
+    """The engine's answer with that HTTP status: 409 while a removal is in progress, 500 when it is broken."""
 
-
-def broken() -> APIError:
-    """The engine's answer to what it cannot do."""
-    return _refusal(500)
-
-
-def _refusal(status: int) -> APIError:
     class Response:
         status_code = status
         reason = "refused"

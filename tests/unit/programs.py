@@ -74,7 +74,10 @@ def run(
     registered = registered if registered is not None else Registered()
 
     async def main() -> None:
-        asyncio.get_running_loop().set_default_executor(executor)
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(executor)
+        # A program that fails leaves tasks that nobody awaits; what it failed of is raised anyway.
+        loop.set_exception_handler(lambda *_: None)
         set_mocks(_Mocks(registered), project="ephemera", stack=stack, preview=preview)
         set_all_config({f"ephemera:{key}": value for key, value in (config or {}).items()})
         await run_pulumi_func(program)

@@ -7,24 +7,41 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from ephemera import __version__
 from ephemera.cli import commands_containers, commands_inspect, commands_lifecycle
 from ephemera.cli.console import Output, Screen
 from ephemera.contract.errors import EphemeraError, InputError, InterruptedByUserError
 
 app = typer.Typer(
     name="ephemera",
-    help="A whole application stack per branch, per test run, per night: brought up, tested, taken down, proven gone.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 for module in (commands_lifecycle, commands_inspect, commands_containers):
     module.register(app)
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A whole application stack per branch, per test run, per night: brought up, tested, taken down, proven gone."""
 
 
 def main() -> NoReturn:
@@ -47,8 +64,12 @@ def main() -> NoReturn:
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the clean-up that follows is not to be interrupted
+        signal.signal(number, _ignore)  # the clean-up that follows is not to be interrupted
     raise InterruptedByUserError("interrupted", remedy="what this command created is gone")
+
+
+def _ignore(signum: int, frame: FrameType | None) -> None:
+    """Unlike SIG_IGN, not inherited by the programs that the clean-up starts."""
 
 
 def _wants_json(arguments: list[str]) -> bool:

@@ -243,18 +243,20 @@ def _held(
         )
         yield
     except BaseException as error:
-        if isinstance(error, EphemeraError) and not isinstance(error, InterruptedByUserError):
-            folder = evidence.collect(workspace, lease.stack, lease.run, error)
-            report({"type": "notice", "message": f"evidence: {folder}"})
-        if not created or keep_on_failure:
-            engine.cancel(workspace, lease.stack)
-            if before is not None:
-                leases.write(before)
-            let_go(lease.stack)
-        else:
-            current = leases.read(lease.stack) or lease
-            teardown.discard(workspace, lease.stack)
-            _dismiss_guardian(current)
+        try:
+            if isinstance(error, EphemeraError) and not isinstance(error, InterruptedByUserError):
+                folder = evidence.collect(workspace, lease.stack, lease.run, error)
+                report({"type": "notice", "message": f"evidence: {folder}"})
+        finally:
+            if created and not keep_on_failure:
+                current = leases.read(lease.stack) or lease
+                teardown.discard(workspace, lease.stack)
+                _dismiss_guardian(current)
+            else:
+                engine.cancel(workspace, lease.stack)
+                if before is not None:
+                    leases.write(before)
+                let_go(lease.stack)
         raise
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.host.processes import ProcessId
 
+_ENDING_SECONDS = 1
 _GRACE_SECONDS = 30
 
 
@@ -86,8 +86,11 @@ def run(workspace: Workspace, system: System, stack: str, arguments: Sequence[st
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.kill(process.pid, signal.SIGINT)
+    try:
+        process.wait(_ENDING_SECONDS)  # Ctrl-C in a terminal has reached it too: a second one would cut its end short
+        return
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
     try:
         process.wait(_GRACE_SECONDS)
     except subprocess.TimeoutExpired:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,10 +61,8 @@ class Workspace:
     def exported(self) -> dict[str, str]:
         """The variables alone; ``PATH`` holds only what goes in front."""
         toolchain = located(self.project)
-        folders = [toolchain.bin_dir]
-        virtual = self.project / ".ephemera" / "venv" / "bin"
-        if virtual.is_dir():
-            folders.insert(0, virtual)  # the language host takes the interpreter from PATH
+        # The language host takes the interpreter from PATH: it must be the one that has ephemera.
+        folders = [Path(sys.executable).parent, toolchain.bin_dir]
         return {
             "PATH": os.pathsep.join(str(folder) for folder in folders),
             "PULUMI_HOME": str(toolchain.pulumi_home),

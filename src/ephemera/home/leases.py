@@ -63,7 +63,7 @@ def read(stack: str) -> Lease | None:
         return Lease(**document)
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, TypeError, KeyError) as error:
+    except (json.JSONDecodeError, TypeError, AttributeError) as error:
         raise MachineError(
             f"lease {path} cannot be read", remedy="remove it, then `ephemera down` its stack"
         ) from error

@@ -25,6 +25,8 @@ def is_free(address: str, port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
+        except PermissionError:
+            return holder(address, port) is None  # not for us to bind; the engine, which is root, may
         except OSError:
             return False
     return True

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _STATE = pytest.StashKey["_Session"]()
 _TAIL_LINES = 8
+_EVIDENCE = "ephemera_evidence"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,7 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "environment(system): the system whose environment the test uses")
-    config.stash[_STATE] = _Session(config)
+    state = config.stash[_STATE] = _Session(config)
+    if not state.is_worker:
+        config.pluginmanager.register(_Reports(state), "ephemera-reports")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -43,7 +46,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "environment" in metafunc.fixturenames:
+    if _is_ours(metafunc):
         system = _system_of(metafunc.definition)
         if system == metafunc.config.stash[_STATE].default_system:
             return  # a parameter would make pytest pull tests out of their modules
@@ -56,11 +59,13 @@ def environment(request: pytest.FixtureRequest) -> Iterator[RunningEnvironment]:
 
     Shared by the whole run: tests that break things make their own with ``environment_factory``.
     """
+    from ephemera.driver.workspace import Workspace
     from ephemera.plugin.running import RunningEnvironment, failing_plainly
 
     state = request.config.stash[_STATE]
     with failing_plainly():
-        running = RunningEnvironment(state.ask(_required(getattr(request, "param", state.default_system))))
+        system = _required(getattr(request, "param", state.default_system), request.config)
+        running = RunningEnvironment(state.ask(system), Workspace.find(request.config.rootpath))
     state.in_use.append(running)
     yield running
     running.close()
@@ -85,20 +90,23 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.failed:
         for running in state.in_use:
             if running.open:
-                folder = running.evidence()
-                state.evidence = folder
-                report.sections.append((f"{running.stack}", f"{running.last_lines(_TAIL_LINES)}\nevidence: {folder}"))
+                text, folder = running.account(_TAIL_LINES)
+                report.sections.append((running.stack, text))
+                if folder is not None:
+                    # A property goes with the report from worker to controller; the item's own into JUnit files.
+                    report.user_properties.append((_EVIDENCE, str(folder)))
+                    item.user_properties.append((_EVIDENCE, str(folder)))
     return report  # type: ignore[return-value]
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     state = session.config.stash[_STATE]
-    if not state.is_worker:
-        state.finish(session)
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    _Session.current.count(report)
+    try:
+        return (yield)  # after an interrupt, fixtures that use the environment are only now torn down
+    finally:
+        if not state.is_worker:
+            state.finish(session)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -109,17 +117,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 class _Session:
     """What one pytest process knows: in the controller the broker, in a worker how to reach it."""
 
-    current: _Session
-
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.is_worker = hasattr(config, "workerinput")
         self.in_use: list[RunningEnvironment] = []
-        self.evidence: Path | None = None
+        self.evidence: str | None = None
         self.closing_lines: list[str] = []
-        self._counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self._broker: Broker | None = None
-        _Session.current = self
 
     @property
     def broker(self) -> Broker:
@@ -158,18 +163,9 @@ class _Session:
             return ask(self.config.workerinput["ephemera_broker"], system)  # type: ignore[attr-defined]
         return self.broker.environment(system)
 
-    def count(self, report: pytest.TestReport) -> None:
-        """Count a test as pytest does."""
-        if report.when == "call" and report.passed:
-            self._counts["passed"] += 1
-        elif report.failed:
-            self._counts["failed" if report.when == "call" else "errors"] += 1
-        elif report.skipped:
-            self._counts["skipped"] += 1
-
     def finish(self, session: pytest.Session) -> None:
         """Take the run's environments down, prove it, and write the counts."""
-        bad = self._counts["failed"] + self._counts["errors"]
+        bad = self.counts["failed"] + self.counts["errors"]
         keep = self.config.getoption("--keep") or (self.config.getoption("--keep-on-failure") and bad)
         if self._broker is not None:
             self.closing_lines, leftovers = self._broker.close(keep=bool(keep))
@@ -178,8 +174,7 @@ class _Session:
         if self.evidence is not None:
             self.closing_lines.append(f"ephemera: evidence in {self.evidence}")
         if summary := self.config.getoption("--ephemera-summary"):
-            evidence = str(self.evidence) if self.evidence else None
-            Path(summary).write_text(json.dumps({**self._counts, "evidence": evidence}))
+            Path(summary).write_text(json.dumps({**self.counts, "evidence": self.evidence}))
 
     def _tell(self, line: str) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
@@ -189,11 +184,33 @@ class _Session:
                 reporter.write_line(line)
 
 
+class _Reports:
+    """Counts what is reported, in pytest's own categories, and remembers the evidence."""
+
+    def __init__(self, state: _Session) -> None:
+        self._state = state
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        config = self._state.config
+        status = config.hook.pytest_report_teststatus(report=report, config=config)
+        category = status[0] if status else report.outcome  # nobody answers without the terminal plugin
+        if category:
+            self._state.counts["errors" if category == "error" else category] += 1
+        self._state.evidence = dict(report.user_properties).get(_EVIDENCE, self._state.evidence)  # type: ignore[assignment]
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._state.counts["errors"] += 1
+
+
 def _factory(request: pytest.FixtureRequest) -> Iterator[EnvironmentFactory]:
     from ephemera.plugin.running import EnvironmentFactory, failing_plainly
 
     state = request.config.stash[_STATE]
-    factory = EnvironmentFactory(request.config.rootpath, lambda: _required(_system_of(request.node)), state.in_use)
+    with failing_plainly():
+        factory = EnvironmentFactory(
+            request.config.rootpath, lambda: _required(_system_of(request.node), request.config), state.in_use
+        )
     try:
         yield factory
     finally:
@@ -205,6 +222,8 @@ def _system_of(node: pytest.Item | pytest.Collector) -> str | None:
     """The system that a marker names, or that the node's folder is the suite of."""
     marker = node.get_closest_marker("environment")
     if marker is not None:
+        if len(marker.args) != 1 or not isinstance(marker.args[0], str):
+            pytest.fail(f"{node.nodeid}: the marker takes a system: @pytest.mark.environment(NAME)", pytrace=False)
         return str(marker.args[0])
     from ephemera.contract.errors import InputError
     from ephemera.driver.workspace import Workspace
@@ -222,9 +241,20 @@ def _overlap(one: Path, other: Path) -> bool:
     return one.is_relative_to(other) or other.is_relative_to(one)
 
 
-def _required(system: str | None) -> str:
+def _is_ours(metafunc: pytest.Metafunc) -> bool:
+    """Whether the test's ``environment`` is the fixture of this module: others may have one, or a parameter."""
+    found = metafunc._arg2fixturedefs.get("environment")
+    return found is not None and found[-1].func.__module__ == __name__
+
+
+def _required(system: str | None, config: pytest.Config) -> str:
+    from ephemera.driver.workspace import Workspace
+
     if system is None:
-        raise pytest.UsageError(
-            "no system for this test: put it into a system's suite, or mark it @pytest.mark.environment(NAME)"
+        known = ", ".join(Workspace.find(config.rootpath).catalog)  # raises why none can be found
+        pytest.fail(
+            f"no system for this test: put it into a system's suite, or mark it @pytest.mark.environment(NAME); "
+            f"known: {known}",
+            pytrace=False,
         )
     return system

@@ -11,10 +11,10 @@ import socket
 import socketserver
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ephemera.contract.errors import EphemeraError
+from ephemera.contract.errors import EphemeraError, InterruptedByUserError, NoSuchEnvironmentError, NotReadyError
 from ephemera.contract.names import random_suffix
 from ephemera.contract.progress import Event
 from ephemera.driver import lifecycle
@@ -47,7 +47,9 @@ class Broker:
         with self._lock:
             if system in self._failures:
                 raise self._failures[system]
-            if system not in self._stacks and not self._closing:
+            if system not in self._stacks:
+                if self._closing:
+                    raise InterruptedByUserError("the run is ending, no environment is made any more")
                 try:
                     self._stacks[system] = self._attach(system) if self._attached else self._make(system)
                 except EphemeraError as error:
@@ -72,20 +74,30 @@ class Broker:
         leftovers: list[str] = []
         with self._lock:
             for stack in () if self._attached else self._stacks.values():
-                if keep:
-                    lifecycle.let_go(stack)
-                    lines.append(f"ephemera: {stack} is kept; `ephemera down {stack}` ends it")
-                    continue
-                gone = lifecycle.down(self._workspace, stack)
-                left = f"LEFT BEHIND: {', '.join(gone.leftovers)}" if gone.leftovers else "nothing left"
-                lines.append(f"ephemera: {stack} is gone after {gone.seconds:.1f} s, {left}")
-                leftovers += gone.leftovers
+                try:
+                    line, left = self._let_go(stack) if keep else self._take_down(stack)
+                except EphemeraError as error:
+                    line, left = f"ephemera: {stack} is LEFT BEHIND: {error}", [stack]
+                lines.append(line)
+                leftovers += left
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
         if self._socket_folder is not None:
             shutil.rmtree(self._socket_folder)
         return lines, leftovers
+
+    def _let_go(self, stack: str) -> tuple[str, Sequence[str]]:
+        lifecycle.let_go(stack)
+        return f"ephemera: {stack} is kept; `ephemera down {stack}` ends it", ()
+
+    def _take_down(self, stack: str) -> tuple[str, Sequence[str]]:
+        try:
+            gone = lifecycle.down(self._workspace, stack)
+        except NoSuchEnvironmentError:
+            return f"ephemera: {stack} was taken down by somebody else, nothing left", ()
+        left = f"LEFT BEHIND: {', '.join(gone.leftovers)}" if gone.leftovers else "nothing left"
+        return f"ephemera: {stack} is gone after {gone.seconds:.1f} s, {left}", gone.leftovers
 
     @property
     def _workspace(self) -> Workspace:
@@ -120,7 +132,10 @@ def ask(path: str, system: str) -> str:
         with connection.makefile("rw") as stream:
             stream.write(json.dumps({"system": system}) + "\n")
             stream.flush()
-            answer = json.loads(stream.readline())
+            line = stream.readline()
+    if not line:
+        raise NotReadyError(f"the run's controller brought up no {system!r}", remedy="its own output says why")
+    answer = json.loads(line)
     if "error" in answer:
         raise error_from_document(answer["error"])
     return str(answer["stack"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ephemera.contract.errors import EphemeraError
+from docker.errors import DockerException
+
+from ephemera.contract.errors import EphemeraError, NoSuchEnvironmentError
 from ephemera.contract.names import random_suffix
 from ephemera.contract.outputs import Endpoint, EnvironmentOutputs
 from ephemera.contract.progress import Event
@@ -86,6 +88,17 @@ class RunningEnvironment:
         """Keep logs and inspect of every container now; the folder."""
         return evidence.collect(self._workspace, self.stack, self._run)
 
+    def account(self, count: int) -> tuple[str, Path | None]:
+        """What a failing test's report says: the services' last ``count`` lines, and the folder of the evidence.
+
+        Never raises for an engine that is in trouble: that may be why the test failed.
+        """
+        try:
+            folder = self.evidence()
+            return f"{self.last_lines(count)}\nevidence: {folder}", folder
+        except (EphemeraError, DockerException, OSError) as error:
+            return f"no evidence could be taken: {error}", None
+
     def last_lines(self, count: int) -> str:
         """The last ``count`` lines of every service."""
         lines: list[str] = []
@@ -136,26 +149,27 @@ class EnvironmentFactory:
     ) -> RunningEnvironment:
         """Bring one up and wait until it is ready. ``config``: further settings, key → text as in Pulumi config."""
         settings = {"profiles": ",".join(profiles), "only": ",".join(only)}
-        request = lifecycle.Request(
-            system=system or self._default_system(),
-            suffix=random_suffix(),
-            config={**{key: value for key, value in settings.items() if value}, **(config or {})},
-            phase="disposable",
-        )
         with failing_plainly():
+            request = lifecycle.Request(
+                system=system or self._default_system(),
+                suffix=random_suffix(),
+                config={**{key: value for key, value in settings.items() if value}, **(config or {})},
+                phase="disposable",
+            )
             ready = lifecycle.up(self._workspace, request, _quiet)
-        running = RunningEnvironment(ready.outputs.stack, self._workspace)
+            running = RunningEnvironment(ready.outputs.stack, self._workspace)
         self._made.append(running)
         self._in_use.append(running)
         return running
 
     def close(self) -> None:
-        """Take all of them down; raises ``LeftoversError`` when something was left behind."""
-        gone = []
-        while self._made:
-            running = self._made.pop()
-            running.close()
-            self._in_use.remove(running)
-            gone.append(lifecycle.down(self._workspace, running.stack))
-        for each in gone:
-            lifecycle.proven(each)
+        """Take all of them down, whatever happens to one; raises ``LeftoversError`` when something was left behind."""
+        with ExitStack() as every:
+            while self._made:
+                every.callback(self._take_down, self._made.pop())
+
+    def _take_down(self, running: RunningEnvironment) -> None:
+        running.close()
+        self._in_use.remove(running)
+        with suppress(NoSuchEnvironmentError):  # the test did it
+            lifecycle.proven(lifecycle.down(self._workspace, running.stack))

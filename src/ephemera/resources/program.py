@@ -71,6 +71,8 @@ def _to_pulumi_log(event: dict[str, Any]) -> None:
     # Under the driver others listen too, and its view is the better one; by hand this is all there is.
     if event["type"] == "notice":
         pulumi.log.info(event["message"])
+    elif event["type"] == "building":
+        pulumi.log.info(event["message"], ephemeral=True)
     elif event["type"] == "gate" and event["state"] == "ready":
         pulumi.log.info(f"{event['service']} is ready after {event['seconds']:.1f} s", ephemeral=True)
     elif event["type"] == "failed":

@@ -37,5 +37,8 @@ def test_state_tells_what_is_the_matter(workspace: Workspace, docker: FakeClient
     docker.api.add("container", "shop-b-api", marks("shop-b", backend, "api"), State="exited")
     first = leases.first_seen("shop-c", "demo", "/src", IDENTITY)
     leases.write(replace(first, phase="creating", holder=ProcessId.of()))
+    docker.api.add("container", "shop-d-db", marks("shop-d", backend, "db"))
+    in_use = leases.first_seen("shop-d", "demo", "/src", IDENTITY)
+    leases.write(replace(in_use, phase="disposable", holder=ProcessId.of()))
     states = {listed.stack: listed.state for listed in environments(workspace)}
-    assert states == {"shop-a": "empty", "shop-b": "stopped", "shop-c": "coming up"}
+    assert states == {"shop-a": "empty", "shop-b": "stopped", "shop-c": "coming up", "shop-d": "running"}

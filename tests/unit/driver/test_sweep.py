@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 from docker.errors import APIError
 
+from ephemera.contract.errors import EngineError
 from ephemera.driver import sweep
 from ephemera.driver.sweep import Found
 from ephemera.home import identity
-from tests.unit.doubles import FakeClient, broken, conflict, marks
+from tests.unit.doubles import FakeClient, marks, refusal
 
 
 @pytest.fixture
@@ -43,6 +44,15 @@ def test_without_a_stack_all_of_this_backend_are_found(engine: FakeClient) -> No
     assert len(found) == 8
 
 
+def test_another_backend_is_only_looked_at_when_it_is_asked_for(engine: FakeClient) -> None:
+    assert {item.name for item in sweep.find(engine, backend="another")} == {
+        "foreign-shop-a-db",
+        "foreign-shop-a-api",
+        "foreign-shop-a",
+        "foreign-shop-a-data",
+    }
+
+
 def test_remove_takes_all_of_the_stack_and_nothing_else(engine: FakeClient) -> None:
     assert set(sweep.remove(engine, "shop-a")) == _OURS
     assert set(engine.api.removed) == {item.name for item in _OURS}
@@ -75,15 +85,23 @@ def test_object_that_appears_between_two_passes_is_taken(engine: FakeClient) -> 
     assert "shop-a-late" in engine.api.removed
 
 
-def test_conflict_is_tried_again_and_told_once(engine: FakeClient) -> None:
-    engine.api.refusals = {"shop-a": [conflict(), conflict()], "shop-a-db": [conflict()]}
+@pytest.mark.parametrize("status", [409, 403], ids=["in progress", "in use, as Docker 20.10 says it"])
+def test_conflict_is_tried_again_and_told_once(engine: FakeClient, status: int) -> None:
+    engine.api.refusals = {"shop-a": [refusal(status), refusal(status)], "shop-a-db": [refusal(status)]}
     found = sweep.remove(engine, "shop-a")
     assert len(found) == len(set(found)) == 4
     assert sweep.find(engine, "shop-a") == []
 
 
+def test_object_that_will_not_go_is_told_of(engine: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "_DEADLINE_SECONDS", 0.1)
+    engine.api.refusals = {"shop-a": [refusal(409) for _ in range(100_000)]}
+    with pytest.raises(EngineError, match="network shop-a of shop-a cannot be removed"):
+        sweep.remove(engine, "shop-a")
+
+
 def test_any_other_refusal_is_raised(engine: FakeClient) -> None:
-    engine.api.refusals = {"shop-a-data": [broken()]}
+    engine.api.refusals = {"shop-a-data": [refusal(500)]}
     with pytest.raises(APIError):
         sweep.remove(engine, "shop-a")
 

@@ -38,7 +38,11 @@ def _files() -> list[str]:
 
 
 def test_lease_is_read_as_it_was_written() -> None:
-    lease = _lease(engine=ProcessId(pid=7, started=1.5), guardian=ProcessId(pid=8, started=2.5))
+    lease = _lease(
+        engine=ProcessId(pid=7, started=1.5),
+        suite=ProcessId(pid=9, started=3.5),
+        guardian=ProcessId(pid=8, started=2.5),
+    )
     leases.write(lease)
     assert leases.read("shop-main") == lease
 

@@ -34,6 +34,19 @@ def test_listener_on_all_addresses_holds_the_port_of_each() -> None:
         assert not ports.is_free("127.83.250.250", port)
 
 
+def test_port_that_only_root_may_bind_is_free_while_nobody_listens(
+    listener: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unprivileged(socket.socket):
+        def bind(self, _address: object) -> None:
+            raise PermissionError
+
+    free = ports.free_port(listener[0])
+    monkeypatch.setattr(socket, "socket", Unprivileged)
+    assert ports.is_free(listener[0], free)
+    assert not ports.is_free(*listener)
+
+
 def test_free_port_can_be_bound() -> None:
     port = ports.free_port("127.83.250.250")
     assert ports.is_free("127.83.250.250", port)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from ephemera.host.processes import ProcessId, end_group
+from ephemera.host.processes import ProcessId, end_group, end_tree
 from tests.unit.processes import heard, python
 
 # A leader with one child in its group and one that left for a session of its own; both say so when they are there.
@@ -82,6 +82,18 @@ def test_foreign_group_with_the_leaders_number_is_left_alone(
     end_group(ProcessId(pid=leader.pid, started=foreign.started - 60))
     gone, _ = psutil.wait_procs([psutil.Process(each.pid) for each in (foreign, *children)], timeout=0.2)
     assert gone == []
+
+
+def test_tree_ends_and_a_foreign_one_with_its_number_does_not(
+    family: tuple[subprocess.Popen[str], list[ProcessId]],
+) -> None:
+    leader, children = family
+    identity = ProcessId.of(leader.pid)
+    end_tree(ProcessId(pid=leader.pid, started=identity.started - 60))
+    assert identity.alive()
+    end_tree(identity)
+    assert not any(process.alive() for process in (identity, *children))
+    end_tree(identity)
 
 
 def test_group_that_is_gone_is_no_error() -> None:

@@ -9,6 +9,7 @@ from ephemera.contract.images import AnyImage
 from ephemera.contract.labels import Identity
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home.credentials import credential
+from ephemera.resources.gates import GateError
 from stacks import tasker
 from tests.unit import programs
 from tests.unit.doubles import FakeClient
@@ -28,7 +29,9 @@ def _images(docker: FakeClient) -> None:
     docker.api.images.update(dict.fromkeys(_REFERENCES.values(), "app"))
 
 
-def _tasker(options: dict[str, Any] | None = None, **settings: Any) -> Registered:
+def _tasker(
+    options: dict[str, Any] | None = None, *, registered: Registered | None = None, **settings: Any
+) -> Registered:
     def program() -> None:
         environment = programs.environment(
             tasker.SYSTEM,
@@ -40,7 +43,7 @@ def _tasker(options: dict[str, Any] | None = None, **settings: Any) -> Registere
         tasker.program(environment)
         pulumi.export("environment", environment.document())
 
-    return programs.run(program, stack="tasker-main")
+    return programs.run(program, stack="tasker-main", registered=registered)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,17 @@ def test_each_starts_after_what_it_requires_is_ready(gates: OpenGates) -> None:
     order = [asked[0] for asked in gates.asked]
     assert order[:2] == ["postgres", "orchestration"]
     assert sorted(order[2:]) == ["worker", "worker-2"]
+
+
+@pytest.mark.parametrize(
+    ("failing", "made"), [("postgres", {"postgres"}), ("orchestration", {"postgres", "orchestration"})]
+)
+def test_nothing_is_made_of_what_requires_a_service_that_failed(gates: OpenGates, failing: str, made: set[str]) -> None:
+    gates.failures[failing] = GateError(failing, "exited")
+    registered = Registered()
+    with pytest.raises(GateError):
+        _tasker(registered=registered, profiles=("scale",))
+    assert set(registered.names("container:Container")) == made
 
 
 def test_services_share_the_database_url(gates: OpenGates) -> None:
