@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ephemera.contract.errors import MachineError
 from ephemera.home.paths import cache_dir, checkout_dir
+from ephemera.machine import apt
 from ephemera.machine.artifacts import content_hash, published, remove
 from ephemera.machine.work import CommandFailedError, Work
 
@@ -127,7 +128,7 @@ class VirtualEnvironment:
 
 def download(work: Work, requirements: Path, folder: Path) -> None:
     """Download the wheels of a locked requirements file with the user's own pip settings."""
-    command, env = pip_command()
+    command, env = _ensured_pip(work)
     try:
         # The file is a complete lock, so there is nothing to resolve.
         exactly = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--disable-pip-version-check"]
@@ -152,6 +153,18 @@ def pip_command() -> tuple[list[str], dict[str, str]]:
     raise MachineError(
         f"{sys.executable} has no pip", remedy="install it, on Debian with `apt-get install python3-venv`"
     )
+
+
+def _ensured_pip(work: Work) -> tuple[list[str], dict[str, str]]:
+    """A pip that can download; Debian's, which is a package of its own, is installed where that can be done."""
+    try:
+        return pip_command()
+    except MachineError:
+        if not apt.available():
+            raise
+    apt.install(work, ("python3-venv",))
+    importlib.invalidate_caches()
+    return pip_command()
 
 
 def _unpack_installer(folder: Path) -> None:

@@ -4,11 +4,12 @@
 """
 
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from live.harness import Tasker, new_database, new_tasker
+from live.harness import Process, Tasker, new_database, new_tasker
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,20 @@ def server_url() -> str:
 def database_url(server_url: str) -> Iterator[str]:
     with new_database(server_url) as url:
         yield url
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Start a service by module and environment; it is killed after the test."""
+    started: list[Process] = []
+
+    def start(module: str, **environ: str) -> Process:
+        started.append(Process(module, tmp_path, **environ))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -63,7 +63,11 @@ class Process:
         """The exit status."""
         self.http.close()
         self.popen.send_signal(number)
-        return self.popen.wait(15)
+        return self.ended()
+
+    def ended(self) -> int:
+        """The exit status, once it has one."""
+        return self.popen.wait(30)
 
 
 class Tasker:

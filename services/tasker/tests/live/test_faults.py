@@ -3,8 +3,7 @@
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +11,8 @@ import psycopg
 import pytest
 from live.harness import LEASE_SECONDS, Process, Tasker, steps, wait_until
 from psycopg import sql
+
+Start = Callable[..., Process]
 
 
 def slow(sleep_seconds: float = 20, **more: object) -> dict[str, Any]:
@@ -113,6 +114,20 @@ def test_a_frozen_worker_cannot_finish_what_another_is_still_running(tasker: Tas
     assert (step["status"], step["attempts"], step["worker_id"], step["result"]) == ("in_progress", 2, "other", None)
 
 
+def test_a_claim_whose_answer_was_lost_runs_out(tasker: Tasker) -> None:
+    api = tasker.worker("w1").http
+    api.post("/v1/workers/w1/pause")
+    task = tasker.create("linear_workflow", {"even_number": 6})
+    with psycopg.connect(tasker.database_url) as connection:
+        connection.execute(
+            "UPDATE steps SET status = 'in_progress', attempts = 1, lease_expires_at = now() + interval '1 second',"
+            " worker_id = 'w1', lease_holder = (SELECT incarnation FROM workers) WHERE name = 'square_1'"
+        )
+    api.post("/v1/workers/w1/resume")
+    done = tasker.ended(task, seconds=10)
+    assert (done["status"], steps(done)["square_1"]["lost_leases"]) == ("completed", 1)
+
+
 def test_a_step_that_loses_every_worker_fails_its_task(tasker: Tasker) -> None:
     tasker.worker("w1")
     task = tasker.create("linear_workflow", slow())
@@ -157,14 +172,9 @@ def test_a_second_process_under_one_id_puts_the_first_out_of_work(tasker: Tasker
     assert tasker.ended(tasker.create("linear_workflow", {"even_number": 2}))["status"] == "completed"
 
 
-def test_orchestrations_that_start_together_migrate_once(database_url: str, tmp_path: Path) -> None:
-    processes = [Process("tasker.orchestration", tmp_path, DATABASE_URL=database_url) for _ in range(3)]
-    try:
-        for process in processes:
-            wait_until(process.healthy, "orchestration is healthy")
-    finally:
-        for process in processes:
-            process.end(signal.SIGKILL)
+def test_orchestrations_that_start_together_migrate_once(database_url: str, start: Start) -> None:
+    for process in [start("tasker.orchestration", DATABASE_URL=database_url) for _ in range(3)]:
+        wait_until(process.healthy, "orchestration is healthy")
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT version FROM schema_migrations ORDER BY 1").fetchall() == [(1,), (2,), (3,)]
 
@@ -176,35 +186,35 @@ def test_orchestrations_that_start_together_migrate_once(database_url: str, tmp_
         ("INSERT INTO schema_migrations VALUES (99, 'later', 'x')", "the database has schema version 99"),
     ],
 )
-def test_a_schema_that_is_not_ours_is_refused(tasker: Tasker, tmp_path: Path, change: str, message: str) -> None:
+def test_a_schema_that_is_not_ours_is_refused(tasker: Tasker, start: Start, change: str, message: str) -> None:
     with psycopg.connect(tasker.database_url) as connection:
         connection.execute(change)
-    process = Process("tasker.orchestration", tmp_path, DATABASE_URL=tasker.database_url)
-    assert process.popen.wait(15) == 1
+    process = start("tasker.orchestration", DATABASE_URL=tasker.database_url)
+    assert process.ended() == 1
     assert message in process.log.read_text()
 
 
-def test_test_mode_is_off_unless_asked_for(database_url: str, tmp_path: Path) -> None:
-    process = Process("tasker.orchestration", tmp_path, DATABASE_URL=database_url)
-    try:
-        wait_until(process.healthy, "orchestration is healthy")
-        body = {"namespace": "linear_workflow", "name": "mathematical_sequence", "context": slow()}
-        answer = process.http.post("/v1/tasks", json=body)
-        assert (answer.status_code, answer.json()["error"]["field"]) == (422, "context.simulate")
-    finally:
-        process.end(signal.SIGKILL)
+def test_test_mode_is_off_unless_asked_for(database_url: str, start: Start) -> None:
+    process = start("tasker.orchestration", DATABASE_URL=database_url)
+    wait_until(process.healthy, "orchestration is healthy")
+    body = {"namespace": "linear_workflow", "name": "mathematical_sequence", "context": slow()}
+    answer = process.http.post("/v1/tasks", json=body)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "context.simulate")
 
 
-def test_bad_starts_say_why(tasker: Tasker, tmp_path: Path) -> None:
-    bad = Process("tasker.orchestration", tmp_path, DATABASE_URL="mysql://db")
-    assert bad.popen.wait(15) == 2
-    assert "DATABASE_URL" in bad.log.read_text()
+def test_a_bad_environment_is_told_in_one_line(start: Start) -> None:
+    process = start("tasker.orchestration", DATABASE_URL="mysql://db")
+    assert process.ended() == 2
+    assert process.log.read_text().startswith("bad environment: DATABASE_URL")
+    assert len(process.log.read_text().splitlines()) == 1
+
+
+def test_a_start_without_its_neighbours_says_which_one(tasker: Tasker, start: Start) -> None:
     nowhere = {"DATABASE_URL": "postgresql://u@127.0.0.1:1/d", "TASKER_START_TIMEOUT_SECONDS": "0.5"}
-    lost = Process("tasker.orchestration", tmp_path, **nowhere)
-    alone = Process("tasker.integration_worker", tmp_path, TASKER_ORCHESTRATION_URL="http://127.0.0.1:1", **nowhere)
-    stray = Process(
+    lost = start("tasker.orchestration", **nowhere)
+    alone = start("tasker.integration_worker", TASKER_ORCHESTRATION_URL="http://127.0.0.1:1", **nowhere)
+    stray = start(
         "tasker.integration_worker",
-        tmp_path,
         DATABASE_URL=tasker.database_url,
         TASKER_ORCHESTRATION_URL=tasker.orchestration.url,
         TASKER_NAMESPACES="nope",
@@ -214,6 +224,6 @@ def test_bad_starts_say_why(tasker: Tasker, tmp_path: Path) -> None:
         (alone, "orchestration at http://127.0.0.1:1 was not healthy within 0.5 s"),
         (stray, "TASKER_NAMESPACES names nope"),
     ):
-        assert process.popen.wait(15) == 1
+        assert process.ended() == 1
         assert message in process.log.read_text()
         assert "Traceback" not in process.log.read_text()

@@ -83,6 +83,7 @@ def test_test_mode_takes_a_simulation_of_a_step_that_exists() -> None:
         ({"step": "square_1", "sleep_seconds": float("nan")}, "context.simulate.sleep_seconds"),
         ({"step": "square_1", "when": "during"}, "context.simulate.when"),
         ("square_1", "context.simulate"),
+        (None, "context.simulate"),
     ],
 )
 def test_a_wrong_simulation_names_its_field(simulate: object, field: str) -> None:

@@ -68,8 +68,8 @@ async def claim(connection: Connection, who: Claimer, *, lease: float) -> Claim 
                 candidate AS (SELECT s.step_uuid, s.status, s.attempts, s.run_after FROM steps s, me
                   WHERE s.namespace = ANY (%(namespaces)s) AND s.handler = ANY (%(handlers)s)
                   AND ((s.status = 'ready' AND s.run_after <= now())
-                      OR (s.status = 'in_progress' AND s.lease_expires_at <= now() AND s.lost_leases <
-                      s.max_lost_leases))
+                    OR (s.status = 'in_progress' AND s.lease_expires_at <= now()
+                      AND s.lost_leases < s.max_lost_leases))
                   ORDER BY s.run_after, s.step_uuid LIMIT 1 FOR UPDATE OF s SKIP LOCKED),
                 lost AS (UPDATE step_attempts a SET outcome = 'lost', ended_at = now() FROM candidate c
                   WHERE c.status = 'in_progress' AND a.step_uuid = c.step_uuid AND a.attempt = c.attempts),
@@ -120,8 +120,10 @@ async def next_due(connection: Connection, who: Claimer) -> float | None:
     row = await (
         await connection.execute(
             """
-                SELECT extract(epoch FROM min(CASE s.status WHEN 'ready' THEN s.run_after ELSE s.lease_expires_at END)
-                - now())::float8 AS seconds FROM steps s
+                SELECT extract(epoch FROM
+                  min(CASE s.status WHEN 'ready' THEN s.run_after ELSE s.lease_expires_at END) - now()
+                )::float8 AS seconds
+                FROM steps s
                 JOIN workers w ON w.worker_id = %s AND w.incarnation = %s AND w.desired = 'active'
                 WHERE s.namespace = ANY (%s) AND s.handler = ANY (%s)
                 AND (s.status = 'ready' OR (s.status = 'in_progress' AND s.lost_leases < s.max_lost_leases))
@@ -163,8 +165,8 @@ async def fail(connection: Connection, held: Claim, error: Row, *, retry: bool) 
     if retry and held.counted_attempt < held.max_attempts:
         await connection.execute(
             """
-                UPDATE steps SET status = 'ready', error = %s, run_after = now() + make_interval(secs => %s) WHERE
-                step_uuid = %s
+                UPDATE steps SET status = 'ready', error = %s, run_after = now() + make_interval(secs => %s)
+                WHERE step_uuid = %s
             """,
             (Jsonb(error), held.backoff_seconds * 2 ** (held.counted_attempt - 1), held.step_uuid),
         )
@@ -260,12 +262,14 @@ async def _move_on(connection: Connection, task_uuid: UUID) -> None:
     readied = await (
         await connection.execute(
             """
-                UPDATE steps c SET status = 'ready', run_after = now(), input = coalesce(c.input, (SELECT
-                jsonb_object_agg(p.name, p.result) FROM steps p WHERE p.task_uuid = c.task_uuid AND p.name = ANY
-                (c.depends_on)))
-                WHERE c.task_uuid = %s AND c.status = 'pending' AND NOT EXISTS (SELECT FROM steps p
-                WHERE p.task_uuid = c.task_uuid AND p.name = ANY (c.depends_on) AND p.status <> 'completed'
-                AND NOT (p.kind = 'compensation' AND p.status = 'failed')) RETURNING c.step_uuid
+                UPDATE steps c SET status = 'ready', run_after = now(), input = coalesce(c.input, (
+                  SELECT jsonb_object_agg(p.name, p.result) FROM steps p
+                  WHERE p.task_uuid = c.task_uuid AND p.name = ANY (c.depends_on)))
+                WHERE c.task_uuid = %s AND c.status = 'pending' AND NOT EXISTS (
+                  SELECT FROM steps p
+                  WHERE p.task_uuid = c.task_uuid AND p.name = ANY (c.depends_on) AND p.status <> 'completed'
+                  AND NOT (p.kind = 'compensation' AND p.status = 'failed'))
+                RETURNING c.step_uuid
             """,
             (task_uuid,),
         )

@@ -45,8 +45,8 @@ async def create(
     made = await (
         await connection.execute(
             """
-                INSERT INTO tasks (namespace, name, context, idempotency_key, request_digest) VALUES (%s, %s, %s, %s,
-                %s)
+                INSERT INTO tasks (namespace, name, context, idempotency_key, request_digest)
+                VALUES (%s, %s, %s, %s, %s)
                 ON CONFLICT (idempotency_key) DO NOTHING RETURNING task_uuid
             """,
             (template.namespace, template.name, Jsonb(context), idempotency_key, digest),
@@ -70,8 +70,7 @@ async def create(
         await cursor.executemany(
             """
                 INSERT INTO steps (task_uuid, position, namespace, name, kind, handler, compensation, depends_on,
-                status,
-                max_attempts, max_lost_leases, backoff_seconds, run_after, input)
+                  status, max_attempts, max_lost_leases, backoff_seconds, run_after, input)
                 VALUES (%s, %s, %s, %s, 'action', %s, %s, %s, %s, %s, %s, %s, CASE WHEN %s THEN now() END, %s)
             """,
             [
@@ -166,9 +165,10 @@ async def abandon(connection: Connection, task_uuid: UUID, outcome: str, error: 
     """End a locked task early: stop what is open, then undo what was started, latest first. `outcome`: how it ends."""
     await connection.execute(
         """
-            WITH stopped AS (UPDATE steps SET status = 'cancelled', completed_at = now(), lease_holder = NULL,
-            lease_expires_at = NULL WHERE task_uuid = %s AND status IN ('pending', 'ready', 'in_progress')
-            RETURNING step_uuid, attempts)
+            WITH stopped AS (
+              UPDATE steps SET status = 'cancelled', completed_at = now(), lease_holder = NULL, lease_expires_at = NULL
+              WHERE task_uuid = %s AND status IN ('pending', 'ready', 'in_progress')
+              RETURNING step_uuid, attempts)
             UPDATE step_attempts a SET outcome = 'cancelled', ended_at = now() FROM stopped
             WHERE a.step_uuid = stopped.step_uuid AND a.attempt = stopped.attempts AND a.ended_at IS NULL
         """,
@@ -187,9 +187,10 @@ async def abandon(connection: Connection, task_uuid: UUID, outcome: str, error: 
             CASE WHEN n.before IS NULL THEN '{}' ELSE ARRAY[n.before] END,
             CASE WHEN n.before IS NULL THEN 'ready' ELSE 'pending' END, 10, 20, s.backoff_seconds,
             CASE WHEN n.before IS NULL THEN now() END, jsonb_build_object(s.name, s.result)
-            FROM (SELECT step_uuid, row_number() OVER latest AS rank, lag(compensation) OVER latest AS before
-            FROM steps WHERE task_uuid = %(task)s AND attempts > 0 AND compensation IS NOT NULL
-            WINDOW latest AS (ORDER BY position DESC)) n
+            FROM (
+              SELECT step_uuid, row_number() OVER latest AS rank, lag(compensation) OVER latest AS before
+              FROM steps WHERE task_uuid = %(task)s AND attempts > 0 AND compensation IS NOT NULL
+              WINDOW latest AS (ORDER BY position DESC)) n
             JOIN steps s USING (step_uuid), (SELECT max(position) AS last FROM steps WHERE task_uuid = %(task)s) o
         """,
         {"task": task_uuid},
@@ -202,14 +203,16 @@ async def settle(connection: Connection, task_uuid: UUID) -> None:
     """Give a locked task its final status once no step is open. Its result: its last step's (of several: by name)."""
     await connection.execute(
         """
-            UPDATE tasks SET status = coalesce(outcome, 'completed'), outcome = NULL, completed_at = now(), updated_at
-            = now(),
-            result = CASE WHEN outcome IS NULL THEN (SELECT CASE WHEN count(*) = 1 THEN (array_agg(s.result))[1]
-            ELSE jsonb_object_agg(s.name, s.result) END FROM steps s WHERE s.task_uuid = tasks.task_uuid AND NOT
-            EXISTS
-            (SELECT FROM steps c WHERE c.task_uuid = s.task_uuid AND s.name = ANY (c.depends_on))) END
-            WHERE task_uuid = %s AND NOT EXISTS (SELECT FROM steps s WHERE s.task_uuid = tasks.task_uuid
-            AND s.status IN ('pending', 'ready', 'in_progress'))
+            UPDATE tasks SET status = coalesce(outcome, 'completed'), outcome = NULL,
+              completed_at = now(), updated_at = now(),
+              result = CASE WHEN outcome IS NULL THEN (
+                SELECT CASE WHEN count(*) = 1 THEN (array_agg(s.result))[1] ELSE jsonb_object_agg(s.name, s.result) END
+                FROM steps s
+                WHERE s.task_uuid = tasks.task_uuid AND NOT EXISTS (
+                  SELECT FROM steps c WHERE c.task_uuid = s.task_uuid AND s.name = ANY (c.depends_on))) END
+            WHERE task_uuid = %s AND NOT EXISTS (
+              SELECT FROM steps s
+              WHERE s.task_uuid = tasks.task_uuid AND s.status IN ('pending', 'ready', 'in_progress'))
         """,
         (task_uuid,),
     )

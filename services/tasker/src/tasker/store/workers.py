@@ -1,6 +1,6 @@
 """Workers: who is there, what each shall do, and the leases that their heartbeats extend."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from tasker.store import tasks
@@ -42,14 +42,14 @@ async def register(
     await connection.execute(
         """
             INSERT INTO workers (worker_id, incarnation, namespaces, handlers, concurrency, host, version,
-            heartbeat_seconds)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (worker_id) DO UPDATE SET incarnation =
-            excluded.incarnation,
-            namespaces = excluded.namespaces, handlers = excluded.handlers, concurrency = excluded.concurrency,
-            host = excluded.host, version = excluded.version, heartbeat_seconds = excluded.heartbeat_seconds,
-            started_at = now(), heartbeat_at = now(), stopped_at = NULL,
-            -- A pause is an operator's wish and outlives the process; a drain is how one asks a process to leave.
-            desired = CASE workers.desired WHEN 'paused' THEN 'paused' ELSE 'active' END
+              heartbeat_seconds)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+            ON CONFLICT (worker_id) DO UPDATE SET incarnation = excluded.incarnation,
+              namespaces = excluded.namespaces, handlers = excluded.handlers, concurrency = excluded.concurrency,
+              host = excluded.host, version = excluded.version, heartbeat_seconds = excluded.heartbeat_seconds,
+              started_at = now(), heartbeat_at = now(), stopped_at = NULL,
+              -- A pause is an operator's wish and outlives the process; a drain is how one asks a process to leave.
+              desired = CASE workers.desired WHEN 'paused' THEN 'paused' ELSE 'active' END
         """,
         (
             who.worker_id,
@@ -64,18 +64,19 @@ async def register(
     )
     await connection.execute(
         """
-            UPDATE steps SET lease_expires_at = now() WHERE status = 'in_progress' AND worker_id = %s AND lease_holder
-            <> %s
+            UPDATE steps SET lease_expires_at = now()
+            WHERE status = 'in_progress' AND worker_id = %s AND lease_holder <> %s
         """,
         (who.worker_id, who.incarnation),
     )
     await tasks.announce(connection)
 
 
-async def heartbeat(connection: Connection, who: Claimer, *, lease: float) -> str:
-    """Extend every lease that this process holds; returns what it shall do (`active`, `paused`, `draining`).
+async def heartbeat(connection: Connection, who: Claimer, *, running: Collection[UUID], lease: float) -> str:
+    """Extend the leases of the `running` steps; returns what the worker shall do (`active`, `paused`, `draining`).
 
-    Raises SupersededError.
+    Only of those: a claim whose answer was lost on its way is held by a process that does not know it, and must run
+    out. Raises SupersededError.
     """
     row = await (
         await connection.execute(
@@ -90,11 +91,13 @@ async def heartbeat(connection: Connection, who: Claimer, *, lease: float) -> st
     await connection.execute(
         # A step that is locked is just being finished or taken away: no lease can help it, and waiting could deadlock.
         """
-            UPDATE steps SET lease_expires_at = now() + make_interval(secs => %s) WHERE step_uuid IN (SELECT step_uuid
-            FROM steps
-            WHERE status = 'in_progress' AND lease_holder = %s FOR UPDATE SKIP LOCKED)
+            UPDATE steps SET lease_expires_at = now() + make_interval(secs => %s)
+            WHERE step_uuid IN (
+                SELECT step_uuid FROM steps
+                WHERE step_uuid = ANY (%s) AND status = 'in_progress' AND lease_holder = %s
+                FOR UPDATE SKIP LOCKED)
         """,
-        (lease, who.incarnation),
+        (lease, list(running), who.incarnation),
     )
     desired: str = row["desired"]
     return desired

@@ -163,11 +163,12 @@ class Engine:
                     self._cancel(set(self._running))
 
     async def _beat(self) -> None:
+        running = {step_uuid: claim.attempt for step_uuid, (claim, _) in self._running.items()}
         async with self._database.transaction() as connection:
-            self.status = await workers.heartbeat(connection, self._who, lease=self._settings.lease_seconds)
-            gone = await workers.taken_away(
-                connection, {uuid: claim.attempt for uuid, (claim, _) in self._running.items()}
+            self.status = await workers.heartbeat(
+                connection, self._who, running=running, lease=self._settings.lease_seconds
             )
+            gone = await workers.taken_away(connection, running)
         self._beat_at = time.monotonic()
         self._cancel(gone)
 

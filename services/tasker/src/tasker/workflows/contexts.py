@@ -71,11 +71,11 @@ class InvalidContextError(ValueError):
 
 def check(template: Template, context: dict[str, Any], *, test_mode: bool) -> None:
     """Refuse a context that `template` cannot work with. Raises InvalidContextError for the first wrong field."""
-    own = dict(context)
-    simulation = own.pop("simulate", None) if test_mode else None
+    simulated = test_mode and "simulate" in context
+    own = {key: value for key, value in context.items() if not (simulated and key == "simulate")}
     _validate(template.context, own, "context")
-    if simulation is not None:
-        step = _validate(Simulation, simulation, "context.simulate").step
+    if simulated:
+        step = _validate(Simulation, context["simulate"], "context.simulate").step
         names = [step.name for step in template.steps]
         if step not in names:
             raise InvalidContextError("context.simulate.step", f"no such step; there are: {', '.join(names)}")

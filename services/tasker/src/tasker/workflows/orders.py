@@ -38,8 +38,8 @@ async def reserve_inventory(call: Call) -> Row:
     for line in lines:
         held = await call.connection.execute(
             """
-                UPDATE products SET reserved = reserved + %(quantity)s WHERE sku = %(sku)s AND on_hand - reserved >=
-                %(quantity)s
+                UPDATE products SET reserved = reserved + %(quantity)s
+                WHERE sku = %(sku)s AND on_hand - reserved >= %(quantity)s
             """,
             line,
         )
@@ -95,8 +95,8 @@ async def ship_order(call: Call) -> Row:
     shipment = await (
         await call.connection.execute(
             """
-                INSERT INTO shipments (task_uuid, step, order_id) VALUES (%s, %s, %s) RETURNING shipment_uuid,
-                tracking_number
+                INSERT INTO shipments (task_uuid, step, order_id) VALUES (%s, %s, %s)
+                RETURNING shipment_uuid, tracking_number
             """,
             (call.task_uuid, call.step, call.context["order_id"]),
         )
@@ -128,7 +128,8 @@ async def _let_go(call: Call, status: str) -> list[dict[str, Any]]:
         await call.connection.execute(
             """
                 UPDATE products SET reserved = reserved - %(quantity)s,
-                on_hand = on_hand - CASE WHEN %(shipped)s THEN %(quantity)s ELSE 0 END WHERE sku = %(sku)s
+                  on_hand = on_hand - CASE WHEN %(shipped)s THEN %(quantity)s ELSE 0 END
+                WHERE sku = %(sku)s
             """,
             {**line, "shipped": status == "shipped"},
         )

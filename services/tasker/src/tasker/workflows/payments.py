@@ -34,8 +34,9 @@ async def charge(database: Database, *, task_uuid: UUID, step: str, amount_cents
     async with database.transaction() as connection:
         await connection.execute(
             """
-                INSERT INTO payments (task_uuid, step, amount_cents, card_last4, status, authorization_code) VALUES
-                (%s, %s, %s, %s, %s, CASE WHEN %s THEN NULL ELSE 'auth_' || encode(gen_random_bytes(12), 'hex') END)
+                INSERT INTO payments (task_uuid, step, amount_cents, card_last4, status, authorization_code)
+                VALUES (%s, %s, %s, %s, %s,
+                  CASE WHEN %s THEN NULL ELSE 'auth_' || encode(gen_random_bytes(12), 'hex') END)
                 ON CONFLICT (task_uuid, step) DO NOTHING
             """,
             (task_uuid, step, amount_cents, card_token[-4:], "declined" if declined else "captured", declined),
@@ -59,11 +60,11 @@ async def refund(database: Database, *, task_uuid: UUID, step: str) -> str:
         row = await (
             await connection.execute(
                 """
-                    INSERT INTO payments (task_uuid, step, amount_cents, card_last4, status) VALUES (%s, %s, 0, '',
-                    'voided')
+                    INSERT INTO payments (task_uuid, step, amount_cents, card_last4, status)
+                    VALUES (%s, %s, 0, '', 'voided')
                     ON CONFLICT (task_uuid, step) DO UPDATE SET updated_at = now(),
-                    status = CASE payments.status WHEN 'captured' THEN 'refunded' ELSE payments.status END RETURNING
-                    status
+                      status = CASE payments.status WHEN 'captured' THEN 'refunded' ELSE payments.status END
+                    RETURNING status
                 """,
                 (task_uuid, step),
             )
