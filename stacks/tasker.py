@@ -51,7 +51,7 @@ def program(environment: Environment) -> None:
     import pulumi
 
     from components import Postgres, PostgresArgs
-    from ephemera.resources import Container, ContainerArgs, ExecProbe, Gate, HealthCheck, HttpProbe, Port
+    from ephemera.resources import Container, ContainerArgs, Gate, HealthCheck, HttpProbe, Port
 
     below = pulumi.ResourceOptions(parent=environment)
     postgres = Postgres(
@@ -96,7 +96,7 @@ def program(environment: Environment) -> None:
             ContainerArgs(
                 environment=environment,
                 image=WORKER,
-                gate=Gate(probe=HttpProbe(path="/health") if published else ExecProbe(command=_health_command(8081))),
+                gate=Gate(probe=HttpProbe(path="/health")),
                 ports={"http": Port(number=8081)},
                 publish=published,
                 variables={

@@ -103,3 +103,27 @@ def test_secrets_show_only_when_asked_for(ephemera: Ephemera) -> None:
     assert shown not in state
     assert ephemera("down").code == 0
     assert ephemera.left() == []
+
+
+def test_nothing_is_published_when_so_asked(ephemera: Ephemera) -> None:
+    done = ephemera("up", "data", "--expose", "none", "--output", "json")
+    assert done.code == 0, done.err
+    endpoint = done.json["services"]["postgres"]["endpoints"]["postgres"]
+    assert (endpoint["url"], endpoint["internal_url"]) == (None, "postgresql://postgres:5432/shop")
+    assert ephemera("status").code == 0
+    assert ephemera("ls", "--output", "json").json[0]["endpoints"] == []
+    refused = ephemera("up", "web", "--expose", "none")
+    assert refused.code == 2, refused.err
+    assert "service 'web' publishes nothing, and its gate asks from outside" in refused.err
+    assert ephemera("down", ephemera.stack("data")).code == 0
+    assert ephemera.left() == []
+
+
+def test_free_ports_when_so_asked_stay_over_a_restart(ephemera: Ephemera) -> None:
+    done = ephemera("up", "web", "--expose", "dynamic", "--output", "json")
+    url = done.json["services"]["web"]["endpoints"]["http"]["url"]
+    assert url.startswith("http://127.0.0.1:")
+    assert ephemera("restart", "web").code == 0
+    assert ephemera("up", "web", "--output", "json").json["services"]["web"]["endpoints"]["http"]["url"] == url
+    assert ephemera("down").code == 0
+    assert ephemera.left() == []

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 
 import docker
 import pytest
+
+from tests.driver_command import until
 
 from .conftest import Ephemera
 
@@ -18,7 +18,7 @@ _DEADLINE_SECONDS = 15
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_while_coming_up(ephemera: Ephemera, number: signal.Signals) -> None:
     process = ephemera.start("up", "web", "-c", "behaviour=deaf", "-c", "ready_seconds=100")
-    _until(lambda: ephemera.running(), 60)
+    until(lambda: ephemera.running(), 60)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
@@ -28,16 +28,16 @@ def test_interrupted_while_coming_up(ephemera: Ephemera, number: signal.Signals)
 
 def test_killed_while_coming_up(ephemera: Ephemera) -> None:
     process = ephemera.start("up", "web", "-c", "behaviour=deaf", "-c", "ready_seconds=100")
-    _until(lambda: ephemera.running(), 60)
+    until(lambda: ephemera.running(), 60)
     _kill(process)
-    _until(lambda: ephemera.left() == [], _DEADLINE_SECONDS)
+    until(lambda: ephemera.left() == [], _DEADLINE_SECONDS)
 
 
 def test_killed_before_anything_is_there(ephemera: Ephemera) -> None:
     process = ephemera.start("up", "web")
-    _until(lambda: any("leases" in item for item in ephemera.left()), 60)
+    until(lambda: any("leases" in item for item in ephemera.left()), 60)
     _kill(process)
-    _until(lambda: ephemera.left() == [], _DEADLINE_SECONDS)
+    until(lambda: ephemera.left() == [], _DEADLINE_SECONDS)
 
 
 def test_killed_while_the_tests_run(ephemera: Ephemera) -> None:
@@ -46,9 +46,9 @@ def test_killed_while_the_tests_run(ephemera: Ephemera) -> None:
         "    pathlib.Path('started').touch()\n    threading.Event().wait(100)\n"
     )
     process = ephemera.start("run", "web")
-    _until((ephemera.project / "started").exists, 90)
+    until((ephemera.project / "started").exists, 90)
     _kill(process)
-    _until(lambda: ephemera.left() == [], _DEADLINE_SECONDS)
+    until(lambda: ephemera.left() == [], _DEADLINE_SECONDS)
 
 
 def test_pytest_itself_killed(ephemera: Ephemera) -> None:
@@ -61,15 +61,15 @@ def test_pytest_itself_killed(ephemera: Ephemera) -> None:
         command, cwd=ephemera.project, env=ephemera.variables, capture_output=True, timeout=120, check=False
     )
     assert done.returncode == -signal.SIGKILL
-    _until(lambda: ephemera.left() == [], _DEADLINE_SECONDS)
+    until(lambda: ephemera.left() == [], _DEADLINE_SECONDS)
 
 
 def test_a_living_environment_survives_the_kill_of_an_update(ephemera: Ephemera) -> None:
     assert ephemera("up", "web", "--profile", "extra").code == 0
     process = ephemera.start("up", "web", "-c", "behaviour=deaf", "-c", "ready_seconds=100")
-    _until(lambda: _log(f"{ephemera.stack('web')}-web").endswith("thinking\n"), 60)
+    until(lambda: _log(f"{ephemera.stack('web')}-web").endswith("thinking\n"), 60)
     _kill(process)
-    _until(lambda: not any("locks" in item for item in ephemera.left()), _DEADLINE_SECONDS)
+    until(lambda: not any("locks" in item for item in ephemera.left()), _DEADLINE_SECONDS)
     mended = ephemera("up", "web", "-c", "behaviour=serve")
     assert mended.code == 0, mended.err
     assert ephemera("down").code == 0
@@ -89,11 +89,3 @@ def _log(container: str) -> str:
         return ""
     finally:
         client.close()
-
-
-def _until(true: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    pause = time.sleep  # there is no event for the absence of things
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        pause(0.1)

@@ -43,6 +43,9 @@ def test_service_that_never_becomes_ready(ephemera: Ephemera) -> None:
 def test_kept_on_failure(ephemera: Ephemera) -> None:
     done = ephemera("up", "web", "-c", "behaviour=deaf", "-c", "ready_seconds=2", "--keep-on-failure")
     assert done.code == 3
+    status = ephemera("status", "--output", "json")
+    assert [service["state"] for service in status.json["services"]] == ["running"]
+    assert ephemera("exec", "web", "--", "id", "-u").out == "65534\n"
     assert "thinking" in ephemera("logs", "--stack", ephemera.stack("web")).out
     assert ephemera("down", ephemera.stack("web")).code == 0
     assert ephemera.left() == []

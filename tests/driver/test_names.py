@@ -6,7 +6,7 @@ import httpx
 
 from .conftest import Ephemera
 
-_LONG = "feature/ÜBER lang/" + "ein.Zweig🚀/" * 16
+_LONG = "feature/ÜBER lang/" + "ein.Zweig🚀/" * 18
 
 
 def test_strange_branches_side_by_side(ephemera: Ephemera) -> None:

@@ -32,7 +32,7 @@ def execute(
 ) -> None:
     """Run a command in a service's container; its exit code is ours."""
     screen = Screen(output)
-    with _handle(service, stack, branch) as handle:
+    with _handle(service, stack, branch, with_outputs=False) as handle:
         exit_code, text = handle.exec(command)
     if screen.machine:
         screen.document({"service": service, "exit_code": exit_code, "output": text})
@@ -49,7 +49,7 @@ def shell(
     docker = shutil.which("docker")
     if docker is None:
         raise MachineError("the `docker` command is not there", remedy="install it, or use `ephemera exec`")
-    with _handle(service, stack, branch) as handle:
+    with _handle(service, stack, branch, with_outputs=False) as handle:
         container = handle.container
         available = next((path for path in _SHELLS if handle.exec(["test", "-x", path])[0] == 0), _SHELLS[-1])
     terminal = ["-it"] if sys.stdin.isatty() else ["-i"]
@@ -67,7 +67,7 @@ def restart(
 
     screen = Screen(output)
     started = time.monotonic()
-    with _handle(service, stack, branch) as handle:
+    with _handle(service, stack, branch, with_outputs=True) as handle:
         handle.restart()
         handle.wait_ready()
     seconds = round(time.monotonic() - started, 2)
@@ -77,9 +77,10 @@ def restart(
         screen.note(f"{service} is ready after {seconds:.1f} s")
 
 
-def _handle(service: str, stack: str | None, branch: str | None) -> Any:
+def _handle(service: str, stack: str | None, branch: str | None, *, with_outputs: bool) -> Any:
     from contextlib import contextmanager
 
+    from ephemera.contract.outputs import ServiceOutputs
     from ephemera.driver import lifecycle
     from ephemera.driver.services import ServiceHandle
     from ephemera.driver.workspace import Workspace
@@ -89,8 +90,13 @@ def _handle(service: str, stack: str | None, branch: str | None) -> Any:
     def opened() -> Any:
         workspace = Workspace.find()
         name = lifecycle.find_stack(workspace, stack, branch)
-        outputs = lifecycle.outputs(workspace, name)
+        # What did not become ready has no outputs, and is just what somebody wants to get into.
+        known = (
+            lifecycle.outputs(workspace, name).service(service)
+            if with_outputs
+            else ServiceOutputs(container="", image="")
+        )
         with connected() as client:
-            yield ServiceHandle(client, name, service, outputs.service(service))
+            yield ServiceHandle(client, name, service, known)
 
     return opened()

@@ -48,7 +48,7 @@ def status(
     screen = Screen(output)
     workspace = Workspace.find()
     name = lifecycle.find_stack(workspace, stack, branch)
-    document = lifecycle.outputs(workspace, name)
+    document = lifecycle.outputs_or_containers(workspace, name)
     required = {service: entry.required for service, entry in workspace.catalog[document.system].services.items()}
     with connected() as client:
         found = services.statuses(client, document, required)

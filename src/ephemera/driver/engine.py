@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from ephemera.contract.progress import Event
 from ephemera.driver.failures import error_from_document
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
-from ephemera.host.processes import ProcessId, end_group
+from ephemera.host.processes import ProcessId, end_group, pid_alive
 
 _KEPT_LINES = 40
 
@@ -66,13 +67,30 @@ def cancel(workspace: Workspace, stack: str) -> None:
         run(workspace, stack, ["cancel", "--yes"])
 
 
+def cancel_dead(workspace: Workspace, stack: str) -> None:
+    """Remove the stack's lock when the engine that took it has died on this machine; one that lives keeps it."""
+    holders = [_holder(lock) for lock in workspace.locks(stack)]
+    if holders and not any(holder is None or pid_alive(holder) for holder in holders):
+        cancel(workspace, stack)
+
+
+def _holder(lock: Path) -> int | None:
+    """Process id of the engine that wrote the lock; None when it is another machine's, or gone by now."""
+    try:
+        document = json.loads(lock.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return int(document["pid"]) if document.get("hostname") == socket.gethostname() else None
+
+
 def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs:
     """The outputs document from the stack's state."""
     text = run(workspace, stack, ["stack", "output", "--json", "--show-secrets"])
     document = json.loads(text).get(EXPORT)
     if document is None:
         raise EngineError(
-            f"{stack} has no outputs: it is not up", remedy=f"finish it with `ephemera up --stack {stack}`"
+            f"{stack} has no outputs: it is not up",
+            remedy="finish it with `ephemera up`, or end it with `ephemera down`",
         )
     return EnvironmentOutputs.parse(document)
 

@@ -25,14 +25,14 @@ from ephemera.contract.errors import (
     StackTakenError,
 )
 from ephemera.contract.names import check_stack_name, split_stack_name, stack_name
-from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.contract.progress import Event
 from ephemera.contract.settings import Settings, from_environment, read_settings
-from ephemera.driver import engine, evidence, guardian, sweep, teardown
+from ephemera.driver import engine, evidence, guardian, services, sweep, teardown
 from ephemera.driver.branches import current_branch
 from ephemera.driver.preflight import check_fixed_ports
 from ephemera.driver.workspace import Workspace
-from ephemera.home import identity, leases
+from ephemera.home import addresses, identity, leases
 from ephemera.home.leases import Lease
 from ephemera.host.engine import connected
 from ephemera.host.processes import ProcessId
@@ -95,6 +95,7 @@ def up(workspace: Workspace, request: Request, report: Callable[[Event], None]) 
     """
     started = time.monotonic()
     stack, system, settings = plan(workspace, request)
+    workspace.environment()  # a machine that is not ready is found out before anything is written
     with leases.exclusive(stack):
         created = not workspace.exists(stack)
         _refuse_taken(workspace, stack)
@@ -103,6 +104,7 @@ def up(workspace: Workspace, request: Request, report: Callable[[Event], None]) 
         with _held(workspace, lease, created, request.keep_on_failure, report):
             workspace.write_config(stack, settings.to_config())
             if not created:
+                engine.cancel_dead(workspace, stack)
                 _start_stopped(stack)
             outputs = engine.up(workspace, stack, "create" if created else "update", report)
         if created:
@@ -119,7 +121,9 @@ def down(workspace: Workspace, stack: str) -> Gone:
     """
     started = time.monotonic()
     with leases.exclusive(stack), connected() as client:
-        if not workspace.exists(stack) and not sweep.find(client, stack) and leases.read(stack) is None:
+        # Plain `pulumi destroy` leaves what is ours alone to forget: an address, a lease.
+        known = workspace.exists(stack) or leases.read(stack) is not None or addresses.lookup(stack) is not None
+        if not known and not sweep.find(client, stack):
             raise NoSuchEnvironmentError(stack, alive(workspace))
         if workspace.exists(stack):
             _destroy(workspace, stack)
@@ -153,6 +157,22 @@ def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs:
         raise NoSuchEnvironmentError(stack, alive(workspace))
     leases.touch(stack)
     return engine.outputs(workspace, stack)
+
+
+def outputs_or_containers(workspace: Workspace, stack: str) -> EnvironmentOutputs:
+    """The outputs or, for one that never became ready and so has none, its containers without endpoints."""
+    try:
+        return outputs(workspace, stack)
+    except EngineError:
+        system, branch = split_stack_name(stack, workspace.catalog)
+        with connected() as client:
+            found = {
+                item["Labels"].get(labels.SERVICE, ""): ServiceOutputs(
+                    container=item["Names"][0].lstrip("/"), image=item["ImageID"]
+                )
+                for item in services.containers(client, stack)
+            }
+        return EnvironmentOutputs(stack=stack, system=system, branch=branch, services=found)
 
 
 def alive(workspace: Workspace) -> list[str]:
@@ -261,10 +281,7 @@ def _held(
 
 
 def _destroy(workspace: Workspace, stack: str) -> None:
-    lease = leases.read(stack)
-    if lease is None or not lease.held() or lease.holder == ProcessId.of(os.getpid()):
-        # Nobody that we know of is at work: a lock is a dead engine's.
-        engine.cancel(workspace, stack)
+    engine.cancel_dead(workspace, stack)
     try:
         engine.destroy(workspace, stack)
     except EngineError:

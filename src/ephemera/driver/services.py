@@ -54,7 +54,8 @@ class ServiceHandle:
         for item in containers(self._client, self._stack):
             if item["Labels"].get(labels.SERVICE) == self.name:
                 return str(item["Id"])
-        raise UnknownNameError(f"running service in {self._stack}", self.name, ())
+        known = (item["Labels"].get(labels.SERVICE, "") for item in containers(self._client, self._stack))
+        raise UnknownNameError(f"service in {self._stack}", self.name, known)
 
     def inspect(self) -> dict[str, Any]:
         """Docker's description of the container."""

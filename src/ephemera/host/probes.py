@@ -40,6 +40,11 @@ class Probe(Protocol):
         """Whether ready means that the container has exited with 0."""
         ...
 
+    @property
+    def from_outside(self) -> bool:
+        """Whether it asks through a published endpoint."""
+        ...
+
     def ready(self, target: Target) -> bool:
         """Whether the service is ready now."""
         ...
@@ -51,6 +56,7 @@ class TcpProbe:
 
     interval_seconds: float = 0.03
     finishes: bool = False
+    from_outside: bool = True
 
     def ready(self, target: Target) -> bool:
         try:
@@ -68,6 +74,7 @@ class HttpProbe:
     status: int = 200
     interval_seconds: float = 0.03
     finishes: bool = False
+    from_outside: bool = True
 
     def ready(self, target: Target) -> bool:
         try:
@@ -91,6 +98,7 @@ class PostgresProbe:
     database: str
     interval_seconds: float = 0.03
     finishes: bool = False
+    from_outside: bool = True
 
     def ready(self, target: Target) -> bool:
         fields = ("user", self.user, "database", self.database)
@@ -105,6 +113,7 @@ class ExecProbe:
     command: Sequence[str]
     interval_seconds: float = 0.2
     finishes: bool = False
+    from_outside: bool = False
 
     def ready(self, target: Target) -> bool:
         return target.execute(self.command) == 0
@@ -116,6 +125,7 @@ class ExitZeroProbe:
 
     interval_seconds: float = 5.0
     finishes: bool = True
+    from_outside: bool = False
 
     def ready(self, target: Target) -> bool:
         return target.exit_code == 0

@@ -32,6 +32,14 @@ class ProcessId:
             return False
 
 
+def pid_alive(pid: int) -> bool:
+    """Whether some process has that number now; a zombie does not count."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def end_group(leader: ProcessId) -> None:
     """SIGKILL the process group that ``leader`` leads, with all descendants that left it, and wait until it is gone."""
     victims: list[psutil.Process] = []

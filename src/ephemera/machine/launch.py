@@ -45,7 +45,9 @@ def main(project: Path, argv: Sequence[str]) -> int:
             known = ", ".join(ARCHITECTURES)
             raise MachineError(f"architecture {architecture} is not supported", remedy=f"use one of {known}")
         environment = VirtualEnvironment(project)
-        make_ready(steps_for(project, environment, argv), needed_by(argv), view_for())
+        # Called from another project, the system that is named is that one's: the driver makes its images.
+        asked = argv if Path.cwd().is_relative_to(project) else argv[:1]
+        make_ready(steps_for(project, environment, asked), needed_by(asked), view_for())
     except KeyboardInterrupt:
         return _failed(InterruptedByUserError("interrupted while the machine was made ready"), argv)
     except EphemeraError as error:

@@ -26,7 +26,7 @@ PLUGIN_EXECUTABLE = "pulumi-resource-docker"
 LANGUAGE_HOST = ("pulumi-language-python-exec", "pulumi-language-python")
 """The script, then the host that looks for it."""
 _SOURCES = (".go", ".mod", ".sum", ".json")
-_REMEDY = "run `./ephemera doctor` in the checkout"
+_REMEDY = "run `./ephemera env` in a checkout of ephemera, which makes it"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,9 +47,12 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if _is_ours(metafunc):
-        system = _system_of(metafunc.definition)
-        if system == metafunc.config.stash[_STATE].default_system:
-            return  # a parameter would make pytest pull tests out of their modules
+        from ephemera.plugin.failing import failing_plainly
+
+        with failing_plainly():
+            system = _system_of(metafunc.definition)
+            if system == metafunc.config.stash[_STATE].default_system:
+                return  # a parameter would make pytest pull tests out of their modules
         metafunc.parametrize("environment", [system], indirect=True, scope="session", ids=[pytest.HIDDEN_PARAM])
 
 
@@ -60,7 +63,8 @@ def environment(request: pytest.FixtureRequest) -> Iterator[RunningEnvironment]:
     Shared by the whole run: tests that break things make their own with ``environment_factory``.
     """
     from ephemera.driver.workspace import Workspace
-    from ephemera.plugin.running import RunningEnvironment, failing_plainly
+    from ephemera.plugin.failing import failing_plainly
+    from ephemera.plugin.running import RunningEnvironment
 
     state = request.config.stash[_STATE]
     with failing_plainly():
@@ -204,7 +208,8 @@ class _Reports:
 
 
 def _factory(request: pytest.FixtureRequest) -> Iterator[EnvironmentFactory]:
-    from ephemera.plugin.running import EnvironmentFactory, failing_plainly
+    from ephemera.plugin.failing import failing_plainly
+    from ephemera.plugin.running import EnvironmentFactory
 
     state = request.config.stash[_STATE]
     with failing_plainly():

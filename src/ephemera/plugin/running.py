@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from ephemera.driver.services import ServiceHandle, log_lines
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.host.engine import connect
+from ephemera.plugin.failing import failing_plainly
 
 if TYPE_CHECKING:
     import httpx
@@ -114,18 +115,6 @@ class RunningEnvironment:
             closer()
 
 
-@contextmanager
-def failing_plainly() -> Iterator[None]:
-    """Fail the test with the error's own lines: the traceback through the driver says nothing more."""
-    import pytest
-
-    try:
-        yield
-    except EphemeraError as error:
-        lines = [f"  {line}" for line in error.details().get("log_tail", ())]
-        pytest.fail("\n".join((str(error), *lines)), pytrace=False)
-
-
 def _quiet(event: Event) -> None:
     """A test's own environment comes up without a word."""
 
@@ -163,10 +152,15 @@ class EnvironmentFactory:
         return running
 
     def close(self) -> None:
-        """Take all of them down, whatever happens to one; raises ``LeftoversError`` when something was left behind."""
-        with ExitStack() as every:
-            while self._made:
-                every.callback(self._take_down, self._made.pop())
+        """Take all of them down, whatever happens to one; one error says what went wrong, or was left behind."""
+        problems = []
+        while self._made:
+            try:
+                self._take_down(self._made.pop())
+            except EphemeraError as error:
+                problems.append(str(error))
+        if problems:
+            raise EphemeraError("\n".join(problems))
 
     def _take_down(self, running: RunningEnvironment) -> None:
         running.close()

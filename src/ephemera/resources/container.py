@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ import pulumi_docker as docker
 
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage
-from ephemera.host.probes import describe
+from ephemera.host.probes import ExecProbe, describe
 from ephemera.resources.environment import Environment
 from ephemera.resources.gates import Gate
 from ephemera.resources.volume import Volume
@@ -47,7 +47,8 @@ class ContainerArgs:
     """What a container is.
 
     ``image``: one that the system's catalog entry lists. ``ports``: by endpoint name. ``variables``: of the process's
-    environment. ``gate``: when it counts as ready. ``needs``: containers that must be ready before this one is created.
+    environment. ``gate``: when it counts as ready; where nothing is published,
+    the health check's command asks instead. ``needs``: containers that must be ready before this one is created.
     ``volumes``: by path in the container. ``tmpfs``: mount options by path (``size=64m``).
     ``memory_mb``: MiB; ``cpus``: cores; ``pids``: processes and threads.
     ``user``: overrides the image's; root is refused without ``root_reason``.
@@ -105,6 +106,7 @@ class Container(pulumi.ComponentResource):
             name: environment.host_address(service, name, port.number) if args.publish else None
             for name, port in args.ports.items()
         }
+        gate = _gate(service, args, any(host is not None for host in hosts.values()))
         container = docker.Container(
             service,
             name=f"{environment.stack}-{service}",
@@ -129,7 +131,7 @@ class Container(pulumi.ComponentResource):
             labels=[
                 docker.ContainerLabelArgs(label=key, value=value) for key, value in environment.labels(service).items()
             ],
-            must_run=not args.gate.probe.finishes,
+            must_run=not gate.probe.finishes,
             restart="no",
             user=args.user,
             init=True,
@@ -148,7 +150,7 @@ class Container(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[_started_after(needed) for needed in args.needs]),
         )
         self.resource: pulumi.Resource = container
-        self.ready = container.id.apply(lambda identifier: self._passed(service, identifier, args, hosts))
+        self.ready = container.id.apply(lambda identifier: self._passed(service, identifier, args, gate, hosts))
         self.endpoints = {
             name: self.ready.apply(partial(_endpoint, service, port, hosts[name])) for name, port in args.ports.items()
         }
@@ -160,18 +162,23 @@ class Container(pulumi.ComponentResource):
                 "endpoints": dict(self.endpoints),
                 "credentials": dict(args.credentials),
                 "capabilities": dict(args.engine_capabilities),
-                "readiness": describe(args.gate.probe),
+                "readiness": describe(gate.probe),
             },
         )
         self.register_outputs({"id": self.ready, "endpoints": dict(self.endpoints)})
 
     async def _passed(
-        self, service: str, identifier: str, args: ContainerArgs, hosts: Mapping[str, tuple[str, int] | None]
+        self,
+        service: str,
+        identifier: str,
+        args: ContainerArgs,
+        gate: Gate,
+        hosts: Mapping[str, tuple[str, int] | None],
     ) -> str:
         if not pulumi.runtime.is_dry_run():
             await asyncio.to_thread(args.environment.limit_processes, identifier, args.pids)
             published = next((host for host in hosts.values() if host is not None), (None, None))
-            await args.environment.gatekeeper.passed(service, identifier, args.gate, *published)
+            await args.environment.gatekeeper.passed(service, identifier, gate, *published)
         return identifier
 
 
@@ -196,6 +203,18 @@ def _refuse_root(service: str, user: str) -> None:
     name = user.partition(":")[0]
     if name in ("", "root") or (name.isdecimal() and int(name) == 0):
         raise InputError(f"service {service!r} is to run as root", remedy="give another user, or a root_reason")
+
+
+def _gate(service: str, args: ContainerArgs, published: bool) -> Gate:
+    """The gate, or one that runs the health check's command in the container when nothing can be asked from outside."""
+    if published or not args.gate.probe.from_outside:
+        return args.gate
+    if args.healthcheck is None:
+        raise InputError(
+            f"service {service!r} publishes nothing, and its gate asks from outside",
+            remedy="give it a healthcheck, whose command is then run inside, or a probe such as ExecProbe",
+        )
+    return replace(args.gate, probe=ExecProbe(command=args.healthcheck.command))
 
 
 def _healthcheck(health: HealthCheck) -> docker.ContainerHealthcheckArgs:

@@ -76,7 +76,16 @@ def web(environment: Environment) -> None:
 
 def data(environment: Environment) -> None:
     """PostgreSQL, through the resources alone."""
-    from ephemera.resources import Container, ContainerArgs, Gate, Port, PostgresProbe, Volume, VolumeArgs
+    from ephemera.resources import (
+        Container,
+        ContainerArgs,
+        Gate,
+        HealthCheck,
+        Port,
+        PostgresProbe,
+        Volume,
+        VolumeArgs,
+    )
 
     password = environment.credential("postgres", "password")
     Container(
@@ -87,6 +96,13 @@ def data(environment: Environment) -> None:
             gate=Gate(probe=PostgresProbe(user="shop", database="shop")),
             ports={"postgres": Port(number=5432, scheme="postgresql", path="/shop")},
             variables={"POSTGRES_USER": "shop", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "shop"},
+            healthcheck=HealthCheck(
+                command=["pg_isready", "-U", "shop"],
+                interval_seconds=5,
+                timeout_seconds=3,
+                retries=5,
+                start_period_seconds=5,
+            ),
             volumes={"/var/lib/postgresql/data": Volume("data", VolumeArgs(environment=environment))},
             tmpfs={"/tmp": "size=16m", "/var/run/postgresql": "size=1m,mode=1777"},  # noqa: S108 - inside
             user="postgres",

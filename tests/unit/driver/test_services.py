@@ -49,7 +49,7 @@ def _handle(engine: FakeClient, name: str = "api", outputs: ServiceOutputs | Non
 
 def test_container_is_this_backends_own(engine: FakeClient) -> None:
     assert _handle(engine).container == _API
-    with pytest.raises(UnknownNameError, match="running service in shop-main 'worker'"):
+    with pytest.raises(UnknownNameError, match="service in shop-main 'worker': known: api, db"):
         _ = _handle(engine, "worker").container
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,7 +164,7 @@ def test_pulumi_runs_with_this_machines_engine_state_and_passphrase(
     monkeypatch.setenv("DOCKER_HOST", "tcp://far:2376")
     environment = workspace.environment()
     tools = workspace.project.parent
-    assert environment["PATH"] == f"{tools}/bin:/usr/bin"
+    assert environment["PATH"] == f"{Path(sys.executable).parent}:{tools}/bin:/usr/bin"
     assert environment["PULUMI_HOME"] == f"{tools}/pulumi"
     assert environment["PULUMI_BACKEND_URL"] == identity.backend_url()
     assert environment["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(identity.passphrase_file())
@@ -171,7 +172,6 @@ def test_pulumi_runs_with_this_machines_engine_state_and_passphrase(
     assert environment["KEPT"] == "yes"
 
 
-def test_checkouts_virtual_environment_goes_first(workspace: Workspace) -> None:
-    virtual = workspace.project / ".ephemera" / "venv" / "bin"
-    virtual.mkdir(parents=True)
-    assert workspace.exported()["PATH"].split(os.pathsep) == [str(virtual), f"{workspace.project.parent}/bin"]
+def test_interpreter_that_has_ephemera_goes_first(workspace: Workspace) -> None:
+    folders = workspace.exported()["PATH"].split(os.pathsep)
+    assert folders == [str(Path(sys.executable).parent), f"{workspace.project.parent}/bin"]

@@ -152,8 +152,9 @@ def test_probe_of_somebody_elses_class_is_asked_whether_the_port_accepts() -> No
     class RedisProbe:
         interval_seconds: float = 0.1
         finishes: bool = False
+        from_outside: bool = True
 
-        def ready(self, target: Target) -> bool:  # noqa: ARG002
+        def ready(self, target: Target) -> bool:
             return True
 
     assert probes.describe(RedisProbe()) == {"type": "RedisProbe"}

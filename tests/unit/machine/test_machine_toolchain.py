@@ -27,7 +27,7 @@ def put(path: Path) -> Path:
 
 
 def test_nothing_there_is_one_error_with_a_remedy(project: Path) -> None:
-    with pytest.raises(MachineError, match=r"engine is not there: run `\./ephemera doctor`"):
+    with pytest.raises(MachineError, match=r"engine is not there: run `\./ephemera env`"):
         toolchain.located(project)
     put(toolchain.built_engine_dir() / "pulumi")
     with pytest.raises(MachineError, match="plugin is not there"):

@@ -14,12 +14,12 @@ from ephemera.resources import (
     Container,
     ContainerArgs,
     Environment,
+    ExecProbe,
     ExitZeroProbe,
     Gate,
     HealthCheck,
     HttpProbe,
     Port,
-    TcpProbe,
     Volume,
     VolumeArgs,
 )
@@ -29,7 +29,7 @@ from tests.unit.doubles import IDENTITY, FakeClient
 from tests.unit.programs import OpenGates, Registered
 
 _IMAGE = EngineImage(name="postgres")
-_GATE = Gate(probe=TcpProbe())
+_GATE = Gate(probe=ExecProbe(command=["true"]))
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +143,19 @@ def test_nothing_is_published_when_told_so(gates: OpenGates, given: dict[str, An
     assert (endpoint.host, endpoint.port, endpoint.url) == (None, None, None)
     assert endpoint.internal_url == "http://api:8080"
     assert gates.asked[0][3:] == (None, None)
+
+
+def test_what_publishes_nothing_is_asked_inside_by_its_health_check(gates: OpenGates) -> None:
+    health = HealthCheck(command=["healthy"], interval_seconds=5, timeout_seconds=3, retries=3, start_period_seconds=1)
+    gate = Gate(probe=HttpProbe(), timeout_seconds=7)
+    _one(ports={"http": Port(number=8080)}, publish=False, gate=gate, healthcheck=health)
+    assert gates.asked[0][2] == Gate(probe=ExecProbe(command=["healthy"]), timeout_seconds=7)
+
+
+def test_what_publishes_nothing_and_cannot_be_asked_inside_is_refused(gates: OpenGates) -> None:
+    with pytest.raises(InputError, match="publishes nothing, and its gate asks from outside: give it a healthcheck"):
+        _one(ports={"http": Port(number=8080)}, publish=False, gate=Gate(probe=HttpProbe()))
+    assert gates.asked == []
 
 
 def test_outputs_are_a_document_that_tests_can_use(gates: OpenGates) -> None:

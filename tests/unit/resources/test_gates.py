@@ -27,6 +27,7 @@ class Asked:
     answer: bool = False
     interval_seconds: float = 0.01
     finishes: bool = False
+    from_outside: bool = False
     times: int = 0
     asked: threading.Event = field(default_factory=threading.Event)
     target: Target | None = None
@@ -282,7 +283,7 @@ def test_waiting_services_tell_their_last_line(
     client.api.log_texts["api-id"] = f"first\nusing {_SECRET}\n"
 
     class Told(Asked):
-        def ready(self, target: Target) -> bool:  # noqa: ARG002
+        def ready(self, target: Target) -> bool:
             return any(event.get("detail") for event in events)
 
     assert _wait(_passed(keeper, Told())) == [None]
