@@ -8,7 +8,7 @@ help: ## List the commands.
 
 .PHONY: test
 test: check ## All that CI does: checks, then every test there is.
-	$(PYTEST) tests
+	$(PYTEST) tests -n 2 --dist loadfile
 
 .PHONY: check
 check: ready ## Lint, format and types: seconds, no Docker.
