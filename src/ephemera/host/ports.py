@@ -6,7 +6,7 @@ import socket
 
 import psutil
 
-_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, never bound
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, never bound
 
 
 def holder(address: str, port: int) -> str | None:
@@ -14,7 +14,7 @@ def holder(address: str, port: int) -> str | None:
     for connection in psutil.net_connections(kind="tcp"):
         if connection.status != psutil.CONN_LISTEN or not connection.laddr or connection.laddr.port != port:
             continue
-        if connection.laddr.ip in (address, *_WILDCARDS):
+        if connection.laddr.ip in (address, *WILDCARDS):
             return _describe(connection.pid)
     return None
 

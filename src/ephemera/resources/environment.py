@@ -12,12 +12,13 @@ from docker.errors import ImageNotFound
 
 from ephemera.contract import labels, progress
 from ephemera.contract.catalog import System
-from ephemera.contract.errors import PortInUseError, UnknownNameError
+from ephemera.contract.errors import UnknownNameError
 from ephemera.contract.images import AnyImage
 from ephemera.contract.labels import Identity
 from ephemera.contract.settings import Settings
 from ephemera.home import addresses, credentials
 from ephemera.host import engine, ports
+from ephemera.host.fixed_ports import ADDRESS, refuse_held
 from ephemera.resources.gates import Gatekeeper
 
 
@@ -190,18 +191,8 @@ class Environment(pulumi.ComponentResource):
         port = self._system.fixed_ports[self.settings.port_table].get(key)
         if port is None:
             return None
-        if not ports.is_free("127.0.0.1", port) and not self._publishes(service, port):
-            raise PortInUseError("127.0.0.1", port, self._holder(port), service)
-        return "127.0.0.1", port
-
-    def _publishes(self, service: str, port: int) -> bool:
-        filters = {"label": [f"{labels.STACK}={self.stack}", f"{labels.SERVICE}={service}"], "publish": str(port)}
-        return bool(self._client.api.containers(filters=filters))
-
-    def _holder(self, port: int) -> str:
-        for container in self._client.api.containers(filters={"publish": str(port)}):
-            return f"container {container['Names'][0].lstrip('/')}"
-        return ports.holder("127.0.0.1", port) or "another process"
+        refuse_held(self._client, self.stack, service, port)
+        return ADDRESS, port
 
 
 def _expose(settings: Settings) -> str:
