@@ -5,3 +5,5 @@ from __future__ import annotations
 from tests.driver_command import Ephemera, ephemera
 
 __all__ = ["Ephemera", "ephemera"]
+
+collect_ignore = ["project"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,15 +18,23 @@ def test_image_that_does_not_exist(ephemera: Ephemera) -> None:
 
 
 def test_service_that_exits_is_reported_within_a_second_of_its_death(ephemera: Ephemera) -> None:
-    done = ephemera("up", "web", "-c", "behaviour=exit")
-    assert done.code == 3, done.err
-    assert "service 'web' exited before it was ready (exit code 7)" in done.err
-    assert "cannot find the config" in done.err
+    process = ephemera.start("up", "web", "-c", "behaviour=exit")
+    assert process.stdout is not None
+    told = 0.0
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if not told and "web exited before it was ready (exit code 7)" in line:
+            told = time.time()
+    output = "".join(lines)
+    assert process.wait() == 3, output
+    assert "ephemera: service 'web' exited before it was ready (exit code 7)" in output
+    assert "cannot find the config" in output
     assert ephemera.left() == []
     folder = _evidence(ephemera)
     state = json.loads((folder / "web.inspect.json").read_text())["State"]
     died = datetime.fromisoformat(state["FinishedAt"][:26]).replace(tzinfo=UTC).timestamp()
-    assert (folder / "error.json").stat().st_mtime - died < 1.0
+    assert 0 < told - died < 1.0
     assert "cannot find the config" in (folder / "web.log").read_text()
 
 

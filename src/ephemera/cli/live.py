@@ -44,6 +44,11 @@ class LiveView:
         """Take one event."""
         if event["type"] == "notice":
             self._screen.note(event["message"])
+        elif event["type"] == "failed":
+            error = event["error"]
+            self._screen.note(
+                f"  {error['service']} {error['cause']}" if "service" in error else f"  {error['message']}"
+            )
         elif event["type"] == "building":
             self._building = event["message"]
             if self._live is None and ": Step " in event["message"]:

@@ -44,6 +44,7 @@ def up(
             elif event["type"] == "engine_failed":
                 output = event["output"]
             elif event["type"] == "failed":
+                report(event)  # at once: what follows takes its time
                 raise error_from_document(event["error"])
             else:
                 report(event)
