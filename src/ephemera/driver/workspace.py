@@ -48,14 +48,13 @@ class Workspace:
 
     def environment(self) -> dict[str, str]:
         """Environment variables that make ``pulumi`` use this machine's engine, plugin, state and passphrase."""
-        toolchain = located(self.project)
         variables = self.exported()
         return {
             **os.environ,
             **variables,
             "PATH": os.pathsep.join((variables["PATH"], os.environ.get("PATH", ""))),
             "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK": "true",
-            "PULUMI_HOME": str(toolchain.pulumi_home),
+            **_no_proxy(os.environ),
         }
 
     def exported(self) -> dict[str, str]:
@@ -126,6 +125,13 @@ class Workspace:
     @property
     def _state(self) -> Path:
         return Path(identity.backend_url().removeprefix("file://")) / ".pulumi"
+
+
+def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """Engine, program and plugin talk to each other over 127.0.0.1, which must not go through the machine's proxy."""
+    hosts = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    value = ",".join(part for part in (hosts, "localhost", "127.0.0.1") if part)
+    return {"no_proxy": value, "NO_PROXY": value}
 
 
 def _remove_all(folder: Path, stack: str) -> None:

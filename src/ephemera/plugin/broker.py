@@ -127,15 +127,17 @@ class Broker:
 
 def ask(path: str, system: str) -> str:
     """A worker's question: the stack of the run's environment of ``system``; raises what kept it from coming up."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.connect(path)
-        with connection.makefile("rw") as stream:
-            stream.write(json.dumps({"system": system}) + "\n")
-            stream.flush()
-            line = stream.readline()
-    if not line:
-        raise NotReadyError(f"the run's controller brought up no {system!r}", remedy="its own output says why")
-    answer = json.loads(line)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(path)
+            with connection.makefile("rw") as stream:
+                stream.write(json.dumps({"system": system}) + "\n")
+                stream.flush()
+                answer = json.loads(stream.readline())
+    except (OSError, json.JSONDecodeError) as error:  # it broke, or has ended
+        raise NotReadyError(
+            f"the run's controller brought up no {system!r}", remedy="its own output says why"
+        ) from error
     if "error" in answer:
         raise error_from_document(answer["error"])
     return str(answer["stack"])

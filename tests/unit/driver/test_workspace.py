@@ -175,3 +175,10 @@ def test_pulumi_runs_with_this_machines_engine_state_and_passphrase(
 def test_interpreter_that_has_ephemera_goes_first(workspace: Workspace) -> None:
     folders = workspace.exported()["PATH"].split(os.pathsep)
     assert folders == [str(Path(sys.executable).parent), f"{workspace.project.parent}/bin"]
+
+
+def test_loopback_goes_past_the_machines_proxy(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "intern.example")
+    monkeypatch.delenv("no_proxy", raising=False)
+    environment = workspace.environment()
+    assert environment["no_proxy"] == environment["NO_PROXY"] == "intern.example,localhost,127.0.0.1"
