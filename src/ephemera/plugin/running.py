@@ -55,11 +55,12 @@ class RunningEnvironment:
         return self.outputs.service(service).endpoint(name)
 
     def http(self, service: str, name: str | None = None, **options: Any) -> httpx.Client:
-        """An HTTP client of the service; ``options`` go to :class:`httpx.Client` (10 s time-out if not given)."""
+        """An HTTP client of the service; ``options`` go to :class:`httpx.Client` (10 s time-out and no proxy if not given)."""
         import httpx
 
         url = self.endpoint(service, name).url
-        client = httpx.Client(base_url=url or "", **{"timeout": _HTTP_TIMEOUT_SECONDS, **options})
+        # The environment is on this machine: the machine's proxy has no part in it.
+        client = httpx.Client(base_url=url or "", **{"timeout": _HTTP_TIMEOUT_SECONDS, "trust_env": False, **options})
         self._closers.append(client.close)
         return client
 
