@@ -55,7 +55,7 @@ class RunningEnvironment:
         return self.outputs.service(service).endpoint(name)
 
     def http(self, service: str, name: str | None = None, **options: Any) -> httpx.Client:
-        """An HTTP client of the service. ``options``: of :class:`httpx.Client`; 10 s time-out, no proxy if not given."""
+        """An HTTP client of the service. ``options``: of :class:`httpx.Client`; 10 s time-out and no proxy by default."""
         import httpx
 
         url = self.endpoint(service, name).url

@@ -1,0 +1,72 @@
+"""What workers of xdist are answered: one environment for all, or why there is none."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ephemera.contract.errors import InterruptedByUserError, NotReadyError, ServiceFailedError
+from ephemera.plugin.broker import Broker, ask
+from tests.plugin.doubles import FakeDriver, Project
+
+
+@pytest.fixture
+def told() -> list[str]:
+    """What the user is told."""
+    return []
+
+
+@pytest.fixture
+def broker(project: Project, told: list[str]) -> Iterator[Broker]:
+    """The controller's broker."""
+    made = Broker(project.folder, None, told.append)
+    yield made
+    made.close(keep=False)
+
+
+def test_all_workers_are_given_the_same(broker: Broker, driver: FakeDriver, told: list[str]) -> None:
+    path = broker.listen()
+    together = threading.Barrier(8)
+
+    def worker() -> str:
+        together.wait(10)
+        return ask(path, "shop")
+
+    with ThreadPoolExecutor(8) as pool:
+        stacks = {future.result(10) for future in [pool.submit(worker) for _ in range(8)]}
+    assert len(stacks) == 1
+    assert driver.calls == ["end: up shop"]
+    assert told == [f"ephemera: {stacks.pop()} is ready after 1.5 s"]
+    assert ask(path, "bank").startswith("bank-main-")
+
+
+def test_all_workers_hear_why_there_is_none(broker: Broker, driver: FakeDriver) -> None:
+    driver.failure = ServiceFailedError("web", "exited", container_exit_code=7, log_tail=["no config"])
+    for _ in range(2):
+        with pytest.raises(ServiceFailedError, match="service 'web' exited") as caught:
+            ask(broker.listen(), "shop")
+        assert caught.value.log_tail == ("no config",)
+    assert driver.calls == ["end: up shop"]
+
+
+def test_worker_that_asks_when_the_run_has_ended(project: Project, driver: FakeDriver) -> None:
+    broker = Broker(project.folder, None, print)
+    path = broker.listen()
+    stack = ask(path, "shop")
+    lines, leftovers = broker.close(keep=False)
+    assert (lines, list(leftovers)) == ([f"ephemera: {stack} is gone after 0.5 s, nothing left"], [])
+    with pytest.raises(InterruptedByUserError, match="the run is ending"):
+        broker.environment("bank")
+    with pytest.raises(NotReadyError, match="the run's controller brought up no 'bank'"):
+        ask(path, "bank")
+    assert driver.calls == ["end: up shop", "end: down shop"]
+
+
+def test_controller_that_breaks(broker: Broker, driver: FakeDriver, capsys: pytest.CaptureFixture[str]) -> None:
+    driver.failure = ZeroDivisionError("a defect")
+    with pytest.raises(NotReadyError, match="the run's controller brought up no 'shop': its own output says why"):
+        ask(broker.listen(), "shop")
+    assert "a defect" in capsys.readouterr().err

@@ -1,0 +1,66 @@
+"""``--env`` uses what is up; ``--keep`` and ``--keep-on-failure`` leave what was made, and say how to end it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.plugin.doubles import Project, explanations
+
+_USES = "def test_uses(environment): pass\n"
+_FAILS = "def test_fails(environment): assert 0\n"
+
+
+def test_attached_environment_is_used_and_left(project: Project) -> None:
+    project.driver.start("shop-main", "shop")
+    project.write({"suites/shop/test_1.py": "def test_uses(environment): assert environment.stack == 'shop-main'"})
+    project.run("--env", "shop-main").assert_outcomes(passed=1)
+    assert project.driver.calls == []
+    assert list(project.driver.alive) == ["shop-main"]
+
+
+def test_own_environments_are_made_and_ended_next_to_an_attached_one(project: Project) -> None:
+    project.driver.start("shop-main", "shop")
+    project.write({"suites/shop/test_1.py": "def test_own(environment, environment_factory): environment_factory()"})
+    project.run("--env", "shop-main").assert_outcomes(passed=1)
+    assert project.driver.calls == ["test_own: up shop", "test_own: down shop"]
+    assert list(project.driver.alive) == ["shop-main"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "bank-main",
+            "environment 'bank-main' is of system 'bank', the suite is of 'shop': name another one, or leave it out",
+        ),
+        ("shop-mian", "no environment 'shop-mian' is running: running: bank-main"),
+    ],
+    ids=["of another system", "unknown"],
+)
+def test_environment_that_cannot_be_attached_is_one_line(project: Project, name: str, message: str) -> None:
+    project.driver.start("bank-main", "bank")
+    project.write({"suites/shop/test_1.py": _USES})
+    result = project.run("--env", name)
+    result.assert_outcomes(errors=1)
+    assert explanations(result) == [[message]]
+    assert project.driver.calls == []
+
+
+@pytest.mark.parametrize(
+    ("option", "tests", "kept"),
+    [
+        ("--keep", _USES, True),
+        ("--keep", _FAILS, True),
+        ("--keep-on-failure", _USES, False),
+        ("--keep-on-failure", _FAILS, True),
+        ("--keep-on-failure", _USES + "def test_error(environment, gone_away): pass\n", True),
+        ("--keep-on-failure", _USES + "import pytest\n@pytest.mark.xfail\ndef test_known(): assert 0\n", False),
+    ],
+)
+def test_what_is_kept_and_how_to_end_it(project: Project, option: str, tests: str, kept: bool) -> None:
+    project.write({"suites/shop/test_1.py": tests})
+    result = project.run(option)
+    assert project.driver.calls[-1] == ("end: keep shop" if kept else "end: down shop")
+    assert len(project.driver.alive) == kept
+    for stack in project.driver.alive:
+        result.stdout.fnmatch_lines([f"ephemera: {stack} is kept; `ephemera down {stack}` ends it"])

@@ -1,0 +1,159 @@
+"""Which system a test's environment is of: its folder's, its marker's, or one clear error."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+
+import pytest
+
+from tests.plugin.doubles import SYSTEMS, Project, explanations
+
+_OF = "def test_{0}(environment): assert environment.system == {0!r}\n"
+
+
+def test_two_systems_in_one_run_have_an_environment_each(project: Project) -> None:
+    project.write(
+        {
+            "suites/shop/test_1.py": _OF.format("shop"),
+            "suites/bank/test_2.py": _OF.format("bank"),
+            "suites/shop/deep/er/test_3.py": _OF.format("shop"),
+        }
+    )
+    project.run().assert_outcomes(passed=3)
+    assert sorted(project.driver.calls) == [
+        "end: down bank",
+        "end: down shop",
+        "test_bank: up bank",
+        "test_shop: up shop",
+    ]
+
+
+def test_marker_names_the_system_anywhere(project: Project) -> None:
+    marker = "import pytest\npytestmark = pytest.mark.environment('bank')\n"
+    project.write({"unit/test_1.py": marker + _OF.format("bank"), "suites/shop/test_2.py": marker + _OF.format("bank")})
+    project.run().assert_outcomes(passed=2)
+    assert project.driver.calls == ["test_bank: up bank", "end: down bank"]
+
+
+def test_marker_of_a_test_in_a_run_of_another_system(project: Project) -> None:
+    project.write(
+        {
+            "suites/shop/test_1.py": f"""
+import pytest
+{_OF.format("shop")}
+@pytest.mark.environment("bank")
+{_OF.format("bank")}
+"""
+        }
+    )
+    project.run("suites/shop").assert_outcomes(passed=2)
+    assert [call.rpartition(": ")[2] for call in project.driver.calls[:2]] == ["up shop", "up bank"]
+
+
+def test_innermost_suite_counts(project: Project) -> None:
+    project.write({"systems.py": SYSTEMS.replace("suites/bank", "suites/shop/bank")})
+    project.write({"suites/shop/test_1.py": _OF.format("shop"), "suites/shop/bank/test_2.py": _OF.format("bank")})
+    project.run().assert_outcomes(passed=2)
+
+
+def test_no_name_of_a_test_changes(project: Project) -> None:
+    project.write({"suites/shop/test_1.py": _OF.format("shop"), "suites/bank/test_2.py": _OF.format("bank")})
+    result = project.run("-v")
+    result.stdout.fnmatch_lines(["*test_1.py::test_shop *"])
+    result.stdout.no_fnmatch_line("*test_shop[[]*")
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (
+            "def test_it(environment): pass",
+            "no system for this test: *mark it @pytest.mark.environment(NAME); known: shop, bank",
+        ),
+        ("def test_it(environment_factory): environment_factory()", "no system for this test: *known: shop, bank"),
+        (
+            "import pytest\n@pytest.mark.environment('shpo')\ndef test_it(environment): pass",
+            "unknown system 'shpo': did you mean 'shop'? known: bank, shop",
+        ),
+        (
+            "import pytest\n@pytest.mark.environment\ndef test_it(environment): pass",
+            "*test_it.py*: the marker takes a system: @pytest.mark.environment(NAME)",
+        ),
+    ],
+    ids=["none", "none for a factory", "unknown", "unnamed"],
+)
+def test_test_without_a_system_is_one_clear_error(project: Project, test: str, message: str) -> None:
+    project.write({"unit/test_it.py": test})
+    _fails_with(project, message)
+
+
+def test_project_that_is_none(project: Project) -> None:
+    (project.folder / "Pulumi.yaml").unlink()
+    project.write({"unit/test_it.py": "def test_it(environment): pass"})
+    _fails_with(project, "no ephemera project in * or above it: *")
+
+
+@pytest.mark.parametrize("fixture", ["environment", "environment_factory"])
+def test_catalog_that_cannot_be_imported(project: Project, fixture: str) -> None:
+    project.write({"systems.py": "import gone_away", "suites/shop/test_it.py": f"def test_it({fixture}): {fixture}()"})
+    _fails_with(project, "'systems:SYSTEMS' cannot be imported: No module named 'gone_away'")
+
+
+def test_unit_tests_run_without_a_project(project: Project) -> None:
+    (project.folder / "Pulumi.yaml").unlink()
+    project.write({"unit/test_it.py": "def test_it(): pass"})
+    project.run().assert_outcomes(passed=1)
+
+
+def test_run_from_another_folder(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    project.write({"suites/shop/test_1.py": _OF.format("shop")})
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    project.run(str(project.folder / "suites" / "shop")).assert_outcomes(passed=1)
+    project.run(f"{project.folder}/suites/shop/test_1.py::test_shop").assert_outcomes(passed=1)
+
+
+def test_environments_of_other_people_are_left_alone(project: Project) -> None:
+    project.write(
+        {
+            "suites/shop/test_theirs.py": """
+                import pytest
+
+                @pytest.fixture
+                def environment(request):
+                    assert not hasattr(request, "param")
+                    return "theirs"
+
+                def test_fixture(environment): assert environment == "theirs"
+
+                @pytest.mark.parametrize("environment", ["dev", "prod"])
+                def test_parameter(environment): assert environment in ("dev", "prod")
+            """
+        }
+    )
+    project.run().assert_outcomes(passed=3)
+    assert project.driver.calls == []
+
+
+_MODULE = """
+def test_first(module_environment_factory): module_environment_factory()
+def test_shared(environment): pass
+def test_last(module_environment_factory): pass
+"""
+
+
+@pytest.mark.parametrize("arguments", [("suites/shop",), ("suites/shop/test_1.py", "suites/shop/test_2.py")])
+def test_with_one_possible_system_nothing_is_reordered(project: Project, arguments: tuple[str, ...]) -> None:
+    project.write({"suites/shop/test_1.py": _MODULE, "suites/shop/test_2.py": _MODULE})
+    project.run(*arguments).assert_outcomes(passed=6)
+    own = ["test_first: up shop", "test_last: down shop"]
+    assert project.driver.calls == [own[0], "test_shared: up shop", own[1], *own, "end: down shop"]
+
+
+def _fails_with(project: Project, message: str) -> None:
+    result = project.run()
+    assert result.ret != 0
+    ((line,),) = explanations(result)
+    assert fnmatch(line, message)
+    assert project.driver.calls == []
