@@ -55,7 +55,7 @@ class RunningEnvironment:
         return self.outputs.service(service).endpoint(name)
 
     def http(self, service: str, name: str | None = None, **options: Any) -> httpx.Client:
-        """An HTTP client of the service. ``options``: of :class:`httpx.Client`; 10 s time-out and no proxy by default."""
+        """An HTTP client of the service. ``options``: :class:`httpx.Client`'s; default time-out 10 s, no proxy."""
         import httpx
 
         url = self.endpoint(service, name).url
