@@ -18,10 +18,11 @@ from ephemera.contract.outputs import EXPORT, EnvironmentOutputs
 from ephemera.contract.progress import Event
 from ephemera.driver.failures import error_from_document
 from ephemera.driver.workspace import Workspace
-from ephemera.home import leases
-from ephemera.host.processes import ProcessId, end_group, pid_alive
+from ephemera.home import identity, leases
+from ephemera.host.processes import ProcessId, end_group, end_marked, pid_alive
 
 _KEPT_LINES = 40
+_MARK = "EPHEMERA_ENGINE_OF"
 
 
 def up(
@@ -62,6 +63,11 @@ def destroy(workspace: Workspace, stack: str) -> None:
     run(workspace, stack, ["destroy", "--yes", "--skip-preview", "--remove"])
 
 
+def end_all(stack: str) -> int:
+    """End every process of every run of the engine on this stack, also one that nobody wrote down; how many."""
+    return end_marked(_MARK, _mark(stack))
+
+
 def cancel(workspace: Workspace, stack: str) -> None:
     """Remove the lock of an engine that is known to be dead."""
     if workspace.locks(stack):
@@ -73,6 +79,10 @@ def cancel_dead(workspace: Workspace, stack: str) -> None:
     holders = [_holder(lock) for lock in workspace.locks(stack)]
     if holders and not any(holder is None or pid_alive(holder) for holder in holders):
         cancel(workspace, stack)
+
+
+def _mark(stack: str) -> str:
+    return f"{identity.backend_id()}/{stack}"
 
 
 def _holder(lock: Path) -> int | None:
@@ -136,7 +146,7 @@ def _running(workspace: Workspace, stack: str, arguments: Sequence[str], noise: 
         stderr=noise,
         text=True,
         start_new_session=True,
-        env=workspace.environment(),
+        env={**workspace.environment(), _MARK: _mark(stack)},
         cwd=workspace.project if workspace.project.is_dir() else os.sep,
     )
     leader = ProcessId.of(process.pid)

@@ -54,8 +54,10 @@ def find(client: DockerClient, stack: str | None = None, backend: str | None = N
     return found
 
 
-def remove(client: DockerClient, stack: str, backend: str | None = None) -> list[Found]:
+def remove(client: DockerClient, stack: str, backend: str | None = None, *, settle_seconds: float = 0.0) -> list[Found]:
     """Remove all that is there of ``stack``, until two passes in a row find nothing; what was found, each once.
+
+    ``settle_seconds``: between those two passes, when the engine was killed and may have asked for more.
 
     Raises :class:`EngineError` when something is still there after 20 s.
     """
@@ -66,6 +68,8 @@ def remove(client: DockerClient, stack: str, backend: str | None = None) -> list
         found = find(client, stack, backend)
         if not found:
             empty_passes += 1
+            if empty_passes == 1:
+                time.sleep(settle_seconds)
             continue
         empty_passes = 0
         seen.update(dict.fromkeys(found))

@@ -14,12 +14,15 @@ from ephemera.host.engine import connected
 from ephemera.host.processes import end_group, end_tree
 
 _SWEPT_TYPES = ("pulumi:", "docker:")
+# Docker carries on with what a killed client has asked for: a container can appear after a first empty look.
+_SETTLE_SECONDS = 0.5
 
 
 def clean_up_after(workspace: Workspace, lease: Lease) -> None:
     """Do what a dead owner would have done: end its engine, then destroy what it was making, or only unlock."""
     if lease.engine is not None:
         end_group(lease.engine)
+    engine.end_all(lease.stack)
     if lease.suite is not None:
         end_tree(lease.suite)
     with leases.exclusive(lease.stack):
@@ -31,6 +34,8 @@ def clean_up_after(workspace: Workspace, lease: Lease) -> None:
             leases.change(lease.stack, holder=None, engine=None)
         else:
             discard(workspace, lease.stack)
+            while engine.end_all(lease.stack):  # it was just being started
+                discard(workspace, lease.stack)
 
 
 def discard(workspace: Workspace, stack: str) -> list[sweep.Found]:
@@ -42,7 +47,7 @@ def discard(workspace: Workspace, stack: str) -> list[sweep.Found]:
         engine.cancel(workspace, stack)
         engine.destroy(workspace, stack)
     with connected() as client:
-        found = sweep.remove(client, stack)
+        found = sweep.remove(client, stack, settle_seconds=_SETTLE_SECONDS)
     forget(workspace, stack)
     return found
 

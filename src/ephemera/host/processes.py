@@ -73,6 +73,26 @@ def end_tree(root: ProcessId) -> None:
     psutil.wait_procs(victims, timeout=5)
 
 
+def end_marked(variable: str, value: str) -> int:
+    """SIGKILL every process whose environment sets ``variable`` to ``value``, and wait until they are gone; how many.
+
+    A mark is inherited: it finds what a killed process had started a moment before, and had no time to write down.
+    """
+    victims = [process for process in psutil.process_iter() if _marked(process, variable, value)]
+    for victim in victims:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
+    psutil.wait_procs(victims, timeout=5)
+    return len(victims)
+
+
+def _marked(process: psutil.Process, variable: str, value: str) -> bool:
+    try:
+        return process.environ().get(variable) == value
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess, OSError):
+        return False
+
+
 def _signal_group(group: int) -> None:
     try:
         os.killpg(group, signal.SIGKILL)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from ephemera.host.processes import ProcessId, end_group, end_tree
+from ephemera.host.processes import ProcessId, end_group, end_marked, end_tree
 from tests.unit.processes import heard, python
 
 # A leader with one child in its group and one that left for a session of its own; both say so when they are there.
@@ -101,3 +101,22 @@ def test_group_that_is_gone_is_no_error() -> None:
         identity = ProcessId.of(process.pid)
         process.wait()
     end_group(identity)
+
+
+def test_marked_processes_are_ended_wherever_they_went() -> None:
+    marked = subprocess.Popen(
+        ["sh", "-c", _FAMILY],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "EPHEMERA_TEST_MARK": "this"},
+    )
+    children = [ProcessId.of(int(heard(marked))) for _ in range(2)]
+    with python("print('there', flush=True); input()") as other:
+        heard(other)
+        assert end_marked("EPHEMERA_TEST_MARK", "that") == 0
+        assert end_marked("EPHEMERA_TEST_MARK", "this") == 3
+        assert other.poll() is None
+    marked.wait(timeout=5)
+    assert not any(child.alive() for child in children)
+    marked.communicate()
