@@ -183,7 +183,8 @@ def alive(workspace: Workspace) -> list[str]:
 
 
 def find_stack(workspace: Workspace, name: str | None, branch: str | None) -> str:
-    """The stack that is meant by a stack's name, by a system's name (this branch's), or by nothing (the only one)."""
+    """The stack that is meant by a stack's name, by a system's name (this branch's), or by nothing: the only one,
+    or this branch's only one."""
     if name is not None and name not in workspace.catalog:
         check_stack_name(name)
         split_stack_name(name, workspace.catalog)
@@ -191,12 +192,16 @@ def find_stack(workspace: Workspace, name: str | None, branch: str | None) -> st
     if name is not None:
         return stack_name(name, current_branch(workspace.project, branch))
     running = alive(workspace)
-    if branch is not None:
-        of_branch = [stack_name(system, branch) for system in workspace.catalog]
-        running = [stack for stack in running if stack in of_branch]
-    if len(running) == 1:
+    if not running:
+        raise InputError("no environment is running", remedy="start one with `ephemera up SYSTEM`")
+    if len(running) == 1 and branch is None:
         return running[0]
-    raise NoSuchEnvironmentError("" if not running else "(which one?)", running)
+    wanted = current_branch(workspace.project, branch)
+    of_branch = [stack for stack in running if stack in {stack_name(system, wanted) for system in workspace.catalog}]
+    if len(of_branch) == 1:
+        return of_branch[0]
+    found = "several environments are" if of_branch else "none of the environments of this project is"
+    raise InputError(f"{found} of branch {wanted!r}", remedy=f"name one: {', '.join(running)}")
 
 
 def let_go(stack: str) -> None:

@@ -299,20 +299,23 @@ def test_using_an_environment_moves_its_expiry(workspace: Workspace, pulumi: Fak
 
 
 def test_stack_is_found_by_name_by_system_or_because_it_is_the_only_one(
-    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert lifecycle.find_stack(workspace, "shop-x", None) == "shop-x"
     assert (
         lifecycle.find_stack(workspace, "shop", "Fix")
         == lifecycle.plan(workspace, Request(system="shop", branch="Fix"))[0]
     )
-    with pytest.raises(NoSuchEnvironmentError, match="start one with"):
+    with pytest.raises(InputError, match="start one with"):
         lifecycle.find_stack(workspace, None, None)
     _up(workspace)
     assert lifecycle.find_stack(workspace, None, None) == "shop-main"
     _up(workspace, branch="other")
-    with pytest.raises(NoSuchEnvironmentError, match="running: shop-main, shop-other"):
+    monkeypatch.setenv("EPHEMERA_BRANCH", "third")
+    with pytest.raises(InputError, match=r"none of .* is of branch 'third': name one: shop-main, shop-other"):
         lifecycle.find_stack(workspace, None, None)
+    monkeypatch.setenv("EPHEMERA_BRANCH", "main")
+    assert lifecycle.find_stack(workspace, None, None) == "shop-main"
     assert lifecycle.find_stack(workspace, None, "other") == "shop-other"
     with pytest.raises(UnknownNameError):
         lifecycle.find_stack(workspace, "nope", None)
