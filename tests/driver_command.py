@@ -153,7 +153,8 @@ def ephemera(tmp_path: Path) -> Iterator[Ephemera]:
         PROJECT, project, ignore=shutil.ignore_patterns(".ephemera", "__pycache__", "Pulumi.*.yaml", ".pytest_cache")
     )
     state = tmp_path / "state"
-    hidden = ("EPHEMERA_", "PYTEST_", "GITHUB_", "CI_")
+    # Neither this run's options nor its CI: there, pytest prints more, and branches come from variables.
+    hidden = ("EPHEMERA_", "PYTEST_", "GITHUB_", "CI_", "CI", "BUILD_NUMBER")
     variables = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
     variables |= {
         "XDG_STATE_HOME": str(state),

@@ -97,6 +97,7 @@ def up(workspace: Workspace, request: Request, report: Callable[[Event], None]) 
     stack, system, settings = plan(workspace, request)
     workspace.environment()  # a machine that is not ready is found out before anything is written
     with leases.exclusive(stack):
+        _end_what_a_dead_holder_left(stack)
         created = not workspace.exists(stack)
         _refuse_taken(workspace, stack)
         check_fixed_ports(stack, system, settings)
@@ -125,6 +126,7 @@ def down(workspace: Workspace, stack: str) -> Gone:
         known = workspace.exists(stack) or leases.read(stack) is not None or addresses.lookup(stack) is not None
         if not known and not sweep.find(client, stack):
             raise NoSuchEnvironmentError(stack, alive(workspace))
+        _end_what_a_dead_holder_left(stack)
         if workspace.exists(stack):
             _destroy(workspace, stack)
         leftovers = tuple(str(found) for found in sweep.remove(client, stack))
@@ -235,6 +237,13 @@ def _refuse_taken(workspace: Workspace, stack: str) -> None:
                     f"environment {stack!r} belongs to {owner.owner} (backend {owner.backend})",
                     remedy="choose another --branch",
                 )
+
+
+def _end_what_a_dead_holder_left(stack: str) -> None:
+    """Its guardian may not have come to it yet, and finds that we have taken over."""
+    lease = leases.read(stack)
+    if lease is not None and lease.holder is not None and not lease.held():
+        teardown.end_processes(lease)
 
 
 def _lease(workspace: Workspace, stack: str, settings: Settings, *, phase: leases.Phase) -> Lease:

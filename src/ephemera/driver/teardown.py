@@ -20,15 +20,11 @@ _SETTLE_SECONDS = 0.5
 
 def clean_up_after(workspace: Workspace, lease: Lease) -> None:
     """Do what a dead owner would have done: end its engine, then destroy what it was making, or only unlock."""
-    if lease.engine is not None:
-        end_group(lease.engine)
-    engine.end_all(lease.stack)
-    if lease.suite is not None:
-        end_tree(lease.suite)
     with leases.exclusive(lease.stack):
         current = leases.read(lease.stack)
         if current is None or current.holder != lease.holder:
-            return  # somebody else has taken it over meanwhile
+            return  # somebody else has taken it over meanwhile, and has seen to the dead owner's processes
+        end_processes(lease)
         if lease.phase == "kept":
             engine.cancel(workspace, lease.stack)
             leases.change(lease.stack, holder=None, engine=None)
@@ -36,6 +32,15 @@ def clean_up_after(workspace: Workspace, lease: Lease) -> None:
             discard(workspace, lease.stack)
             while engine.end_all(lease.stack):  # it was just being started
                 discard(workspace, lease.stack)
+
+
+def end_processes(lease: Lease) -> None:
+    """End what a dead holder left running. For who holds the stack exclusively: no other engine is at work then."""
+    if lease.engine is not None:
+        end_group(lease.engine)
+    engine.end_all(lease.stack)
+    if lease.suite is not None:
+        end_tree(lease.suite)
 
 
 def discard(workspace: Workspace, stack: str) -> list[sweep.Found]:
