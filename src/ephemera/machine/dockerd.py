@@ -26,6 +26,11 @@ _PING_SECONDS = 2.0
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _SYSTEMD = Path("/run/systemd/system")
+_PROCESSES = Path("/proc")
+_PID_FILES = {
+    Path("/var/run/docker.pid"): "dockerd",
+    Path("/var/run/docker/containerd/containerd.pid"): "containerd",
+}
 
 
 class DockerEngine:
@@ -79,6 +84,7 @@ class DockerEngine:
                 raise failure.as_machine_error("systemd cannot start Docker", "see `journalctl -u docker`") from failure
         else:
             log.parent.mkdir(parents=True, exist_ok=True)
+            _forget_dead_daemons()
             work.say("starting dockerd")
             with log.open("ab") as output:
                 # A daemon of the machine: it outlives this process and its terminal.
@@ -97,6 +103,18 @@ class DockerEngine:
                     f"Docker does not answer after {_START_SECONDS:g} s ({problem})", remedy=f"see {log}"
                 )
             work.pause(_POLL_SECONDS)
+
+
+def _forget_dead_daemons() -> None:
+    """Remove files that say a killed daemon still runs: by now its number may be another process's, and dockerd would
+    not start."""
+    for path, daemon in _PID_FILES.items():
+        try:
+            name = (_PROCESSES / path.read_text().strip() / "comm").read_text().strip()
+        except OSError:
+            name = ""
+        if name != daemon:
+            path.unlink(missing_ok=True)
 
 
 def answers() -> Exception | None:

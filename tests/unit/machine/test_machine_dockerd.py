@@ -103,6 +103,11 @@ def test_a_user_outside_the_group_is_told_the_group(monkeypatch: pytest.MonkeyPa
         run()
 
 
+@pytest.fixture(autouse=True)
+def _no_daemons_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dockerd, "_PID_FILES", {})
+
+
 @pytest.fixture
 def root_without_docker(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Root on Debian, where ``apt-get`` is a script of ours that says what it was asked for."""
@@ -154,3 +159,17 @@ def test_a_daemon_that_dies_is_reported_with_its_last_line(home: Path, monkeypat
     monkeypatch.setattr(dockerd, "_SYSTEMD", home / "none")
     with pytest.raises(MachineError, match=r"dockerd ended with 1 \(failed to start daemon: no iptables\): see .*log"):
         run()
+
+
+def test_files_of_killed_daemons_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = {"7": "dockerd", "8": "bash"}
+    for pid, name in processes.items():
+        (tmp_path / "proc" / pid).mkdir(parents=True)
+        (tmp_path / "proc" / pid / "comm").write_text(f"{name}\n")
+    files = {tmp_path / name: "dockerd" for name in ("alive", "anothers", "dead", "absent")}
+    for (path, _), pid in zip(files.items(), ("7", "8", "9"), strict=False):
+        path.write_text(pid)
+    monkeypatch.setattr(dockerd, "_PROCESSES", tmp_path / "proc")
+    monkeypatch.setattr(dockerd, "_PID_FILES", files)
+    dockerd._forget_dead_daemons()
+    assert [path.name for path in files if path.exists()] == ["alive"]
