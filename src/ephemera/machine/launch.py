@@ -26,8 +26,8 @@ from ephemera.machine.view import view_for
 ARCHITECTURES = ("x86_64", "amd64", "aarch64", "arm64")
 _ENGINE, _LANGUAGE_HOST, _PLUGIN = builds.BuiltEngine.name, builds.BuiltLanguageHost.name, builds.BuiltPlugin.name
 # `env` is for `pulumi up` by hand, which is what the language host is for.
-_LOOKING = frozenset({"down", "exec", "extend", "logs", "ls", "outputs", "reap", "restart", "status"})
-_MAKING_A_SYSTEM = frozenset({"dev", "run", "test", "up"})
+_LOOKING = frozenset({"down", "exec", "extend", "logs", "ls", "outputs", "reap", "restart", "shell", "status", "test"})
+_MAKING_A_SYSTEM = frozenset({"dev", "run", "up"})
 
 
 def main(project: Path, argv: Sequence[str]) -> int:

@@ -36,7 +36,7 @@ def test_help_needs_the_virtual_environment_only(argv: list[str]) -> None:
     assert launch.needed_by(argv) == ("virtual environment",)
 
 
-@pytest.mark.parametrize("command", ["ls", "status", "down", "logs", "outputs"])
+@pytest.mark.parametrize("command", ["ls", "status", "down", "logs", "outputs", "test", "shell"])
 def test_looking_needs_neither_language_host_nor_images(command: str) -> None:
     assert set(launch.needed_by([command, "tasker-main"])) == {
         "virtual environment",
@@ -46,7 +46,7 @@ def test_looking_needs_neither_language_host_nor_images(command: str) -> None:
     }
 
 
-@pytest.mark.parametrize("command", ["run", "up", "test", "dev"])
+@pytest.mark.parametrize("command", ["run", "up", "dev"])
 def test_making_a_system_needs_everything(command: str) -> None:
     needed = launch.needed_by([command, "tasker", "--branch", "x", "--", "--help"])
     assert set(needed) == {"virtual environment", "engine", "docker plugin", "docker", "language host", "images"}
