@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -51,10 +52,7 @@ def end_group(leader: ProcessId) -> None:
     except psutil.NoSuchProcess:
         pass  # the leader died first: what it started may live on in its group
     _signal_group(leader.pid)
-    for victim in victims:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            victim.kill()
-    psutil.wait_procs(victims, timeout=5)
+    _kill(victims)
 
 
 def _same(process: psutil.Process, identity: ProcessId) -> bool:
@@ -66,11 +64,7 @@ def end_tree(root: ProcessId) -> None:
     if not root.alive():
         return
     process = psutil.Process(root.pid)
-    victims = [process, *process.children(recursive=True)]
-    for victim in victims:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            victim.kill()
-    psutil.wait_procs(victims, timeout=5)
+    _kill([process, *process.children(recursive=True)])
 
 
 def end_marked(variable: str, value: str) -> int:
@@ -79,11 +73,15 @@ def end_marked(variable: str, value: str) -> int:
     A mark is inherited: it finds what a killed process had started a moment before, and had no time to write down.
     """
     victims = [process for process in psutil.process_iter() if _marked(process, variable, value)]
+    _kill(victims)
+    return len(victims)
+
+
+def _kill(victims: Sequence[psutil.Process]) -> None:
     for victim in victims:
         with contextlib.suppress(psutil.NoSuchProcess):
             victim.kill()
     psutil.wait_procs(victims, timeout=5)
-    return len(victims)
 
 
 def _marked(process: psutil.Process, variable: str, value: str) -> bool:
