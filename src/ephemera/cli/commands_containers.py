@@ -52,8 +52,9 @@ def shell(
     with _handle(service, stack, branch, with_outputs=False) as handle:
         container = handle.container
         available = next((path for path in _SHELLS if handle.exec(["test", "-x", path])[0] == 0), _SHELLS[-1])
-    terminal = ["-it"] if sys.stdin.isatty() else ["-i"]
-    raise typer.Exit(subprocess.run([docker, "exec", *terminal, container, available], check=False).returncode)
+        terminal = ["-it"] if sys.stdin.isatty() else ["-i"]
+        exit_code = subprocess.run([docker, "exec", *terminal, container, available], check=False).returncode
+    raise typer.Exit(exit_code)
 
 
 def restart(
@@ -84,6 +85,7 @@ def _handle(service: str, stack: str | None, branch: str | None, *, with_outputs
     from ephemera.driver import lifecycle
     from ephemera.driver.services import ServiceHandle
     from ephemera.driver.workspace import Workspace
+    from ephemera.home import leases
     from ephemera.host.engine import connected
 
     @contextmanager
@@ -96,7 +98,7 @@ def _handle(service: str, stack: str | None, branch: str | None, *, with_outputs
             if with_outputs
             else ServiceOutputs(container="", image="")
         )
-        with connected() as client:
+        with leases.using(name), connected() as client:
             yield ServiceHandle(client, name, service, known)
 
     return opened()

@@ -1,17 +1,17 @@
-"""``status``, ``ls``, ``outputs``, ``logs``, ``env``, ``images``: looking, without changing anything."""
+"""``status``, ``ls``, ``outputs``, ``logs``, ``env``, ``images``: looking, without changing an environment."""
 
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from dataclasses import asdict
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from ephemera.cli import options
-from ephemera.cli.console import Output, Screen
+from ephemera.cli.console import Output, Screen, timestamp
 from ephemera.contract.names import split_stack_name
 
 
@@ -25,7 +25,7 @@ class OutputsFormat(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (status, ls, outputs, logs, env, doctor):
+    for command in (status, ls, outputs, logs, env):
         app.command()(command)
     images = typer.Typer(help="Images that environments are made of.", no_args_is_help=True)
     images.command("list")(list_images)
@@ -62,11 +62,13 @@ def status(
 def ls(output: options.OutputOption = Output.table) -> None:
     """Every environment of yours, in all checkouts."""
     from ephemera.cli.tables import environments_table
+    from ephemera.driver import reaper
     from ephemera.driver.listing import environments
     from ephemera.driver.workspace import Workspace
 
     screen = Screen(output)
     found = environments(Workspace.find())
+    reaper.start_if_due()
     if screen.machine:
         screen.document([_with_times(asdict(item)) for item in found])
     elif found:
@@ -110,13 +112,14 @@ def logs(
     from ephemera.contract.errors import UnknownNameError
     from ephemera.driver import lifecycle, services
     from ephemera.driver.workspace import Workspace
+    from ephemera.home import leases
     from ephemera.host.engine import connected
 
     screen = Screen(output)
     workspace = Workspace.find()
     name = lifecycle.find_stack(workspace, stack, branch)
     split_stack_name(name, workspace.catalog)
-    with connected() as client:
+    with leases.using(name) if follow else nullcontext(), connected() as client:
         found = {item["Labels"].get("ephemera.service", "") for item in services.containers(client, name)}
         if not found or (service is not None and service not in found):
             raise UnknownNameError(f"service in {name}", service or "", found)
@@ -135,11 +138,14 @@ def logs(
 
 
 def env(output: options.OutputOption = Output.table) -> None:
-    """Print shell code that makes plain `pulumi` work in this checkout: eval "$(./ephemera env)"."""
+    """Print shell code that makes plain `pulumi` work in this project: eval "$(ephemera env)"."""
+    from ephemera.cli.commands_machine import make_ready
     from ephemera.driver.workspace import Workspace
 
     screen = Screen(output)
-    variables = Workspace.find().exported()
+    workspace = Workspace.find()
+    make_ready(screen, for_pulumi=True)
+    variables = workspace.exported()
     if screen.machine:
         screen.document(variables)
         return
@@ -147,18 +153,6 @@ def env(output: options.OutputOption = Output.table) -> None:
     typer.echo(f'export PATH={shlex.quote(path)}:"$PATH"')
     for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
-
-
-def doctor(output: options.OutputOption = Output.table) -> None:
-    """Every requirement of this machine: its state, and what to do about it."""
-    from ephemera.driver.workspace import Workspace
-    from ephemera.machine import doctor as machine_doctor
-    from ephemera.machine.launch import steps_for
-    from ephemera.machine.venv import VirtualEnvironment
-
-    project = Workspace.find().project
-    arguments = ["--output", "json"] if Screen(output).machine else []
-    raise typer.Exit(machine_doctor.main(project, lambda: steps_for(project, VirtualEnvironment(project)), arguments))
 
 
 def list_images(output: options.OutputOption = Output.table) -> None:
@@ -213,5 +207,4 @@ def build_images(
 
 
 def _with_times(document: dict[str, Any]) -> dict[str, Any]:
-    times = {key: datetime.fromtimestamp(document[key], UTC).isoformat() for key in ("created_at", "expires_at")}
-    return {**document, **times}
+    return {**document, **{key: timestamp(document[key]) for key in ("created_at", "expires_at")}}

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand
 
 from ephemera.cli import options
+from ephemera.cli.commands_machine import make_ready
 from ephemera.cli.console import Output, Screen
 from ephemera.cli.live import LiveView
 from ephemera.contract.catalog import find_system
-from ephemera.contract.errors import LeftoversError, NoSuchEnvironmentError, UnknownNameError
+from ephemera.contract.errors import (
+    EphemeraError,
+    LeftoversError,
+    NoSuchEnvironmentError,
+    NotReadyError,
+    UnknownNameError,
+)
 from ephemera.contract.names import random_suffix, split_stack_name
 
 _PYTEST_ARGUMENTS = typer.Argument(metavar="[-- PYTEST…]", help="Passed on to pytest.")
@@ -56,7 +65,7 @@ def run(
         phase="disposable",
         keep_on_failure=keep_on_failure,
     )
-    ready = _up(workspace, request, screen)
+    machine_seconds, ready = _up(workspace, request, screen)
     stack = ready.outputs.stack
     result: suite.SuiteResult | None = None
     try:
@@ -68,13 +77,13 @@ def run(
         if kept:
             lifecycle.let_go(stack)
         else:
-            gone = lifecycle.down(workspace, stack)
+            gone = lifecycle.down(workspace, stack, screen.progress)
     document: dict[str, Any] = {
         "system": system,
         "stack": stack,
         "tests": result.counts(),
         "seconds": {
-            "ready": _ready_seconds(),
+            "ready": round(_launcher_seconds() + machine_seconds, 2),
             "up": round(ready.seconds, 2),
             "tests": round(result.seconds, 2),
             "down": None if kept else round(gone.seconds, 2),
@@ -83,7 +92,9 @@ def run(
         "evidence": str(result.evidence) if result.evidence else None,
     }
     _print_summary(screen, document, kept)
-    if not kept:
+    if kept:
+        _print_way_in(screen, workspace, stack)
+    else:
         _prove(screen, gone)
     raise typer.Exit(1 if result.exit_code else 0)
 
@@ -115,7 +126,7 @@ def up(
         ),
         keep_on_failure=keep_on_failure,
     )
-    ready = _up(workspace, request, screen)
+    _, ready = _up(workspace, request, screen)
     if screen.machine:
         screen.document(ready.outputs.document(show_secrets=show_secrets))
         return
@@ -131,12 +142,13 @@ def down(
     output: options.OutputOption = Output.table,
 ) -> None:
     """Destroy an environment, and prove that it is gone."""
-    from ephemera.driver import lifecycle
+    from ephemera.driver import lifecycle, reaper
     from ephemera.driver.workspace import Workspace
 
     screen = Screen(output)
     workspace = Workspace.find()
-    gone = lifecycle.down(workspace, lifecycle.find_stack(workspace, stack, branch))
+    gone = lifecycle.down(workspace, lifecycle.find_stack(workspace, stack, branch), screen.progress)
+    reaper.start_if_due()
     if screen.machine:
         screen.document({"stack": gone.stack, "seconds": round(gone.seconds, 2), "leftovers": list(gone.leftovers)})
     else:
@@ -153,14 +165,19 @@ def run_tests(
     """Run the suite against an environment that is up."""
     from ephemera.driver import lifecycle, suite
     from ephemera.driver.workspace import Workspace
+    from ephemera.home import leases
 
     screen = Screen(output)
     workspace = Workspace.find()
+    make_ready(screen)
     stack = lifecycle.find_stack(workspace, system, branch)
     if not workspace.exists(stack):
         raise NoSuchEnvironmentError(stack, lifecycle.alive(workspace))
     name, _ = split_stack_name(stack, workspace.catalog)
-    result = suite.run(workspace, find_system(workspace.catalog, name), stack, pytest_arguments or [], screen.machine)
+    with leases.using(stack):
+        result = suite.run(
+            workspace, find_system(workspace.catalog, name), stack, pytest_arguments or [], screen.machine
+        )
     document: dict[str, Any] = {
         "system": name,
         "stack": stack,
@@ -190,13 +207,28 @@ class _PytestCommand(TyperCommand):
         return rest
 
 
-def _up(workspace: Any, request: Any, screen: Screen) -> Any:
+def _up(workspace: Any, request: Any, screen: Screen) -> tuple[float, Any]:
+    """Seconds of making the machine ready, and the environment. Bad input is refused before the one and the other."""
     from ephemera.driver import lifecycle
 
     stack, system, settings = lifecycle.plan(workspace, request)
+    machine_seconds = make_ready(screen)
     view = LiveView(screen, f"bringing up {stack}", system.selected(only=settings.only, profiles=settings.profiles))
-    with view.running():
-        return lifecycle.up(workspace, request, view.report)
+    try:
+        with view.running():
+            return machine_seconds, lifecycle.up(workspace, request, view.report)
+    except NotReadyError:
+        if request.keep_on_failure:
+            with suppress(EphemeraError):  # what failed is told, whatever comes of this
+                _print_way_in(screen, workspace, stack)
+        raise
+
+
+def _print_way_in(screen: Screen, workspace: Any, stack: str) -> None:
+    from ephemera.driver.way_in import way_into
+
+    for line in way_into(workspace, stack):
+        screen.err.print(escape(line), soft_wrap=True)  # each is to be copied as one line
 
 
 def _only_system(catalog: Any) -> str:
@@ -205,8 +237,8 @@ def _only_system(catalog: Any) -> str:
     raise UnknownNameError("system", "", catalog)
 
 
-def _ready_seconds() -> float:
-    return round(float(os.environ.get("EPHEMERA_READY_SECONDS", "0")), 2)
+def _launcher_seconds() -> float:
+    return float(os.environ.get("EPHEMERA_READY_SECONDS", "0"))
 
 
 def _print_summary(screen: Screen, document: dict[str, Any], kept: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ephemera.contract.errors import EphemeraError
+from ephemera.contract.progress import Event
 
 
 class Output(StrEnum):
@@ -19,6 +21,11 @@ class Output(StrEnum):
 
     table = "table"
     json = "json"
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch as documents give them: ISO 8601, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 @dataclass
@@ -42,6 +49,11 @@ class Screen:
     def note(self, message: str) -> None:
         """Print a line of progress."""
         self.err.print(escape(message))
+
+    def progress(self, event: Event) -> None:
+        """Print what a command that shows nothing else has to say."""
+        if event["type"] == "notice":
+            self.note(event["message"])
 
     def error(self, error: EphemeraError) -> None:
         """Print an error: one line and, for a failed service or build, its last lines; or its JSON document."""

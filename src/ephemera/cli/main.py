@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ephemera import __version__
-from ephemera.cli import commands_containers, commands_inspect, commands_lifecycle
+from ephemera.cli import commands_containers, commands_inspect, commands_leases, commands_lifecycle, commands_machine
 from ephemera.cli.console import Output, Screen
 from ephemera.contract.errors import EphemeraError, InputError, InterruptedByUserError
 
@@ -31,7 +31,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-for module in (commands_lifecycle, commands_inspect, commands_containers):
+for module in (commands_lifecycle, commands_inspect, commands_containers, commands_leases, commands_machine):
     module.register(app)
 
 

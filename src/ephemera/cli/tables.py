@@ -56,8 +56,8 @@ def environments_table(environments: Iterable[Listed]) -> Table:
             escape(listed.branch),
             escape(listed.owner),
             listed.state,
-            _span(now - listed.created_at),
-            _span(listed.expires_at - now),
+            span(now - listed.created_at),
+            span(listed.expires_at - now),
             escape(next(iter(listed.endpoints), "-")),
         )
     return table
@@ -67,7 +67,8 @@ def summary_table(document: dict[str, Any], kept: bool) -> Table:
     """What a run came to."""
     tests, seconds = document["tests"], document["seconds"]
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    counts = ", ".join(f"{tests[key]} {key}" for key in ("passed", "failed", "errors", "skipped") if tests[key])
+    kinds = ("passed", "failed", "errors", "skipped", "xfailed", "xpassed")
+    counts = ", ".join(f"{tests[key]} {key}" for key in kinds if tests.get(key))
     bad = tests["failed"] + tests["errors"] or tests["exit_code"]
     table.add_row("tests", f"[{'red' if bad else 'green'}]{counts or 'none ran'}[/]")
     spans = (f"{key} {value:.1f} s" for key, value in seconds.items() if value is not None)
@@ -85,15 +86,16 @@ def summary_table(document: dict[str, Any], kept: bool) -> Table:
     return table
 
 
+def span(seconds: float) -> str:
+    """A duration as people say it."""
+    if seconds < 0:
+        return "expired"
+    minutes = int(seconds // 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
-
-
-def _span(seconds: float) -> str:
-    if seconds < 0:
-        return "expired"
-    minutes = int(seconds // 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

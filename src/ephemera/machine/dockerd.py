@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import time
 from collections.abc import Collection
@@ -17,6 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from ephemera.contract.errors import MachineError
 from ephemera.home.paths import state_dir
+from ephemera.host.configured import Tls, configured
 from ephemera.host.engine import DEFAULT_HOST, docker_host
 from ephemera.machine import apt
 from ephemera.machine.work import CommandFailedError, Work
@@ -38,18 +38,23 @@ class DockerEngine:
 
     name = NAME
 
+    def __init__(self) -> None:
+        self._problem: Exception | None = None
+
     def needs(self) -> Collection[str]:
         return ()
 
     def check(self) -> bool:
-        return answers() is None
+        self._problem = answers()
+        return self._problem is None
 
     def run(self, work: Work) -> None:
         with work.alone("docker"):
-            problem = answers()
+            host = docker_host()
+            # Nobody has made another host's engine meanwhile, and a dead one is not waited for twice.
+            problem = (self._problem if host != DEFAULT_HOST else None) or answers()
             if problem is None:
                 return
-            host = docker_host()
             if host != DEFAULT_HOST:
                 raise MachineError(
                     f"no Docker engine answers at {host} ({problem})",
@@ -136,7 +141,8 @@ def request(
     method: str, path: str, body: dict[str, Any] | None = None, *, timeout_seconds: float = _PING_SECONDS
 ) -> tuple[int, Any]:
     """One call of the engine's API: status and decoded answer. An engine behind SSH is left to Docker's own client."""
-    connection = _connection(docker_host(), timeout_seconds)
+    address = configured()
+    connection = _connection(address.url, address.tls, timeout_seconds)
     if connection is None:
         return http.client.OK, {}
     try:
@@ -161,17 +167,14 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _connection(host: str, timeout: float) -> http.client.HTTPConnection | None:
+def _connection(host: str, tls: Tls | None, timeout: float) -> http.client.HTTPConnection | None:
     url = urlsplit(host)
     if url.scheme == "unix":
         return _UnixConnection(url.path, timeout)
     if url.scheme in ("tcp", "http", "https") and url.hostname:
-        certificates = Path(os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
-        if url.scheme != "https" and not os.environ.get("DOCKER_TLS_VERIFY"):
+        if tls is None:
             return http.client.HTTPConnection(url.hostname, url.port or 2375, timeout=timeout)
-        context = ssl.create_default_context(cafile=certificates / "ca.pem")
-        context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
-        return http.client.HTTPSConnection(url.hostname, url.port or 2376, timeout=timeout, context=context)
+        return http.client.HTTPSConnection(url.hostname, url.port or 2376, timeout=timeout, context=tls.context())
     if url.scheme == "ssh":
         return None
     raise MachineError(

@@ -12,25 +12,28 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from ephemera.contract import labels
 from ephemera.contract.errors import EphemeraError, MachineError
-from ephemera.home.paths import cache_dir, state_dir
+from ephemera.home import addresses
+from ephemera.home.paths import cache_dir
 from ephemera.host.engine import DEFAULT_HOST, docker_host, is_local
-from ephemera.machine import apt, dockerd, go
+from ephemera.machine import apt, dockerd, engine_checks, go
+from ephemera.machine.prebuilt import base_image, known_mode
 from ephemera.machine.scheduler import Step
-from ephemera.machine.venv import VirtualEnvironment, pip_command
+from ephemera.machine.steps import ARCHITECTURES, BASE_IMAGE, ENGINE, LANGUAGE_HOST, PLUGIN
+from ephemera.machine.venv import pip_command
 
 NEEDED_DISK_BYTES = 6 * 10**9
 OLDEST_DOCKER_API = (1, 41)
-ARCHITECTURES = ("x86_64", "amd64", "aarch64", "arm64")
-_MADE = "run any ephemera command, which makes it"
+PARTS = (ENGINE, LANGUAGE_HOST, PLUGIN)
+"""What is made wherever ephemera runs; in its own checkout there is the virtual environment too."""
+_MADE = "run `ephemera setup`, which makes it"
 _INDEX_SECONDS = 20
 _CONTAINER_SECONDS = 20.0
-_LOOPBACK_ADDRESS = "127.83.255.253"
+_POOL = "10.213.0.0/16"
+_LABEL = "ephemera.doctor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +46,13 @@ class Check:
     remedy: str = ""
 
 
-def main(project: Path, steps: Callable[[], dict[str, Step]], argv: Sequence[str]) -> int:
-    """Print the report; 0 when everything is there, else 5. ``steps``: the launcher's, by name."""
+def main(steps: Callable[[], dict[str, Step]], argv: Sequence[str], *, parts: Sequence[str] = PARTS) -> int:
+    """Print the report; 0 when everything is there, else 5. ``parts``: those of ``steps`` that are reported on."""
     parser = argparse.ArgumentParser(prog="ephemera doctor", description="What this machine needs, has and lacks.")
     default = "json" if os.environ.get("EPHEMERA_OUTPUT") == "json" else "table"
     parser.add_argument("--output", choices=("table", "json"), default=default)
     output = parser.parse_args(argv).output
-    checks = examine(project, steps)
+    checks = examine(steps, parts)
     ok = all(check.state == "ok" for check in checks)
     if output == "json":
         print(json.dumps({"ok": ok, "checks": [asdict(check) for check in checks]}))
@@ -58,15 +61,16 @@ def main(project: Path, steps: Callable[[], dict[str, Step]], argv: Sequence[str
     return 0 if ok else MachineError.exit_code
 
 
-def examine(project: Path, steps: Callable[[], dict[str, Step]]) -> list[Check]:
+def examine(steps: Callable[[], dict[str, Step]], parts: Sequence[str]) -> list[Check]:
     """Every check, in the order in which a person would put things right."""
-    found = [_python(), _architecture(), _access(), _docker(), _disk(), _package_index()]
+    found = [_python(), _architecture(), _access(), _docker(), _disk(), *_engine()]
     try:
-        made = steps()
+        known = steps()
     except EphemeraError as error:
-        return [*found, Check(name="toolchain", state="failed", detail=error.message, remedy=error.remedy)]
-    parts = [_made(made[name]) for name in ("engine", "language host", "docker plugin")]
-    return [*found, _go(parts), *parts, _made(VirtualEnvironment(project)), _base_images(), _loopback()]
+        wrong = Check(name="toolchain", state="failed", detail=error.message, remedy=error.remedy)
+        return [*found, _package_index(()), wrong]
+    made = [_made(known[name]) for name in parts]
+    return [*found, _package_index(made), _go(made), *made, _base_images(known[BASE_IMAGE]), _loopback()]
 
 
 def _python() -> Check:
@@ -128,7 +132,15 @@ def _disk() -> Check:
     )
 
 
-def _package_index() -> Check:
+def _engine() -> list[Check]:
+    rows = {"engine disk": engine_checks.disk(), "limits": engine_checks.confinement()}
+    return [
+        Check(name=name, state="ok" if fine else "failed", detail=detail, remedy=remedy)
+        for name, (fine, detail, remedy) in rows.items()
+    ]
+
+
+def _package_index(parts: Sequence[Check]) -> Check:
     try:
         command, env = pip_command()
         asked = [
@@ -150,6 +162,8 @@ def _package_index() -> Check:
     if result is not None and result.returncode == 0:
         return Check(name="package index", state="ok", detail="answers")
     said = "no answer" if result is None else (result.stderr.strip().splitlines() or ["no answer"])[-1]
+    if parts and all(part.state == "ok" for part in parts):
+        return Check(name="package index", state="ok", detail=f"nothing has to be downloaded ({said[:200]})")
     return Check(
         name="package index",
         state="failed",
@@ -172,49 +186,61 @@ def _made(step: Step) -> Check:
     return Check(name=step.name, state="missing", detail="not made yet", remedy=_MADE)
 
 
-def _base_images() -> Check:
-    name = "base images"
-    try:
-        known = json.loads((state_dir() / "machine.json").read_text()).get("images")
-    except (OSError, ValueError):
-        known = None
-    mode = os.environ.get("EPHEMERA_IMAGES") or known
-    if mode == "registry":
-        return Check(name=name, state="ok", detail="official images are pulled from their registries")
-    if _base_image():
-        return Check(name=name, state="ok", detail="the local base image is there")
-    detail = "not made yet" if mode == "local" else "whether a registry answers has not been found out yet"
-    return Check(name=name, state="missing", detail=detail, remedy=_MADE)
-
-
-def _base_image() -> str | None:
-    """Id of a base image of ours that the engine has."""
-    filters = quote(json.dumps({"label": [f"{labels.IMAGE}=base"]}))
-    try:
-        _, images = dockerd.request("GET", f"/images/json?filters={filters}")
-    except (OSError, http.client.HTTPException, MachineError):
-        return None
-    return str(images[0]["Id"]) if images else None
+def _base_images(step: Step) -> Check:
+    local = known_mode() == "local"
+    if step.check():
+        detail = "the local one is there" if local else "official images are pulled from their registries"
+        return Check(name=step.name, state="ok", detail=detail)
+    detail = "not made yet" if local else "whether a registry answers has not been found out yet"
+    return Check(name=step.name, state="missing", detail=detail, remedy=_MADE)
 
 
 def _loopback() -> Check:
-    """Publish a port once on an address like those that environments get."""
+    """Publish a port once as environments do: on a loopback address, from a network of its own."""
     name = "loopback publish"
-    image = _base_image() if is_local() else None
+    image = base_image() if is_local() else None
     if image is None:
         return Check(name=name, state="ok", detail="not tried: it needs a local engine and the local base image")
     try:
-        port = _publish_once(image)
-    except (OSError, http.client.HTTPException, MachineError) as error:
+        reached = _publish_once(image)
+    except (OSError, http.client.HTTPException, EphemeraError) as error:
         remedy = "set EPHEMERA_EXPOSE=dynamic, which publishes on 127.0.0.1"
-        return Check(name=name, state="failed", detail=f"{_LOOPBACK_ADDRESS}: {error}", remedy=remedy)
-    return Check(name=name, state="ok", detail=f"{_LOOPBACK_ADDRESS}:{port} was reached")
+        return Check(name=name, state="failed", detail=str(error), remedy=remedy)
+    return Check(name=name, state="ok", detail=f"{reached} was reached")
 
 
-def _publish_once(image: str) -> int:
+def _publish_once(image: str) -> str:
+    place = _place()
     with socket.socket() as probe:
-        probe.bind((_LOOPBACK_ADDRESS, 0))
+        probe.bind((place.address, 0))
         port = int(probe.getsockname()[1])
+    network = _call(
+        "POST",
+        "/networks/create",
+        {
+            "Name": f"ephemera-doctor-{os.getpid()}",
+            "Labels": {_LABEL: ""},
+            "IPAM": {"Config": [{"Subnet": place.subnet}]},
+        },
+    )["Id"]
+    try:
+        _start_and_reach(image, network, place.address, port)
+    finally:
+        dockerd.request("DELETE", f"/networks/{network}", timeout_seconds=_CONTAINER_SECONDS)
+    return f"{place.address}:{port}"
+
+
+def _place() -> addresses.Allocation:
+    """A subnet and an address that no environment has."""
+    # One that was killed left a network behind.
+    _call("POST", f"/networks/prune?filters={quote(json.dumps({'label': [_LABEL], 'until': ['1m']}))}")
+    configs = [config for network in _call("GET", "/networks") for config in network["IPAM"]["Config"] or ()]
+    occupied = [config["Subnet"] for config in configs if "Subnet" in config]
+    pool = os.environ.get("EPHEMERA_SUBNET_POOL") or _POOL
+    return addresses.allocate("ephemera-doctor", pool=pool, occupied=occupied, record=False)
+
+
+def _start_and_reach(image: str, network: str, address: str, port: int) -> None:
     asked = {
         "Image": image,
         "Cmd": ["sleep", str(_CONTAINER_SECONDS)],
@@ -222,16 +248,16 @@ def _publish_once(image: str) -> int:
         "HostConfig": {
             "AutoRemove": True,
             "Init": True,
-            "PortBindings": {"80/tcp": [{"HostIp": _LOOPBACK_ADDRESS, "HostPort": str(port)}]},
+            "NetworkMode": network,
+            "PortBindings": {"80/tcp": [{"HostIp": address, "HostPort": str(port)}]},
         },
     }
     container = _call("POST", "/containers/create", asked)["Id"]
     try:
         _call("POST", f"/containers/{container}/start")
-        socket.create_connection((_LOOPBACK_ADDRESS, port), timeout=2).close()
+        socket.create_connection((address, port), timeout=2).close()
     finally:
         dockerd.request("DELETE", f"/containers/{container}?force=true", timeout_seconds=_CONTAINER_SECONDS)
-    return port
 
 
 def _call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:

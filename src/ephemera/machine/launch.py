@@ -13,18 +13,13 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from ephemera.contract.errors import EphemeraError, InterruptedByUserError, MachineError
-from ephemera.machine import builds, dockerd, go, official
-from ephemera.machine.prebuilt import NAME as IMAGES
-from ephemera.machine.prebuilt import SystemImages
-from ephemera.machine.scheduler import Step, make_ready
-from ephemera.machine.toolchain import engine_dir, official_engine_dir, plugin_variant
+from ephemera.contract.errors import EphemeraError, InterruptedByUserError
+from ephemera.machine.scheduler import make_ready
+from ephemera.machine.steps import DOCKER, ENGINE, IMAGES, LANGUAGE_HOST, PLUGIN, check_architecture, steps_for
 from ephemera.machine.venv import NAME as VENV
 from ephemera.machine.venv import VirtualEnvironment
 from ephemera.machine.view import view_for
 
-ARCHITECTURES = ("x86_64", "amd64", "aarch64", "arm64")
-_ENGINE, _LANGUAGE_HOST, _PLUGIN = builds.BuiltEngine.name, builds.BuiltLanguageHost.name, builds.BuiltPlugin.name
 # `env` is for `pulumi up` by hand, which is what the language host is for.
 _LOOKING = frozenset({"down", "exec", "extend", "logs", "ls", "outputs", "reap", "restart", "shell", "status", "test"})
 _MAKING_A_SYSTEM = frozenset({"dev", "run", "up"})
@@ -40,14 +35,13 @@ def main(project: Path, argv: Sequence[str]) -> int:
             # Imported here: it is the only command that needs it, and every command pays for what is imported.
             from ephemera.machine import doctor
 
-            return doctor.main(project, lambda: steps_for(project, VirtualEnvironment(project)), argv[1:])
-        if (architecture := os.uname().machine) not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise MachineError(f"architecture {architecture} is not supported", remedy=f"use one of {known}")
+            parts = (*doctor.PARTS, VENV)
+            return doctor.main(lambda: steps_for(project, VirtualEnvironment(project)), argv[1:], parts=parts)
+        check_architecture()
         environment = VirtualEnvironment(project)
         # Called from another project, the system that is named is that one's: the driver makes its images.
         asked = argv if Path.cwd().is_relative_to(project) else argv[:1]
-        make_ready(steps_for(project, environment, asked), needed_by(asked), view_for())
+        make_ready(steps_for(project, environment, _system(asked)), needed_by(asked), view_for())
     except KeyboardInterrupt:
         return _failed(InterruptedByUserError("interrupted while the machine was made ready"), argv)
     except EphemeraError as error:
@@ -62,24 +56,10 @@ def needed_by(argv: Sequence[str]) -> tuple[str, ...]:
     if command.startswith("-") or "--help" in own:
         return (VENV,)
     # Long builds first: the scheduler starts what it can in this order.
-    looking = (_ENGINE, _PLUGIN, dockerd.NAME, VENV)
+    looking = (ENGINE, PLUGIN, DOCKER, VENV)
     if command in _LOOKING:
         return looking
-    return (*looking, _LANGUAGE_HOST, IMAGES) if _system(argv) else (*looking, _LANGUAGE_HOST)
-
-
-def steps_for(project: Path, environment: VirtualEnvironment, argv: Sequence[str] = ()) -> dict[str, Step]:
-    """Every step there is, by name."""
-    steps: list[Step] = [environment, dockerd.DockerEngine(), go.GoCompiler()]
-    there = engine_dir(project)
-    if official.wanted() if there is None else there == official_engine_dir(project):
-        steps += [official.OfficialEngine(project, environment), official.OfficialLanguageHost(project)]
-    else:
-        steps += [builds.BuiltEngine(), builds.BuiltLanguageHost()]
-    steps.append(official.OfficialPlugin(project) if plugin_variant() == "official" else builds.BuiltPlugin())
-    if system := _system(argv):
-        steps.append(SystemImages(project, system, environment))
-    return {step.name: step for step in steps}
+    return (*looking, LANGUAGE_HOST, IMAGES) if _system(argv) else (*looking, LANGUAGE_HOST)
 
 
 def wants_json(argv: Sequence[str]) -> bool:

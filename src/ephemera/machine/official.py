@@ -19,7 +19,7 @@ from ephemera.machine.toolchain import (
     sdk_version,
 )
 from ephemera.machine.venv import NAME as VENV
-from ephemera.machine.venv import VirtualEnvironment
+from ephemera.machine.venv import PythonEnvironment
 from ephemera.machine.work import CommandFailedError, Work
 
 _DOWNLOADS = "https://get.pulumi.com/"
@@ -57,7 +57,7 @@ class OfficialEngine:
 
     name = "engine"
 
-    def __init__(self, project: Path, environment: VirtualEnvironment) -> None:
+    def __init__(self, project: Path, environment: PythonEnvironment) -> None:
         self._project = project
         self._environment = environment
 

@@ -1,7 +1,7 @@
-"""The step that has a system's images pulled or built, by ``python -m ephemera.images`` in the virtual environment.
+"""The steps that have images pulled or built, by ``ephemera.images`` in the environment that it is installed in.
 
-That takes a second even when nothing is to be done, so what it looked at is remembered: while none of those files has
-changed and the engine has every image, the answer is known.
+For a system's images that takes a second even when nothing is to be done, so what it looked at is remembered: while
+none of those files has changed and the engine has every image, the answer is known.
 """
 
 from __future__ import annotations
@@ -12,16 +12,31 @@ import os
 import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
+from ephemera.contract import labels
 from ephemera.contract.errors import EphemeraError, InputError, MachineError
-from ephemera.home.paths import checkout_dir
+from ephemera.home.paths import checkout_dir, state_dir
 from ephemera.machine import dockerd
 from ephemera.machine.artifacts import content_hash, published
 from ephemera.machine.venv import NAME as VENV
-from ephemera.machine.venv import VirtualEnvironment
+from ephemera.machine.venv import PythonEnvironment
 from ephemera.machine.work import CommandFailedError, Work
 
 NAME = "images"
+BASE_NAME = "base images"
+_ENSURE_BASE = """
+import sys
+from ephemera import images
+from ephemera.contract.errors import EphemeraError
+from ephemera.contract.images import EngineImage
+try:
+    mode = images.mode()
+    if mode == "local":
+        images.ensure([EngineImage(name="base")], mode, lambda line: print(line, flush=True))
+except EphemeraError as error:
+    sys.exit(str(error))
+"""
 
 
 class SystemImages:
@@ -29,7 +44,7 @@ class SystemImages:
 
     name = NAME
 
-    def __init__(self, project: Path, system: str, environment: VirtualEnvironment) -> None:
+    def __init__(self, project: Path, system: str, environment: PythonEnvironment) -> None:
         self._project = project
         self._system = system
         self._environment = environment
@@ -75,6 +90,49 @@ class SystemImages:
         known = {"mode": _asked_mode(), "watched": watched, "references": report["references"]}
         with published(self._stamp) as partial:
             partial.write_text(json.dumps(known))
+
+
+class BaseImage:
+    """Whether a registry answers is known, and where none does, the base of all images is there."""
+
+    name = BASE_NAME
+
+    def __init__(self, environment: PythonEnvironment) -> None:
+        self._environment = environment
+
+    def needs(self) -> Collection[str]:
+        return (VENV, dockerd.NAME)
+
+    def check(self) -> bool:
+        mode = known_mode()
+        return mode == "registry" or (mode == "local" and base_image() is not None)
+
+    def run(self, work: Work) -> None:
+        try:
+            work.run([str(self._environment.python), "-c", _ENSURE_BASE])
+        except CommandFailedError as failure:
+            raise failure.as_machine_error("the base image cannot be made", "see the log") from failure
+
+
+def known_mode() -> str | None:
+    """``registry`` or ``local``, as configured or found out before; else None."""
+    if (asked := _asked_mode()) not in ("", "auto"):
+        return asked
+    try:
+        known = json.loads((state_dir() / "machine.json").read_text())["images"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return str(known)
+
+
+def base_image() -> str | None:
+    """Id of a base image of ours that the engine has."""
+    filters = quote(json.dumps({"label": [f"{labels.IMAGE}=base"]}))
+    try:
+        _, images = dockerd.request("GET", f"/images/json?filters={filters}")
+    except (OSError, http.client.HTTPException, MachineError):
+        return None
+    return str(images[0]["Id"]) if images else None
 
 
 class ReportedError(EphemeraError):

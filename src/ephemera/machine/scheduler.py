@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import queue
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ephemera.contract.errors import MachineError
@@ -45,10 +45,16 @@ class View(Protocol):
         """Time has passed."""
 
 
-def make_ready(steps: Mapping[str, Step], wanted: Iterable[str], view: View) -> None:
-    """Do what is not done of ``wanted`` and of what that needs. The first failure ends the others and is raised."""
+def make_ready(
+    steps: Mapping[str, Step], wanted: Iterable[str], view: View, tell: Callable[[Sequence[str]], None] = lambda _: None
+) -> None:
+    """Do what is not done of ``wanted`` and of what that needs. The first failure ends the others and is raised.
+
+    ``tell``: called with the names of what is not done, when there is any.
+    """
     pending = _pending(steps, wanted)
     if pending:
+        tell(tuple(pending))
         _Run(pending, view).to_the_end()
 
 

@@ -19,14 +19,14 @@ from pathlib import Path
 from ephemera.contract.errors import InputError, MachineError
 from ephemera.home.paths import cache_dir
 from ephemera.machine.artifacts import content_hash
-from ephemera.machine.data import data_dir
+from ephemera.machine.data import checkout, data_dir
 
 PLUGIN_VERSION = "5.2.0"
 PLUGIN_EXECUTABLE = "pulumi-resource-docker"
 LANGUAGE_HOST = ("pulumi-language-python-exec", "pulumi-language-python")
 """The script, then the host that looks for it."""
 _SOURCES = (".go", ".mod", ".sum", ".json")
-_REMEDY = "run `./ephemera env` in a checkout of ephemera, which makes it"
+_REMEDY = "run `ephemera setup`, which makes it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +91,12 @@ def plugin_path() -> Path:
 
 
 def sdk_version(project_root: Path) -> str:
-    """Version of the ``pulumi`` package: the one that is locked in a checkout, else the one that is installed."""
+    """Version of the ``pulumi`` package: in ephemera's own checkout the one that is locked, where the launcher needs it
+    before anything is installed; else the one that is installed, whatever that project locks for itself."""
     locked = project_root / "requirements.txt"
-    if locked.is_file() and (found := re.search(r"^pulumi==([^ ;\\]+)", locked.read_text(), re.MULTILINE)):
+    if project_root == checkout() and (found := re.search(r"^pulumi==([^ ;\\]+)", locked.read_text(), re.MULTILINE)):
         return found[1]
-    import importlib.metadata  # slow to import, and not needed in a checkout
+    import importlib.metadata  # slow to import, and not needed in the checkout
 
     try:
         return importlib.metadata.version("pulumi")

@@ -13,16 +13,26 @@ import zipfile
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from ephemera.contract.errors import MachineError
 from ephemera.home.paths import cache_dir, checkout_dir
 from ephemera.machine import apt
 from ephemera.machine.artifacts import content_hash, published, remove
+from ephemera.machine.scheduler import Step
 from ephemera.machine.work import CommandFailedError, Work
 
 NAME = "virtual environment"
 _NOT_INSTALLED = ("ruff", "mypy", "pytest", "coverage", "ephemera")
 """Tables of pyproject.toml that are read where they lie: a change of theirs needs no new install."""
+
+
+class PythonEnvironment(Step, Protocol):
+    """The step that provides the environment which ephemera is installed in."""
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter, once the step is done."""
 
 
 class VirtualEnvironment:

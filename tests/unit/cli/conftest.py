@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ephemera.cli.main import main
+from ephemera.machine import installed
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,12 @@ class Said:
 
 
 Command = Callable[..., Said]
+
+
+@pytest.fixture(autouse=True)
+def ready_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command looks for engine and plugin, or makes them."""
+    monkeypatch.setattr(installed, "ensure", lambda wanted, tell: None)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ class Driver:
         report({"type": "gate", "service": "db", "state": "ready", "seconds": 0.5, "detail": ""})
         return Ready(outputs=_outputs(stack), created=True, seconds=2.0)
 
-    def down(self, _: Workspace, stack: str) -> Gone:
+    def down(self, _: Workspace, stack: str, _report: Any) -> Gone:
         self.downs.append(stack)
         return Gone(stack=stack, seconds=0.5, leftovers=self.leftovers)
 
@@ -94,7 +94,7 @@ def test_run_brings_up_tests_takes_down_and_proves(ephemera: Command, driver: Dr
     assert driver.pytest_arguments == ["-k", "smoke"]
     assert driver.requests[0].phase == "disposable"
     assert document["system"] == "shop"
-    assert document["tests"] == {"passed": 2, "failed": 0, "skipped": 1, "errors": 0, "exit_code": 0}
+    assert document["tests"] == {"passed": 2, "failed": 0, "skipped": 1, "errors": 0, "xfailed": 0, "xpassed": 0, "exit_code": 0}
     assert {key: document["seconds"][key] for key in ("up", "tests", "down")} == {"up": 2.0, "tests": 1.5, "down": 0.5}
     assert document["leftovers"] == []
     assert document["evidence"] is None

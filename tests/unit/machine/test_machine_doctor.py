@@ -6,19 +6,20 @@ import json
 import os
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ephemera.contract.errors import MachineError
-from ephemera.machine import dockerd, doctor, go
+from ephemera.home.paths import state_dir
+from ephemera.machine import dockerd, doctor, go, prebuilt
+from ephemera.machine.installed import InstalledEnvironment
+from ephemera.machine.prebuilt import BaseImage
 from ephemera.machine.scheduler import Step
-from ephemera.machine.venv import VirtualEnvironment
 
 NAMES = [
-    "python", "architecture", "access", "docker", "disk", "package index", "go", "engine", "language host",
-    "docker plugin", "virtual environment", "base images", "loopback publish",
+    "python", "architecture", "access", "docker", "disk", "engine disk", "limits", "package index", "go", "engine",
+    "language host", "docker plugin", "base images", "loopback publish",
 ]  # fmt: skip
 
 
@@ -38,30 +39,25 @@ class Part:
 
 
 def parts(done: bool) -> dict[str, Step]:
-    return {name: Part(name, done) for name in ("engine", "language host", "docker plugin")}
+    names = ("engine", "language host", "docker plugin", "virtual environment")
+    return {"base images": BaseImage(InstalledEnvironment()), **{name: Part(name, done) for name in names}}
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project on a machine with a package index, and with an engine that a test may take away."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    (folder / "pyproject.toml").write_text("")
-    (folder / "requirements-dev.txt").write_text("")
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with a package index, and with a Docker engine that a test may take away."""
     monkeypatch.setattr(doctor, "pip_command", lambda: (["true"], {}))
     monkeypatch.setattr(dockerd, "answers", lambda: None)
     monkeypatch.setattr(dockerd, "request", lambda _, path, *__, **___: (200, answers(path)))
-    monkeypatch.setattr(VirtualEnvironment, "check", lambda _: True)
     monkeypatch.setenv("EPHEMERA_IMAGES", "registry")
-    return folder
 
 
 def answers(path: str) -> Any:
     return {"Version": "28.0.1", "ApiVersion": "1.48"} if path == "/version" else []
 
 
-def report(project: Path, capsys: pytest.CaptureFixture[str], done: bool = True) -> tuple[int, dict[str, Any]]:
-    code = doctor.main(project, lambda: parts(done), ["--output", "json"])
+def report(capsys: pytest.CaptureFixture[str], done: bool = True) -> tuple[int, dict[str, Any]]:
+    code = doctor.main(lambda: parts(done), ["--output", "json"])
     return code, json.loads(capsys.readouterr().out)
 
 
@@ -69,8 +65,8 @@ def state(document: dict[str, Any], name: str) -> dict[str, str]:
     return next(check for check in document["checks"] if check["name"] == name)
 
 
-def test_a_machine_that_has_everything_is_ok(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, document = report(project, capsys)
+def test_a_machine_that_has_everything_is_ok(capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = report(capsys)
     assert code == 0
     assert document["ok"] is True
     assert [check["name"] for check in document["checks"]] == NAMES
@@ -78,8 +74,8 @@ def test_a_machine_that_has_everything_is_ok(project: Path, capsys: pytest.Captu
     assert all(set(check) == {"name", "state", "detail", "remedy"} for check in document["checks"])
 
 
-def test_what_is_not_made_yet_is_missing_with_a_remedy(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, document = report(project, capsys, done=False)
+def test_what_is_not_made_yet_is_missing_with_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = report(capsys, done=False)
     assert code == 5
     assert document["ok"] is False
     engine = state(document, "engine")
@@ -87,16 +83,14 @@ def test_what_is_not_made_yet_is_missing_with_a_remedy(project: Path, capsys: py
     assert engine["remedy"]
 
 
-def test_no_docker_without_root_failed(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_docker_without_root_failed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any, **__: Any) -> None:
         raise FileNotFoundError("no socket")
 
     monkeypatch.setattr(dockerd, "request", refused)
     monkeypatch.setattr(dockerd, "answers", lambda: FileNotFoundError("no socket"))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    code, document = report(project, capsys)
+    code, document = report(capsys)
     assert code == 5
     assert state(document, "access")["state"] == "failed"
     assert "docker" in state(document, "access")["remedy"]
@@ -104,74 +98,113 @@ def test_no_docker_without_root_failed(
     assert state(document, "loopback publish")["state"] == "ok"
 
 
-def test_an_engine_that_is_too_old_failed(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_that_is_too_old_failed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dockerd, "request", lambda *_, **__: (200, {"Version": "19.03", "ApiVersion": "1.40"}))
-    monkeypatch.setattr(doctor, "_base_image", lambda: None)
-    assert state(report(project, capsys)[1], "docker")["remedy"] == "upgrade to Docker 20.10 or newer"
+    monkeypatch.setattr(doctor, "base_image", lambda: None)
+    assert state(report(capsys)[1], "docker")["remedy"] == "upgrade to Docker 20.10 or newer"
 
 
-def test_a_full_disk_failed(project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_failed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**9}))
-    disk = state(report(project, capsys)[1], "disk")
+    disk = state(report(capsys)[1], "disk")
     assert disk["state"] == "failed"
     assert "1.0 GB free" in disk["detail"]
 
 
-def test_a_silent_package_index_failed(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_package_index_failed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "pip_command", lambda: (["bash", "-c", "echo no route to it >&2; exit 1"], {}))
-    index = state(report(project, capsys)[1], "package index")
+    index = state(report(capsys, done=False)[1], "package index")
     assert (index["state"], index["detail"]) == ("failed", "no route to it")
 
 
-def test_a_package_index_that_hangs_failed(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_package_index_is_not_missed_where_nothing_has_to_be_downloaded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(doctor, "pip_command", lambda: (["bash", "-c", "echo no route to it >&2; exit 1"], {}))
+    code, document = report(capsys)
+    assert code == 0
+    assert state(document, "package index")["detail"] == "nothing has to be downloaded (no route to it)"
+
+
+def test_a_package_index_that_hangs_failed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def hang(*_: Any, **__: Any) -> None:
         raise subprocess.TimeoutExpired("pip", 20)
 
     monkeypatch.setattr(subprocess, "run", hang)
     monkeypatch.setattr(go, "executable", lambda: None)
-    assert state(report(project, capsys)[1], "package index")["detail"] == "no answer"
+    assert state(report(capsys, done=False)[1], "package index")["detail"] == "no answer"
 
 
 def test_go_is_not_missed_where_nothing_has_to_be_built(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(go, "executable", lambda: None)
-    assert state(report(project, capsys, done=True)[1], "go")["state"] == "ok"
-    assert state(report(project, capsys, done=False)[1], "go")["state"] == "missing"
+    assert state(report(capsys, done=True)[1], "go")["state"] == "ok"
+    assert state(report(capsys, done=False)[1], "go")["state"] == "missing"
 
 
 def test_a_loopback_address_that_cannot_be_published_failed(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    removed: list[str] = []
+
     def request(method: str, path: str, *_: Any, **__: Any) -> tuple[int, Any]:
         if path.startswith("/images/json"):
             return 200, [{"Id": "sha256:1"}]
         if path.endswith("/start"):
             return 500, {"message": "cannot assign requested address"}
-        return (201, {"Id": "c1"}) if path == "/containers/create" else (200, answers(path))
+        if method == "DELETE":
+            removed.append(path)
+        return (201, {"Id": "c1"}) if path.endswith("/create") else (200, answers(path))
 
     monkeypatch.setattr(dockerd, "request", request)
-    loopback = state(report(project, capsys)[1], "loopback publish")
+    loopback = state(report(capsys)[1], "loopback publish")
     assert loopback["state"] == "failed"
     assert "cannot assign requested address" in loopback["detail"]
     assert "EPHEMERA_EXPOSE=dynamic" in loopback["remedy"]
+    assert removed == ["/containers/c1?force=true", "/networks/c1"]
 
 
-def test_a_setting_that_is_wrong_is_a_check_too(project: Path) -> None:
+def test_a_setting_that_is_wrong_is_a_check_too() -> None:
     def steps() -> dict[str, Step]:
         raise MachineError("EPHEMERA_ENGINE is 'x'", remedy="use build")
 
-    assert doctor.examine(project, steps)[-1].detail == "EPHEMERA_ENGINE is 'x'"
+    assert doctor.examine(steps, doctor.PARTS)[-1].detail == "EPHEMERA_ENGINE is 'x'"
 
 
-def test_the_table_has_a_remedy_below_what_is_missing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.main(project, lambda: parts(False), []) == 5
+def test_the_launchers_report_has_a_row_for_its_virtual_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main(lambda: parts(True), [], parts=(*doctor.PARTS, "virtual environment")) == 0
+    assert "virtual environment  ok" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("asked", "known", "there", "state_", "detail"),
+    [
+        ("", None, False, "missing", "has not been found out yet"),
+        ("auto", {"images": "registry"}, False, "ok", "pulled from their registries"),
+        ("", {"images": "local"}, True, "ok", "the local one is there"),
+        ("local", {"images": "registry"}, False, "missing", "not made yet"),
+    ],
+)
+def test_base_images_are_as_the_machine_is_known_to_get_them(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str,
+    known: dict[str, str] | None,
+    there: bool,
+    state_: str,
+    detail: str,
+) -> None:
+    monkeypatch.setenv("EPHEMERA_IMAGES", asked)
+    if known is not None:
+        (state_dir() / "machine.json").write_text(json.dumps(known))
+    monkeypatch.setattr(prebuilt, "base_image", lambda: "sha256:1" if there else None)
+    row = state(report(capsys)[1], "base images")
+    assert (row["state"], detail in row["detail"]) == (state_, True)
+
+
+def test_the_table_has_a_remedy_below_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main(lambda: parts(False), []) == 5
     lines = capsys.readouterr().out.splitlines()
-    engine = next(number for number, line in enumerate(lines) if line.startswith("engine "))
-    assert lines[engine + 1].strip().startswith("→ run any ephemera command")
+    engine = next(number for number, line in enumerate(lines) if line.startswith("engine  "))
+    assert lines[engine + 1].strip().startswith("→ run `ephemera setup`")

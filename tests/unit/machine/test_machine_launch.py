@@ -52,6 +52,12 @@ def test_making_a_system_needs_everything(command: str) -> None:
     assert set(needed) == {"virtual environment", "engine", "docker plugin", "docker", "language host", "images"}
 
 
+def test_setup_makes_what_the_installed_command_cannot_make_for_itself() -> None:
+    assert set(launch.needed_by(["setup"])) == {
+        "virtual environment", "engine", "docker plugin", "docker", "language host"
+    }  # fmt: skip
+
+
 def test_images_wait_for_the_driver_where_no_system_is_named_first() -> None:
     assert "images" not in launch.needed_by(["up", "--branch", "x", "tasker"])
     assert "images" not in launch.needed_by(["images", "list"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "requirements.txt").write_text(
-        "psutil==7.0 \\\n    --hash=sha256:0\npulumi==3.272.0 \\\n    --hash=sha256:1\n"
+        "psutil==7.0 \\\n    --hash=sha256:0\npulumi==3.1.0 \\\n    --hash=sha256:1\n"
     )
     return folder
 
@@ -27,7 +28,7 @@ def put(path: Path) -> Path:
 
 
 def test_nothing_there_is_one_error_with_a_remedy(project: Path) -> None:
-    with pytest.raises(MachineError, match=r"engine is not there: run `\./ephemera env`"):
+    with pytest.raises(MachineError, match="engine is not there: run `ephemera setup`"):
         toolchain.located(project)
     put(toolchain.built_engine_dir() / "pulumi")
     with pytest.raises(MachineError, match="plugin is not there"):
@@ -47,7 +48,7 @@ def test_the_built_engine_wins_unless_the_official_one_is_asked_for(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     official = put(toolchain.official_engine_dir(project) / "pulumi").parent
-    assert official.parent.name == "official-3.272.0"
+    assert official.parent.name == f"official-{importlib.metadata.version('pulumi')}"
     assert toolchain.engine_dir(project) == official
     built = put(toolchain.built_engine_dir() / "pulumi").parent
     assert toolchain.engine_dir(project) == built
@@ -77,5 +78,12 @@ def test_an_unknown_choice_is_refused(project: Path, monkeypatch: pytest.MonkeyP
         toolchain.located(project)
 
 
-def test_without_a_lock_file_the_installed_sdk_counts(tmp_path: Path) -> None:
-    assert toolchain.sdk_version(tmp_path).startswith("3.")
+def test_a_projects_own_lock_file_says_nothing_about_the_sdk_that_is_installed(project: Path) -> None:
+    assert toolchain.sdk_version(project) == importlib.metadata.version("pulumi") != "3.1.0"
+
+
+def test_the_checkouts_lock_file_counts_before_anything_is_installed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toolchain, "checkout", lambda: project)
+    assert toolchain.sdk_version(project) == "3.1.0"

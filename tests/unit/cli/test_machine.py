@@ -1,0 +1,74 @@
+"""``setup``, and commands that make the machine ready on their way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from ephemera.contract.catalog import Service, System
+from ephemera.contract.errors import MachineError
+from ephemera.driver.workspace import Workspace
+from ephemera.machine import installed
+from tests.unit.cli.conftest import Command
+
+_LACKING = MachineError("Docker is not running", remedy="start it")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> list[Sequence[str]]:
+    """What the machine was asked for; it lacks Docker, and cannot be given it."""
+    found: list[Sequence[str]] = []
+
+    def ensure(wanted: Sequence[str], tell: Callable[[Sequence[str]], None]) -> None:
+        found.append(wanted)
+        tell(("docker",))
+        raise _LACKING
+
+    workspace = Workspace(tmp_path_factory.mktemp("shop"))
+    workspace.__dict__["catalog"] = {"shop": System(program="x:y", suite="tests", services={"db": Service()})}
+    monkeypatch.setattr(Workspace, "find", staticmethod(lambda: workspace))
+    monkeypatch.setattr(installed, "ensure", ensure)
+    monkeypatch.setenv("EPHEMERA_BRANCH", "main")
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        (("up", "shop"), installed.FOR_ENVIRONMENTS),
+        (("run", "shop"), installed.FOR_ENVIRONMENTS),
+        (("test", "shop"), installed.FOR_ENVIRONMENTS),
+        (("env",), installed.FOR_PULUMI),
+        (("setup",), installed.EVERYTHING),
+    ],
+)
+def test_what_a_command_needs_is_made_with_one_line_about_it(
+    ephemera: Command, asked: list[Sequence[str]], command: tuple[str, ...], wanted: Sequence[str]
+) -> None:
+    said = ephemera(*command, "--output", "json")
+    assert asked == [wanted]
+    assert (said.exit_code, said.document) == (5, _LACKING.document())
+    assert said.err == "this machine is made ready first, which may take minutes: docker\n"
+
+
+def test_a_docker_engine_elsewhere_is_nobodys_to_make(
+    ephemera: Command, asked: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://far:2375")
+    ephemera("up", "shop")
+    assert asked == [["engine", "docker plugin"]]
+
+
+@pytest.mark.parametrize("command", [("up", "shp"), ("run", "shop", "--only", "x"), ("up", "--nope"), ("setup", "now")])
+def test_bad_input_is_refused_before_anything_is_made(
+    ephemera: Command, asked: list[Sequence[str]], command: tuple[str, ...]
+) -> None:
+    assert ephemera(*command).exit_code == 2
+    assert asked == []
+
+
+def test_setup_says_how_long_it_took(ephemera: Command) -> None:
+    assert set(ephemera("setup", "--output", "json").document) == {"seconds"}
+    assert ephemera("setup").err == "this machine is ready after 0.0 s\n"

@@ -1,0 +1,125 @@
+"""The installed command makes a machine ready: the same steps, in the environment that it runs from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ephemera.contract.errors import MachineError
+from ephemera.machine import dockerd, installed, prebuilt, toolchain
+from ephemera.machine.steps import PLUGIN
+from ephemera.machine.work import Children, Work
+from tests.unit.machine.test_machine_steps import FAKE_GO
+
+DEADLINE_SECONDS = 20
+
+
+@pytest.fixture
+def go(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without engine and plugin, and a stand-in for Go that makes them; the log of what it was asked."""
+    (home / "module").mkdir()
+    (home / "pulumi-language-python-exec").write_text("#!/usr/bin/env python3\n")
+    (home / "bin").mkdir()
+    compiler = home / "bin" / "go"
+    compiler.write_text(FAKE_GO.format(log=home / "go.log", module=home / "module"))
+    compiler.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{home / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAIL", "")
+    monkeypatch.setenv("EPHEMERA_ENGINE", "build")
+    monkeypatch.setattr(dockerd, "answers", lambda: None)
+    return home / "go.log"
+
+
+def test_what_is_missing_is_told_and_made_once(go: Path) -> None:
+    told: list[Sequence[str]] = []
+    installed.ensure(installed.FOR_PULUMI, told.append)
+    assert set(told[0]) == {"engine", "docker plugin", "language host"}
+    assert toolchain.located(Path.cwd()).pulumi.exists()
+    asked = go.read_text()
+    installed.ensure(installed.FOR_PULUMI, told.append)
+    assert (len(told), go.read_text()) == (1, asked)
+
+
+def test_environments_need_no_language_host(go: Path) -> None:
+    installed.ensure(installed.FOR_ENVIRONMENTS, lambda _: None)
+    assert [path.name for path in toolchain.built_engine_dir().iterdir()] == ["pulumi"]
+
+
+@pytest.mark.usefixtures("go")
+def test_what_fails_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAIL", "yes")
+    monkeypatch.setattr("ephemera.machine.go.version", lambda _: (1, 26))
+    with pytest.raises(MachineError, match="cannot be built"):
+        installed.ensure((PLUGIN,), lambda _: None)
+
+
+def test_a_wrong_architecture_is_refused_before_anything_is_made(go: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((*real[:4], "riscv64")))
+    with pytest.raises(MachineError, match="architecture riscv64 is not supported"):
+        installed.ensure(installed.EVERYTHING, lambda _: None)
+    assert not go.exists()
+
+
+def test_two_at_once_make_it_once(go: Path) -> None:
+    gate = go.with_name("gate")
+    os.mkfifo(gate)
+    compiler = go.with_name("bin") / "go"
+    compiler.write_text(compiler.read_text().replace("  build)\n", f"  build)\n    read -r < {gate}\n"))
+    script = "from ephemera.machine import installed, steps; installed.ensure((steps.ENGINE,), print)"
+    with ExitStack() as running:
+        both = [
+            running.enter_context(subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True))
+            for _ in range(2)
+        ]
+        try:
+            for process in both:  # each has found that it is not there
+                assert process.stderr is not None
+                assert process.stderr.readline() == "engine: started\n"
+            gate.write_text("\n")
+            assert [process.wait(DEADLINE_SECONDS) for process in both] == [0, 0]
+        finally:
+            for process in both:
+                process.kill()
+    assert go.read_text().count(f"-o {toolchain.built_engine_dir()}") == 1
+
+
+def test_looking_loads_no_heavy_module() -> None:
+    script = "import sys; from ephemera.machine import installed; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"pulumi", "docker", "requests", "pydantic", "rich", "grpc", "typer"} & set(loaded)
+
+
+class Python:
+    """An environment whose interpreter is a script that ends with ``code`` after saying ``line``."""
+
+    def __init__(self, folder: Path, line: str, code: int) -> None:
+        self.python = folder / "python"
+        self.python.write_text(f"#!/bin/sh\necho '{line}'\nexit {code}\n")
+        self.python.chmod(0o755)
+
+
+def base_images(environment: Any) -> prebuilt.BaseImage:
+    return prebuilt.BaseImage(environment)
+
+
+def test_base_images_that_cannot_be_made_say_why(home: Path) -> None:
+    step = base_images(Python(home, "the local base image can only be made by root", 1))
+    with pytest.raises(MachineError, match=r"cannot be made \(the local base image can only be made by root\)"):
+        step.run(Work(step.name, lambda _: None, Children()))
+
+
+def test_base_images_that_are_made_are_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = base_images(Python(home, "made", 0))
+    assert not step.check()
+    step.run(Work(step.name, lambda _: None, Children()))
+    monkeypatch.setenv("EPHEMERA_IMAGES", "local")
+    monkeypatch.setattr(prebuilt, "base_image", lambda: "sha256:1")
+    assert step.check()
