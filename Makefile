@@ -8,7 +8,11 @@ help: ## List the commands.
 
 .PHONY: test
 test: check ## All that CI does: checks, then every test there is.
-	$(PYTEST) tests -n 2 --dist loadfile
+	$(PYTEST) tests -n 2 --dist loadfile --ignore tests/faults
+
+.PHONY: faults
+faults: ready ## Kill everything at every step, by name and a hundred times at random: a quarter of an hour.
+	$(PYTEST) tests/faults -n 2
 
 .PHONY: check
 check: ready ## Lint, format and types: seconds, no Docker.

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class Ephemera:
 
     project: Path
     state: Path
-    variables: Mapping[str, str]
+    variables: dict[str, str]
     started: list[subprocess.Popen[str]]
 
     def __call__(self, *arguments: str, cwd: Path | None = None, **variables: str) -> Done:
@@ -58,9 +59,9 @@ class Ephemera:
         """Run the project's tests as a user does: plain pytest."""
         return self._run(self.pytest_command(*arguments), None, variables)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start it and go on; in a process group of its own, so that a signal to it reaches nobody else."""
-        return self._start(self.command(*arguments), {})
+        return self._start(self.command(*arguments), variables)
 
     def start_pytest(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start the project's tests and go on, likewise."""
@@ -136,6 +137,8 @@ class Ephemera:
             "leases/*",
             "operations/*",
             "guardians/*",
+            "recordings/*",
+            "scratch/*",
             "pulumi/.pulumi/stacks/*/*",
             "pulumi/.pulumi/locks/**/*.json",
         ):
@@ -148,11 +151,18 @@ class Ephemera:
 @pytest.fixture
 def ephemera(tmp_path: Path) -> Iterator[Ephemera]:
     """The command, with a checkout and a state directory of the test's own; what a failed test leaves is removed."""
-    project = tmp_path / "shop"
+    with command_in(PROJECT, tmp_path) as command:
+        yield command
+
+
+@contextmanager
+def command_in(source: Path, folder: Path) -> Iterator[Ephemera]:
+    """The command in a copy of the project ``source``; copy and state directory are in ``folder``."""
+    project = folder / "shop"
     shutil.copytree(
-        PROJECT, project, ignore=shutil.ignore_patterns(".ephemera", "__pycache__", "Pulumi.*.yaml", ".pytest_cache")
+        source, project, ignore=shutil.ignore_patterns(".ephemera", "__pycache__", "Pulumi.*.yaml", ".pytest_cache")
     )
-    state = tmp_path / "state"
+    state = folder / "state"
     # Neither this run's options nor its CI: there, pytest prints more, and branches come from variables.
     hidden = ("EPHEMERA_", "PYTEST_", "GITHUB_", "CI_", "CI", "BUILD_NUMBER")
     variables = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}

@@ -97,4 +97,7 @@ def _stack_class() -> type[Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stderr.flush()
+    # Not sys.exit: that waits for the program's threads, and one may be in the middle of a long build.
+    os._exit(code)

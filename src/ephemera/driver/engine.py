@@ -19,6 +19,7 @@ from ephemera.contract.progress import Event
 from ephemera.driver.failures import error_from_document
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
+from ephemera.home.scratch import scratch
 from ephemera.host.processes import ProcessId, end_group, end_marked, pid_alive
 
 _KEPT_LINES = 40
@@ -108,11 +109,11 @@ def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs:
 
 def run(workspace: Workspace, stack: str, arguments: Sequence[str]) -> str:
     """Run the CLI on a stack; its standard output."""
-    with tempfile.TemporaryDirectory() as elsewhere:
+    with scratch(stack) as elsewhere:
         # A stack outlives its checkout: then a project of the same name stands in for it.
         folder = workspace.project
         if not (folder / "Pulumi.yaml").is_file():
-            folder = Path(elsewhere)
+            folder = elsewhere
             (folder / "Pulumi.yaml").write_text(f"name: {workspace.name}\nruntime: python\n")
         command = [
             "pulumi",
@@ -139,26 +140,28 @@ def run(workspace: Workspace, stack: str, arguments: Sequence[str]) -> str:
 @contextmanager
 def _running(workspace: Workspace, stack: str, arguments: Sequence[str], noise: Any) -> Iterator[subprocess.Popen[str]]:
     """A process in a session of its own; on the way out, whatever of its group still lives is ended."""
-    process = subprocess.Popen(
-        arguments,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=noise,
-        text=True,
-        start_new_session=True,
-        env={**workspace.environment(), _MARK: _mark(stack)},
-        cwd=workspace.project if workspace.project.is_dir() else os.sep,
-    )
-    leader = ProcessId.of(process.pid)
-    leases.change(stack, engine=leader)
-    try:
-        yield process
-    finally:
-        end_group(leader)
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-        leases.change(stack, engine=None)
+    with scratch(stack) as temporary:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=noise,
+            text=True,
+            start_new_session=True,
+            env={**workspace.environment(), _MARK: _mark(stack), "TMPDIR": str(temporary)},
+            cwd=workspace.project if workspace.project.is_dir() else os.sep,
+        )
+        leader = ProcessId.of(process.pid)
+        leases.change(stack, engine=leader)
+        try:
+            yield process
+        finally:
+            end_group(leader)
+            if process.wait() != 0:
+                end_all(stack)  # the plugin leads a group of its own, and outlives an engine that was killed
+            if process.stdout is not None:
+                process.stdout.close()
+            leases.change(stack, engine=None)
 
 
 def _first_error(output: Sequence[str]) -> str:

@@ -1,45 +1,54 @@
 """The guardian: a detached process that cleans up after an owner that died without doing so itself.
 
 ``python -m ephemera.driver.guardian PROJECT STACK PID STARTED``: waits on a pidfd until the owner is gone. One that
-ended well has removed the lease, or passed it on; then there is nothing to do.
+ended well has removed the lease, or passed it on; then there is nothing to do. Owner and guardian watch each other: a
+guardian that is killed is replaced by its owner. When both are, the next command reaps (:mod:`ephemera.driver.reaper`).
 """
 
 from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ephemera.contract.errors import EphemeraError
 from ephemera.home import leases
 from ephemera.home.paths import state_dir
 from ephemera.host.processes import ProcessId
 
+if TYPE_CHECKING:
+    from ephemera.home.leases import Lease
 
-def start(project: Path, stack: str, owner: ProcessId) -> ProcessId:
-    """Start a guardian for ``stack``; it outlives this process."""
-    folder = state_dir() / "guardians"
-    folder.mkdir(exist_ok=True)
-    with (folder / f"{stack}.log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "ephemera.driver.guardian",
-                str(project),
-                stack,
-                str(owner.pid),
-                repr(owner.started),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd=os.sep,
-        )
-    process.returncode = 0  # never waited for: it is init's when this process is gone
-    return ProcessId.of(process.pid)
+_RETRY_SECONDS = 1.0
+_PATIENCE_SECONDS = 900.0
+"""An engine that is down, or a disk that is full, may come back; after that it is the reaper's."""
+
+
+def keep(project: Path, stack: str) -> None:
+    """Have a guardian for ``stack`` for as long as this process holds its lease; it outlives this process."""
+    owner = ProcessId.of()
+    process = _start(project, stack, owner)
+    leases.change(stack, guardian=ProcessId.of(process.pid))
+    watch = threading.Thread(target=_replace_when_killed, args=(project, stack, owner, process), daemon=True)
+    watch.name = f"guardian-{stack}"
+    watch.start()
+
+
+def dismiss(stack: str, lease: Lease | None = None) -> None:
+    """End the guardian of ``stack``: nobody holds it any more. ``lease``: as it was, when it has been removed since."""
+    lease = lease or leases.read(stack)
+    if lease is None or lease.guardian is None:
+        return
+    leases.change(stack, guardian=None)  # first: one that ends with the lease naming it is replaced
+    if lease.guardian.alive():
+        os.kill(lease.guardian.pid, signal.SIGTERM)
+    log_file(stack).unlink(missing_ok=True)
 
 
 def log_file(stack: str) -> Path:
@@ -56,14 +65,52 @@ def main(arguments: list[str]) -> int:
     if lease is None or lease.holder != owner:
         log_file(stack).unlink(missing_ok=True)
         return 0
+    print(f"owner {owner.pid} died, lease is {lease.phase}", flush=True)
+    if not _cleaned_up(Path(project), lease):
+        return 1
+    log_file(stack).unlink(missing_ok=True)
+    return 0
+
+
+def _cleaned_up(project: Path, lease: Lease) -> bool:
     # Imported late: until it is needed, a guardian is a small process.
+    from docker.errors import DockerException
+
     from ephemera.driver.teardown import clean_up_after
     from ephemera.driver.workspace import Workspace
 
-    print(f"owner {owner.pid} died, lease is {lease.phase}", flush=True)
-    clean_up_after(Workspace(Path(project)), lease)
-    log_file(stack).unlink(missing_ok=True)
-    return 0
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            clean_up_after(Workspace(project, lease.project), lease)
+            return True
+        except (EphemeraError, DockerException, OSError) as error:
+            print(f"{lease.stack} cannot be cleaned up yet: {error}", flush=True)
+            if time.monotonic() > deadline:
+                return False
+        time.sleep(_RETRY_SECONDS)
+
+
+def _start(project: Path, stack: str, owner: ProcessId) -> subprocess.Popen[bytes]:
+    log = log_file(stack)
+    log.parent.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "ephemera.driver.guardian"]
+    command += [str(project), stack, str(owner.pid), repr(owner.started)]
+    with log.open("a") as output:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=os.sep
+        )
+
+
+def _replace_when_killed(project: Path, stack: str, owner: ProcessId, process: subprocess.Popen[bytes]) -> None:
+    while True:
+        guardian = ProcessId.of(process.pid)  # there, if only as a zombie, until it is waited for
+        ended_by_itself = process.wait() >= 0
+        lease = leases.read(stack)
+        if ended_by_itself or lease is None or lease.holder != owner or lease.guardian != guardian:
+            return
+        process = _start(project, stack, owner)
+        leases.change(stack, guardian=ProcessId.of(process.pid))
 
 
 def _wait(owner: ProcessId) -> None:

@@ -6,10 +6,8 @@ there before is unlocked and left.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,9 +15,7 @@ from ephemera.contract import labels
 from ephemera.contract.catalog import System, find_system
 from ephemera.contract.errors import (
     EngineError,
-    EphemeraError,
     InputError,
-    InterruptedByUserError,
     LeftoversError,
     NoSuchEnvironmentError,
     StackTakenError,
@@ -28,14 +24,29 @@ from ephemera.contract.names import check_stack_name, split_stack_name, stack_na
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.contract.progress import Event
 from ephemera.contract.settings import Settings, from_environment, read_settings
-from ephemera.driver import engine, evidence, guardian, services, sweep, teardown
+from ephemera.driver import engine, evidence, holding, reaper, recording, services, sweep, teardown
 from ephemera.driver.branches import current_branch
-from ephemera.driver.preflight import check_fixed_ports
+from ephemera.driver.holding import let_go
+from ephemera.driver.preflight import check_ports
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
-from ephemera.home.leases import Lease
 from ephemera.host.engine import connected
-from ephemera.host.processes import ProcessId
+
+__all__ = [
+    "Gone",
+    "Ready",
+    "Request",
+    "alive",
+    "down",
+    "find_stack",
+    "let_go",
+    "outputs",
+    "outputs_or_containers",
+    "plan",
+    "proven",
+    "up",
+    "wrong_system",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,18 +107,22 @@ def up(workspace: Workspace, request: Request, report: Callable[[Event], None]) 
     started = time.monotonic()
     stack, system, settings = plan(workspace, request)
     workspace.environment()  # a machine that is not ready is found out before anything is written
+    reaper.start_if_due()
     with leases.exclusive(stack):
-        _end_what_a_dead_holder_left(stack)
+        holding.end_what_a_dead_holder_left(stack)
         created = not workspace.exists(stack)
         _refuse_taken(workspace, stack)
-        check_fixed_ports(stack, system, settings)
-        lease = _lease(workspace, stack, settings, phase="creating" if created else "kept")
-        with _held(workspace, lease, created, request.keep_on_failure, report):
+        check_ports(stack, system, settings)
+        lease = holding.new_lease(workspace, stack, settings, phase="creating" if created else "kept")
+        with holding.making(workspace, lease, created, request.keep_on_failure, report):
             workspace.write_config(stack, settings.to_config())
             if not created:
                 engine.cancel_dead(workspace, stack)
                 _start_stopped(stack)
-            outputs = engine.up(workspace, stack, "create" if created else "update", report)
+            with recording.of(stack, "up"):
+                outputs = engine.up(
+                    workspace, stack, "create" if created else "update", recording.reporting(stack, report)
+                )
         if created:
             leases.change(stack, phase=request.phase)
         if request.phase == "kept":
@@ -115,7 +130,7 @@ def up(workspace: Workspace, request: Request, report: Callable[[Event], None]) 
     return Ready(outputs=outputs, created=created, seconds=time.monotonic() - started)
 
 
-def down(workspace: Workspace, stack: str) -> Gone:
+def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lambda _: None) -> Gone:
     """Destroy the environment and prove that it is gone: state, config, lock, lease, address, and all its objects.
 
     Raises :class:`NoSuchEnvironmentError`; what the engine fails to destroy is removed by label and reported.
@@ -126,14 +141,11 @@ def down(workspace: Workspace, stack: str) -> Gone:
         known = workspace.exists(stack) or leases.read(stack) is not None or addresses.lookup(stack) is not None
         if not known and not sweep.find(client, stack):
             raise NoSuchEnvironmentError(stack, alive(workspace))
-        _end_what_a_dead_holder_left(stack)
-        if workspace.exists(stack):
-            _destroy(workspace, stack)
-        leftovers = tuple(str(found) for found in sweep.remove(client, stack))
-        lease = leases.read(stack)
-        teardown.forget(workspace, stack)
-        if lease is not None:
-            _dismiss_guardian(lease)
+        holding.end_what_a_dead_holder_left(stack)
+        with holding.taking_down(workspace, stack, sweep.identity_of(client, stack)):
+            if workspace.exists(stack):
+                _destroy(workspace, stack, report)
+            leftovers = tuple(str(found) for found in sweep.remove(client, stack))
     return Gone(stack=stack, seconds=time.monotonic() - started, leftovers=leftovers)
 
 
@@ -206,15 +218,6 @@ def find_stack(workspace: Workspace, name: str | None, branch: str | None) -> st
     raise InputError(f"{found} of branch {wanted!r}", remedy=f"name one: {', '.join(running)}")
 
 
-def let_go(stack: str) -> None:
-    """Stop holding a kept environment: it stays, until its lease expires or it is taken down."""
-    lease = leases.change(stack, holder=None, phase="kept")
-    leases.touch(stack)
-    if lease is not None:
-        _dismiss_guardian(lease)
-        leases.change(stack, guardian=None)
-
-
 def _added(known: str | None, wanted: str) -> str:
     if known is None:
         return "[]"  # all of it is there: a part of it adds nothing
@@ -239,69 +242,20 @@ def _refuse_taken(workspace: Workspace, stack: str) -> None:
                 )
 
 
-def _end_what_a_dead_holder_left(stack: str) -> None:
-    """Its guardian may not have come to it yet, and finds that we have taken over."""
-    lease = leases.read(stack)
-    if lease is not None and lease.holder is not None and not lease.held():
-        teardown.end_processes(lease)
-
-
-def _lease(workspace: Workspace, stack: str, settings: Settings, *, phase: leases.Phase) -> Lease:
-    now = time.time()
-    return Lease(
-        stack=stack,
-        project=workspace.name,
-        system=settings.system,
-        branch=settings.branch,
-        owner=settings.owner,
-        checkout=str(workspace.project),
-        run=evidence.new_run(stack),
-        phase=phase,
-        holder=ProcessId.of(os.getpid()),
-        created_at=now,
-        used_at=now,
-        expires_at=now + leases.DEFAULT_TTL_SECONDS,
-    )
-
-
-@contextmanager
-def _held(
-    workspace: Workspace, lease: Lease, created: bool, keep_on_failure: bool, report: Callable[[Event], None]
-) -> Iterator[None]:
-    """The lease and its guardian around an update; on any way out but success, evidence and then the clean-up."""
-    before = leases.read(lease.stack)
-    try:
-        leases.write(lease)
-        leases.change(
-            lease.stack, guardian=guardian.start(workspace.project, lease.stack, lease.holder or ProcessId.of())
-        )
-        yield
-    except BaseException as error:
-        try:
-            if isinstance(error, EphemeraError) and not isinstance(error, InterruptedByUserError):
-                folder = evidence.collect(workspace, lease.stack, lease.run, error)
-                report({"type": "notice", "message": f"evidence: {folder}"})
-        finally:
-            if created and not keep_on_failure:
-                current = leases.read(lease.stack) or lease
-                teardown.discard(workspace, lease.stack)
-                _dismiss_guardian(current)
-            else:
-                engine.cancel(workspace, lease.stack)
-                if before is not None:
-                    leases.write(before)
-                let_go(lease.stack)
-        raise
-
-
-def _destroy(workspace: Workspace, stack: str) -> None:
+def _destroy(workspace: Workspace, stack: str, report: Callable[[Event], None]) -> None:
     engine.cancel_dead(workspace, stack)
+    recording.append(stack, "session", what="down")
     try:
         engine.destroy(workspace, stack)
-    except EngineError:
-        if workspace.locks(stack):
-            raise  # an engine that we did not start is at work on it
-        teardown.discard(workspace, stack)
+    except EngineError as error:
+        engine.cancel_dead(workspace, stack)
+        if workspace.locks(stack) or teardown.has_foreign_resources(workspace, stack):
+            raise  # an engine that we did not start is at work on it, or labels do not cover all of it
+        lease = leases.read(stack)
+        run = (lease.run if lease else "") or evidence.new_run(stack)
+        evidence.take(workspace, stack, run, error, report)
+        report({"type": "notice", "message": f"{error.message}; removed by label instead"})
+        teardown.remove(stack)
 
 
 def _start_stopped(stack: str) -> None:
@@ -310,9 +264,3 @@ def _start_stopped(stack: str) -> None:
         filters = {"label": f"{labels.STACK}={stack}", "status": "exited"}
         for item in client.api.containers(all=True, filters=filters):
             client.api.start(item["Id"])
-
-
-def _dismiss_guardian(lease: Lease) -> None:
-    if lease.guardian is not None and lease.guardian.alive():
-        os.kill(lease.guardian.pid, 15)
-        guardian.log_file(lease.stack).unlink(missing_ok=True)

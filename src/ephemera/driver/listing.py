@@ -10,7 +10,7 @@ from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
 from ephemera.host.engine import connected
 
-State = Literal["running", "stopped", "coming up", "empty"]
+State = Literal["running", "stopped", "coming up", "going down", "empty"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def environments(workspace: Workspace) -> list[Listed]:
 
 
 def _listed(workspace: Workspace, stack: str, items: list[dict[str, Any]]) -> Listed:
-    lease = leases.read(stack) or leases.first_seen(stack, workspace.name, str(workspace.project), _identity(items))
+    lease = leases.read(stack) or _first_seen(workspace, stack, labels.Identity.of(items[0]["Labels"] if items else {}))
     return Listed(
         stack=stack,
         system=lease.system,
@@ -54,13 +54,15 @@ def _listed(workspace: Workspace, stack: str, items: list[dict[str, Any]]) -> Li
     )
 
 
-def _identity(items: list[dict[str, Any]]) -> labels.Identity:
-    return labels.Identity.of(items[0]["Labels"] if items else {})
+def _first_seen(workspace: Workspace, stack: str, whose: labels.Identity) -> leases.Lease:
+    return leases.first_seen(stack, whose.project or workspace.name, str(workspace.project), whose)
 
 
 def _state(lease: leases.Lease, items: list[dict[str, Any]]) -> State:
     if lease.phase == "creating" and lease.held():
         return "coming up"
+    if lease.phase == "destroying":
+        return "going down"
     if not items:
         return "empty"
     return "running" if all(item["State"] == "running" for item in items) else "stopped"

@@ -54,6 +54,13 @@ def find(client: DockerClient, stack: str | None = None, backend: str | None = N
     return found
 
 
+def identity_of(client: DockerClient, stack: str) -> labels.Identity:
+    """Whose the stack is, by the labels of its objects; empty when there are none."""
+    filters = {"label": [f"{labels.BACKEND}={identity.backend_id()}", f"{labels.STACK}={stack}"]}
+    found = [*client.api.networks(filters=filters), *client.api.containers(all=True, filters=filters)]
+    return labels.Identity.of(found[0]["Labels"] if found else {labels.STACK: stack})
+
+
 def remove(client: DockerClient, stack: str, backend: str | None = None, *, settle_seconds: float = 0.0) -> list[Found]:
     """Remove all that is there of ``stack``, until two passes in a row find nothing; what was found, each once.
 

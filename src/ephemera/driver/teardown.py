@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from ephemera.contract.errors import EngineError
-from ephemera.driver import engine, sweep
+from ephemera import images
+from ephemera.contract.errors import EngineError, InputError
+from ephemera.contract.images import AnyImage, PublicImage, ServiceImage
+from ephemera.driver import engine, guardian, recording, sweep
 from ephemera.driver.workspace import Workspace
-from ephemera.home import addresses, leases
+from ephemera.home import addresses, leases, scratch
 from ephemera.home.leases import Lease
 from ephemera.host.engine import connected
 from ephemera.host.processes import end_group, end_tree
@@ -24,14 +27,15 @@ def clean_up_after(workspace: Workspace, lease: Lease) -> None:
         current = leases.read(lease.stack)
         if current is None or current.holder != lease.holder:
             return  # somebody else has taken it over meanwhile, and has seen to the dead owner's processes
-        end_processes(lease)
-        if lease.phase == "kept":
+        end_processes(current)
+        if current.phase == "kept":
             engine.cancel(workspace, lease.stack)
-            leases.change(lease.stack, holder=None, engine=None)
+            leases.change(lease.stack, holder=None, engine=None, suite=None, guardian=None)
         else:
             discard(workspace, lease.stack)
             while engine.end_all(lease.stack):  # it was just being started
                 discard(workspace, lease.stack)
+        drop_intermediates(workspace, current)
 
 
 def end_processes(lease: Lease) -> None:
@@ -43,28 +47,46 @@ def end_processes(lease: Lease) -> None:
         end_tree(lease.suite)
 
 
-def discard(workspace: Workspace, stack: str) -> list[sweep.Found]:
+def discard(workspace: Workspace, stack: str) -> None:
     """Remove all of a stack without asking the engine: objects by label in parallel, then state, lease and address.
 
     A stack that holds resources of other providers is destroyed by the engine first; labels do not cover those.
     """
-    if _has_foreign_resources(workspace, stack):
+    if has_foreign_resources(workspace, stack):
         engine.cancel(workspace, stack)
         engine.destroy(workspace, stack)
-    with connected() as client:
-        found = sweep.remove(client, stack, settle_seconds=_SETTLE_SECONDS)
+    remove(stack)
     forget(workspace, stack)
-    return found
+
+
+def remove(stack: str) -> None:
+    """Remove what the engine holds of a stack, by label, and what a killed engine had asked for a moment before."""
+    with connected() as client:
+        sweep.remove(client, stack, settle_seconds=_SETTLE_SECONDS)
 
 
 def forget(workspace: Workspace, stack: str) -> None:
     """Drop everything recorded of a stack whose objects are gone."""
     workspace.forget(stack)
     addresses.release(stack)
-    leases.remove(stack)
+    recording.forget(stack)
+    guardian.log_file(stack).unlink(missing_ok=True)
+    scratch.remove(stack)
+    leases.remove(stack)  # last: what is killed before this can still be found by it
 
 
-def _has_foreign_resources(workspace: Workspace, stack: str) -> bool:
+def drop_intermediates(workspace: Workspace, lease: Lease) -> None:
+    """Remove what builds that were killed left of the images of the lease's system."""
+    try:
+        wanted = workspace.catalog[lease.system].images
+    except (InputError, KeyError):
+        return  # its checkout is gone, or says something else by now: `images prune` finds them
+    with connected() as client:
+        images.drop_intermediates(client, _built(wanted), lease.created_at)
+
+
+def has_foreign_resources(workspace: Workspace, stack: str) -> bool:
+    """Whether the stack's state names resources that carry no label of ours."""
     try:
         state: dict[str, Any] = json.loads(workspace.state_file(stack).read_text())
     except FileNotFoundError:
@@ -73,3 +95,14 @@ def _has_foreign_resources(workspace: Workspace, stack: str) -> bool:
         raise EngineError(f"the state of {stack} cannot be read", remedy=str(error)) from error
     resources = (state.get("checkpoint", {}).get("latest") or {}).get("resources") or ()
     return any(resource["custom"] and not resource["type"].startswith(_SWEPT_TYPES) for resource in resources)
+
+
+def _built(wanted: Iterable[AnyImage]) -> set[str]:
+    """Names of the images that are built for these, bases too."""
+    names: set[str] = set()
+    for image in wanted:
+        if isinstance(image, ServiceImage):
+            names |= _built(image.bases.values())
+        if not isinstance(image, PublicImage):
+            names.add(image.name)
+    return names

@@ -23,9 +23,10 @@ from ephemera.machine.toolchain import located
 
 @dataclass(frozen=True)
 class Workspace:
-    """One project, by its folder."""
+    """One project, by its folder. ``named``: its name, where the folder may be gone: a stack outlives its checkout."""
 
     project: Path
+    named: str | None = None
 
     @staticmethod
     def find(start: Path | None = None) -> Workspace:
@@ -40,6 +41,8 @@ class Workspace:
     @cached_property
     def name(self) -> str:
         """The project's name in Pulumi, from ``Pulumi.yaml``."""
+        if self.named is not None:
+            return self.named
         document = _yaml(self.project / "Pulumi.yaml")
         name = document.get("name")
         if not isinstance(name, str):
@@ -48,17 +51,21 @@ class Workspace:
 
     def environment(self) -> dict[str, str]:
         """Environment variables that make ``pulumi`` use this machine's engine, plugin, state and passphrase."""
-        variables = self.exported()
+        variables = self._pulumi()
         return {
             **os.environ,
             **variables,
+            **engine.variables(),
             "PATH": os.pathsep.join((variables["PATH"], os.environ.get("PATH", ""))),
             "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK": "true",
             **_no_proxy(os.environ),
         }
 
     def exported(self) -> dict[str, str]:
-        """The variables alone; ``PATH`` holds only what goes in front."""
+        """The variables alone, for a shell; ``PATH`` holds only what goes in front."""
+        return {**self._pulumi(), **engine.exported()}
+
+    def _pulumi(self) -> dict[str, str]:
         toolchain = located(self.project)
         # The language host takes the interpreter from PATH: it must be the one that has ephemera.
         folders = [Path(sys.executable).parent, toolchain.bin_dir]
@@ -69,7 +76,6 @@ class Workspace:
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(identity.passphrase_file()),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
-            "DOCKER_HOST": engine.docker_host(),
         }
 
     def state_file(self, stack: str) -> Path:
@@ -90,7 +96,8 @@ class Workspace:
 
     def read_config(self, stack: str) -> dict[str, str]:
         """The stack's config of this product: key without namespace → text."""
-        config = _yaml(self.config_file(stack)).get("config") or {}
+        path = self.config_file(stack)
+        config = _config(path, _yaml(path))
         prefix = f"{NAMESPACE}:"
         return {key.removeprefix(prefix): _text(value) for key, value in config.items() if key.startswith(prefix)}
 
@@ -99,7 +106,7 @@ class Workspace:
         path = self.config_file(stack)
         document = _yaml(path)
         others = {
-            key: value for key, value in (document.get("config") or {}).items() if not key.startswith(f"{NAMESPACE}:")
+            key: value for key, value in _config(path, document).items() if not key.startswith(f"{NAMESPACE}:")
         }
         document["config"] = {
             **others,
@@ -150,9 +157,16 @@ def _yaml(path: Path) -> dict[str, Any]:
         document = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         return {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
         raise InputError(f"{path} is not valid YAML", remedy=str(error).replace("\n", " ")) from error
     return document if isinstance(document, dict) else {}
+
+
+def _config(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+    config = document.get("config") or {}
+    if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
+        raise InputError(f"config in {path} is no mapping from keys", remedy="mend it, or remove the file")
+    return config
 
 
 def _text(value: Any) -> str:

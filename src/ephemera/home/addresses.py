@@ -21,6 +21,7 @@ from ephemera.home.paths import state_dir
 _PREFIX = 28
 _BLOCK = 2 ** (32 - _PREFIX)
 _ROW = 250
+_MOST = 2 ** (_PREFIX - 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,12 +137,22 @@ def _table() -> Iterator[dict[str, Allocation]]:
             partial.replace(path)
 
 
+def _checked(allocation: Allocation) -> Allocation:
+    same = _allocation(allocation.number, ipaddress.IPv4Network(allocation.subnet))
+    fine = type(allocation.number) is int and 0 <= allocation.number < _MOST and same.subnet.endswith(f"/{_PREFIX}")
+    if not fine or allocation.address != same.address:
+        raise ValueError("no allocation")
+    if not all(type(port) is int and 0 < port < 65536 for port in allocation.ports.values()):
+        raise ValueError("no port")
+    return allocation
+
+
 def _read(path: Path) -> dict[str, Allocation]:
     try:
-        return {stack: Allocation(**values) for stack, values in json.loads(path.read_text()).items()}
+        return {stack: _checked(Allocation(**values)) for stack, values in json.loads(path.read_text()).items()}
     except FileNotFoundError:
         return {}
-    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise MachineError(
             f"{path} cannot be read", remedy="remove it: live networks give their numbers back"
         ) from error

@@ -8,8 +8,12 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from ephemera.contract.errors import MachineError
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
+
+_KEY_BYTES = 32
+_OTHERS = 0o077
 
 
 def owner() -> str:
@@ -38,10 +42,19 @@ def passphrase_file() -> Path:
 
 def key() -> bytes:
     """The user's key, which every generated credential is derived from; mode 0600, made on first use."""
-    return bytes.fromhex(_made_once(state_dir() / "key", lambda: secrets.token_hex(32)))
+    path = state_dir() / "key"
+    try:
+        found = bytes.fromhex(_made_once(path, lambda: secrets.token_hex(_KEY_BYTES)))
+    except ValueError:
+        found = b""
+    if len(found) != _KEY_BYTES:
+        raise _damaged(path)
+    return found
 
 
 def _made_once(path: Path, make: Callable[[], str]) -> str:
+    """Content of a file that is for the user alone. Raises :class:`MachineError` for one that is there and holds none:
+    it is never made anew, since what it protects would be lost."""
     if not path.is_file():
         with locked(state_dir() / "identity.lock"):
             if not path.is_file():
@@ -49,4 +62,19 @@ def _made_once(path: Path, make: Callable[[], str]) -> str:
                 partial.touch(mode=0o600)
                 partial.write_text(make())
                 partial.replace(path)
-    return path.read_text().strip()
+    if path.stat().st_mode & _OTHERS:
+        path.chmod(0o600)  # copied from somewhere, or made under another hand
+    try:
+        content = path.read_text(encoding="ascii").strip()
+    except UnicodeDecodeError:
+        content = ""
+    if not content.isprintable() or not content:
+        raise _damaged(path)
+    return content
+
+
+def _damaged(path: Path) -> MachineError:
+    return MachineError(
+        f"{path} is damaged",
+        remedy="put it back from a copy; without one, end all environments, then remove it, and a new one is made",
+    )

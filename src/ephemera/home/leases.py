@@ -1,20 +1,22 @@
 """Leases: who uses which environment, until when. One file per stack; the state of record for sweeps and `ls`.
 
 A lease is written before the first side effect of a stack and removed after the last. Its ``phase`` tells a guardian
-what to do when the holder dies: ``creating`` and ``disposable`` environments are destroyed, ``kept`` ones are unlocked.
+what to do when the holder dies: ``creating``, ``disposable`` and ``destroying`` environments are destroyed, ``kept``
+ones are unlocked.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from ephemera.contract.errors import MachineError
+from ephemera.contract.errors import InputError, MachineError
 from ephemera.contract.labels import Identity
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
@@ -22,14 +24,15 @@ from ephemera.host.processes import ProcessId
 
 DEFAULT_TTL_SECONDS = 12 * 3600.0
 
-Phase = Literal["creating", "disposable", "kept"]
+Phase = Literal["creating", "disposable", "kept", "destroying"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
     """Times are seconds since the epoch. ``checkout``: absolute folder of the project that made the stack.
     ``run``: id of the command or test run that holds it. ``engine``: leader of the engine's process group,
-    ``suite``: pytest's process, where they run.
+    ``suite``: pytest's process, where they run. ``users``: attached sessions, once for each use.
+    ``seeded``: whether the suite's seed data is in it.
     """
 
     stack: str
@@ -44,6 +47,8 @@ class Lease:
     engine: ProcessId | None = None
     suite: ProcessId | None = None
     guardian: ProcessId | None = None
+    users: tuple[ProcessId, ...] = ()
+    seeded: bool = False
     created_at: float
     used_at: float
     expires_at: float
@@ -51,6 +56,15 @@ class Lease:
     def held(self) -> bool:
         """Whether its holder lives."""
         return self.holder is not None and self.holder.alive()
+
+    def in_use(self) -> bool:
+        """Whether anybody works with the environment: then it is not reaped, however old it is."""
+        return any(process is not None and process.alive() for process in (self.holder, self.suite, *self.users))
+
+    def orphaned(self) -> bool:
+        """Whether its holder died and nobody is there to clean up after it."""
+        guarded = self.guardian is not None and self.guardian.alive()
+        return self.holder is not None and not self.holder.alive() and not guarded
 
 
 def read(stack: str) -> Lease | None:
@@ -60,22 +74,32 @@ def read(stack: str) -> Lease | None:
         document: dict[str, Any] = json.loads(path.read_text())
         for role in ("holder", "engine", "suite", "guardian"):
             document[role] = ProcessId(**document[role]) if document.get(role) else None
-        return Lease(**document)
+        document["users"] = tuple(ProcessId(**user) for user in document.get("users", ()))
+        return _checked(Lease(**document))
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise MachineError(
             f"lease {path} cannot be read", remedy="remove it, then `ephemera down` its stack"
         ) from error
 
 
+def _checked(lease: Lease) -> Lease:
+    times = (lease.created_at, lease.used_at, lease.expires_at)
+    processes = (lease.holder, lease.engine, lease.suite, lease.guardian, *lease.users)
+    numbers = [*times, *(number for process in processes if process for number in (process.pid, process.started))]
+    texts = (lease.stack, lease.project, lease.system, lease.branch, lease.owner, lease.checkout, lease.run)
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        raise TypeError("no time or process")
+    if not all(isinstance(text, str) for text in texts) or lease.phase not in get_args(Phase):
+        raise TypeError("no text or phase")
+    return lease
+
+
 def write(lease: Lease) -> None:
     """Record it, atomically."""
-    path = _path(lease.stack)
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(lease), indent=1))
-    partial.replace(path)
+    with _guarded(lease.stack):
+        _write(lease)
 
 
 def change(stack: str, **fields: Any) -> Lease | None:
@@ -84,8 +108,31 @@ def change(stack: str, **fields: Any) -> Lease | None:
         lease = read(stack)
         if lease is not None:
             lease = replace(lease, **fields)
-            write(lease)
+            _write(lease)
         return lease
+
+
+@contextmanager
+def using(stack: str) -> Iterator[None]:
+    """Mark the stack as in use by this process, which does not hold it; its expiry moves on.
+
+    Raises :class:`InputError` for one that is being taken down.
+    """
+    me = ProcessId.of()
+    with _guarded(stack):
+        lease = read(stack)
+        if lease is not None:
+            if lease.phase == "destroying":
+                raise InputError(f"environment {stack!r} is being taken down", remedy="bring up another one")
+            _write(_used(replace(lease, users=(*(user for user in lease.users if user.alive()), me))))
+    try:
+        yield
+    finally:
+        with _guarded(stack):
+            lease = read(stack)
+            if lease is not None and me in lease.users:
+                at = lease.users.index(me)
+                _write(_used(replace(lease, users=(*lease.users[:at], *lease.users[at + 1 :]))))
 
 
 def first_seen(stack: str, project: str, checkout: str, identity: Identity) -> Lease:
@@ -109,16 +156,31 @@ def first_seen(stack: str, project: str, checkout: str, identity: Identity) -> L
     return lease
 
 
-def touch(stack: str, ttl_seconds: float = DEFAULT_TTL_SECONDS) -> None:
-    """Expiry moves with use."""
-    now = time.time()
-    change(stack, used_at=now, expires_at=now + ttl_seconds)
+def touch(stack: str, ttl_seconds: float = DEFAULT_TTL_SECONDS) -> Lease | None:
+    """Expiry moves with use, and only ahead: ``ttl_seconds`` from now, should it be earlier. None without a lease."""
+    with _guarded(stack):
+        lease = read(stack)
+        if lease is not None:
+            lease = _used(lease, ttl_seconds)
+            _write(lease)
+        return lease
+
+
+def claim(stack: str, allowed: Callable[[Lease], bool]) -> bool:
+    """Mark the stack as being taken down, if its lease still allows it: then nobody begins to use it any more."""
+    with _guarded(stack):
+        lease = read(stack)
+        if lease is None or not allowed(lease):
+            return False
+        _write(replace(lease, phase="destroying"))
+        return True
 
 
 def remove(stack: str) -> None:
     """Forget it."""
     with _guarded(stack):
         _path(stack).unlink(missing_ok=True)
+        _partial(stack).unlink(missing_ok=True)  # of a writer that was killed
 
 
 def all_leases() -> list[Lease]:
@@ -148,6 +210,21 @@ def _guarded(stack: str) -> Iterator[None]:
         finally:
             if not _path(stack).is_file():
                 path.unlink(missing_ok=True)
+
+
+def _write(lease: Lease) -> None:
+    partial = _partial(lease.stack)
+    partial.write_text(json.dumps(asdict(lease), indent=1))
+    partial.replace(_path(lease.stack))
+
+
+def _used(lease: Lease, ttl_seconds: float = DEFAULT_TTL_SECONDS) -> Lease:
+    now = time.time()
+    return replace(lease, used_at=now, expires_at=max(lease.expires_at, now + ttl_seconds))
+
+
+def _partial(stack: str) -> Path:
+    return _path(stack).with_suffix(".partial")
 
 
 def _path(stack: str) -> Path:

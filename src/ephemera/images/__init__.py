@@ -5,6 +5,7 @@ project is built from its sources, under the hash of everything it is made from.
 """
 
 from ephemera.images.errors import ImageBuildError, ImageMissingError
+from ephemera.images.intermediates import drop_intermediates
 from ephemera.images.making import ensure
 from ephemera.images.modes import Mode, mode
 from ephemera.images.references import resolve
@@ -15,6 +16,7 @@ __all__ = [
     "ImageMissingError",
     "Mode",
     "StoredImage",
+    "drop_intermediates",
     "ensure",
     "mode",
     "prune",

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ephemera.contract.errors import MachineError
 from ephemera.driver import guardian, teardown
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
@@ -78,14 +83,91 @@ def test_process_that_got_the_owners_number_is_not_waited_for(
     assert len(cleaned) == 1
 
 
-def test_guardian_lives_in_a_session_of_its_own(tmp_path: Path) -> None:
-    import os
-    import signal
+def test_guardian_lives_in_a_session_of_its_own(kept: ProcessId) -> None:
+    assert os.getsid(kept.pid) == kept.pid != os.getsid(0)
+    assert kept.alive()
 
-    watching = guardian.start(tmp_path, _STACK, ProcessId.of())
-    try:
-        assert os.getsid(watching.pid) == watching.pid != os.getsid(0)
-        assert watching.alive()
-    finally:
-        os.kill(watching.pid, signal.SIGKILL)
-        os.waitpid(watching.pid, 0)
+
+def test_guardian_that_is_killed_is_replaced(kept: ProcessId) -> None:
+    os.kill(kept.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while (now := _guardian()) in (None, kept):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert now is not None
+    assert now.alive()
+
+
+def test_guardian_that_is_dismissed_is_not_replaced(kept: ProcessId) -> None:
+    watch = next(thread for thread in threading.enumerate() if thread.name == f"guardian-{_STACK}")
+    guardian.dismiss(_STACK)
+    watch.join(10)
+    assert not watch.is_alive()
+    assert not kept.alive()
+    assert _guardian() is None
+    assert not guardian.log_file(_STACK).exists()
+
+
+def test_guardian_that_fails_is_not_started_again_and_again(
+    workspace: Workspace, lease: Lease, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    leases.change(_STACK, holder=ProcessId.of())
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f"#!/bin/sh\necho started >> {tmp_path}/starts\nexit 1\n")
+    interpreter.chmod(0o700)
+    monkeypatch.setattr(guardian.sys, "executable", str(interpreter))  # type: ignore[attr-defined]
+    guardian.keep(workspace.project, _STACK)
+    for watch in [thread for thread in threading.enumerate() if thread.name == f"guardian-{_STACK}"]:
+        watch.join(10)
+        assert not watch.is_alive()
+    assert (tmp_path / "starts").read_text() == "started\n"
+
+
+@pytest.mark.parametrize("trouble", [MachineError("no Docker engine answers"), OSError("no space left")])
+def test_guardian_tries_until_what_is_in_its_way_is_gone(
+    workspace: Workspace, lease: Lease, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    calls: list[Lease] = []
+
+    def clean(_: Workspace, dead: Lease) -> None:
+        calls.append(dead)
+        if len(calls) < 3:
+            raise trouble
+
+    monkeypatch.setattr(teardown, "clean_up_after", clean)
+    monkeypatch.setattr(guardian, "_RETRY_SECONDS", 0.01)
+    dead = ProcessId(pid=2**22 - 1, started=1.0)
+    leases.write(replace(lease, holder=dead))
+    assert _watch(workspace, dead) == 0
+    assert len(calls) == 3
+
+
+def test_guardian_whose_patience_ends_leaves_it_to_the_reaper(
+    workspace: Workspace, lease: Lease, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def clean(_: Workspace, __: Lease) -> None:
+        raise MachineError("no Docker engine answers")
+
+    monkeypatch.setattr(teardown, "clean_up_after", clean)
+    monkeypatch.setattr(guardian, "_PATIENCE_SECONDS", 0.0)
+    dead = ProcessId(pid=2**22 - 1, started=1.0)
+    leases.write(replace(lease, holder=dead))
+    assert _watch(workspace, dead) == 1
+    assert "no Docker engine answers" in capsys.readouterr().out
+    assert leases.read(_STACK) is not None
+
+
+@pytest.fixture
+def kept(workspace: Workspace, lease: Lease) -> Iterator[ProcessId]:
+    """A guardian of this process."""
+    leases.change(_STACK, holder=ProcessId.of())
+    guardian.keep(workspace.project, _STACK)
+    started = _guardian()
+    assert started is not None
+    yield started
+    guardian.dismiss(_STACK)
+
+
+def _guardian() -> ProcessId | None:
+    lease = leases.read(_STACK)
+    return lease.guardian if lease else None

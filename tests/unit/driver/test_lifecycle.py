@@ -8,15 +8,18 @@ import pytest
 from ephemera.contract import labels
 from ephemera.contract.errors import (
     EngineError,
+    ImageError,
     InputError,
+    InterruptedByUserError,
     LeftoversError,
+    MachineError,
     NoSuchEnvironmentError,
     ServiceFailedError,
     StackTakenError,
     UnknownNameError,
 )
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.driver import engine, guardian, lifecycle
+from ephemera.driver import engine, guardian, lifecycle, sweep, teardown
 from ephemera.driver.lifecycle import Gone, Request
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
@@ -33,7 +36,10 @@ def pulumi(workspace: Workspace, docker: FakeClient, monkeypatch: pytest.MonkeyP
     fake = FakePulumi(workspace, docker)
     for name in ("up", "destroy", "cancel", "outputs"):
         monkeypatch.setattr(engine, name, getattr(fake, name))
-    monkeypatch.setattr(guardian, "start", fake.guard)
+    monkeypatch.setattr(guardian, "keep", fake.guard)
+    monkeypatch.setattr(
+        teardown, "drop_intermediates", lambda _, lease: fake.calls.append(f"drop layers of {lease.system}")
+    )
     return fake
 
 
@@ -74,13 +80,19 @@ class FakePulumi:
     def cancel(self, _: Workspace, stack: str) -> None:
         self.calls.append(f"cancel {stack}")
 
-    def guard(self, _project: Path, stack: str, _owner: ProcessId) -> ProcessId:
+    def guard(self, _project: Path, stack: str) -> None:
         self.calls.append(f"guard {stack}")
-        return ProcessId(pid=2**22 - 1, started=1.0)
+        leases.change(stack, guardian=ProcessId(pid=2**22 - 1, started=1.0))
 
 
 def _up(workspace: Workspace, **given: Any) -> lifecycle.Ready:
     return lifecycle.up(workspace, Request(**{"system": "shop", "branch": "main", **given}), lambda _: None)
+
+
+def _lease() -> leases.Lease:
+    lease = leases.read(_STACK)
+    assert lease is not None
+    return lease
 
 
 def _plan(workspace: Workspace, **given: Any) -> tuple[str, Any]:
@@ -191,6 +203,14 @@ def test_what_did_not_become_ready_is_gone_without_a_trace(
     assert _nothing_is_left(workspace, docker)
     artifacts = workspace.project / ".ephemera" / "artifacts"
     assert artifacts.exists() is isinstance(failure, ServiceFailedError), "an interrupt needs no evidence"
+    assert pulumi.calls[-1] == "drop layers of shop"
+
+
+def test_layers_of_a_build_that_failed_stay_for_the_next_try(workspace: Workspace, pulumi: FakePulumi) -> None:
+    pulumi.failure = ImageError("step 3 failed")
+    with pytest.raises(ImageError):
+        _up(workspace)
+    assert "drop layers of shop" not in pulumi.calls
 
 
 def test_failed_update_leaves_the_environment_unlocked_and_as_it_was(
@@ -271,6 +291,76 @@ def test_engine_that_cannot_destroy_is_done_without(
     pulumi.failure = EngineError("no")
     assert lifecycle.down(workspace, _STACK).stack == _STACK
     assert _nothing_is_left(workspace, docker)
+
+
+def test_engine_that_cannot_destroy_leaves_evidence_and_a_word(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
+) -> None:
+    _up(workspace)
+    pulumi.failure = EngineError("the engine says no")
+    said: list[str] = []
+    lifecycle.down(workspace, _STACK, lambda event: said.append(event["message"]))
+    assert said
+    assert said[-2].startswith("evidence: ")
+    assert said[-1] == "the engine says no; removed by label instead"
+    assert list((workspace.project / ".ephemera" / "artifacts").iterdir())
+
+
+def test_destroy_is_guarded_and_a_killed_one_is_to_be_finished(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _up(workspace)
+    seen = []
+
+    def destroy(_: Workspace, stack: str) -> None:
+        seen.append((lease := _lease()).phase)
+        assert lease.held()
+        pulumi.destroy(workspace, stack)
+
+    monkeypatch.setattr(engine, "destroy", destroy)
+    lifecycle.down(workspace, _STACK)
+    assert seen == ["destroying"]
+    assert pulumi.calls[-2:] == ["guard shop-main", "destroy shop-main"]
+
+
+def test_interrupted_destroy_is_left_to_the_guardian(workspace: Workspace, pulumi: FakePulumi) -> None:
+    _up(workspace)
+    pulumi.failure = InterruptedByUserError("interrupted")
+    with pytest.raises(InterruptedByUserError, match="taken down in the background"):
+        lifecycle.down(workspace, _STACK)
+    assert (_lease().phase, _lease().holder) == ("destroying", ProcessId.of())
+
+
+@pytest.mark.parametrize("phase", ["kept", "disposable"])
+def test_environment_that_another_engine_is_at_work_on_stays_as_it_was(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi, phase: Any
+) -> None:
+    _up(workspace, phase=phase)
+    before = _lease()
+    pulumi.failure = EngineError("locked")
+    lock = workspace.state_file(_STACK).parents[2] / "locks" / "organization" / "demo" / _STACK / "a.json"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("{}")
+    with pytest.raises(EngineError, match="locked"):
+        lifecycle.down(workspace, _STACK)
+    assert (_lease().phase, _lease().holder) == (phase, before.holder)
+    assert docker.api.listed_networks
+
+
+def test_clean_up_that_has_to_wait_leaves_lease_and_guardian_and_tells_what_failed_first(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove(*_: Any, **__: Any) -> None:
+        raise MachineError("no Docker engine answers")
+
+    monkeypatch.setattr(sweep, "remove", remove)
+    pulumi.failure = ServiceFailedError("api", "exited")
+    said: list[str] = []
+    with pytest.raises(ServiceFailedError):
+        lifecycle.up(workspace, Request(system="shop", branch="main"), lambda event: said.append(str(event)))
+    assert (_lease().phase, _lease().holder) == ("creating", ProcessId.of())
+    assert _lease().guardian is not None
+    assert "is cleaned up in the background, not yet: no Docker engine answers" in said[-1]
 
 
 def test_objects_without_state_are_taken_down_too(workspace: Workspace, docker: FakeClient, pulumi: FakePulumi) -> None:

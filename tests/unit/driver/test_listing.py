@@ -40,5 +40,13 @@ def test_state_tells_what_is_the_matter(workspace: Workspace, docker: FakeClient
     docker.api.add("container", "shop-d-db", marks("shop-d", backend, "db"))
     in_use = leases.first_seen("shop-d", "demo", "/src", IDENTITY)
     leases.write(replace(in_use, phase="disposable", holder=ProcessId.of()))
+    docker.api.add("container", "shop-e-db", marks("shop-e", backend, "db"))
+    leases.write(replace(leases.first_seen("shop-e", "demo", "/src", IDENTITY), stack="shop-e", phase="destroying"))
     states = {listed.stack: listed.state for listed in environments(workspace)}
-    assert states == {"shop-a": "empty", "shop-b": "stopped", "shop-c": "coming up", "shop-d": "running"}
+    assert states == {
+        "shop-a": "empty",
+        "shop-b": "stopped",
+        "shop-c": "coming up",
+        "shop-d": "running",
+        "shop-e": "going down",
+    }

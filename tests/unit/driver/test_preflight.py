@@ -6,7 +6,7 @@ import pytest
 
 from ephemera.contract.errors import PortInUseError
 from ephemera.contract.settings import Settings
-from ephemera.driver.preflight import check_fixed_ports
+from ephemera.driver.preflight import check_ports
 from ephemera.host import ports
 from tests.unit.doubles import SHOP, FakeClient, marks
 
@@ -20,7 +20,7 @@ def _held(docker: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _check(**given: Any) -> None:
     settings = Settings(**{"system": "shop", "branch": "main", "expose": "fixed", "port_table": "test", **given})
-    check_fixed_ports("shop-main", SHOP, settings)
+    check_ports("shop-main", SHOP, settings)
 
 
 def test_held_port_is_refused_with_service_and_holder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from ephemera.driver import services
 from ephemera.driver.services import ServiceHandle
 from ephemera.home import identity
 from ephemera.host.ports import free_port
-from tests.unit.doubles import FakeClient, marks
+from tests.unit.doubles import FakeClient, marks, refusal
 
 _STACK = "shop-main"
 _API = f"{_STACK}-api-id"
@@ -56,6 +56,23 @@ def test_container_is_this_backends_own(engine: FakeClient) -> None:
 def test_command_gives_its_exit_code_and_what_it_said(engine: FakeClient) -> None:
     engine.api.exit_codes[f"{_API}: ls -l"] = 2
     assert _handle(engine).exec(["ls", "-l"]) == (2, f"said {_API}: ls -l")
+
+
+def test_command_that_the_engine_refuses_is_told_with_the_services_state(engine: FakeClient) -> None:
+    engine.api.end(_API, 137, event=False)
+
+    def refuse(container: str, command: list[str], *, stdin: bool) -> None:
+        error = refusal(409)
+        error.explanation = f"Container {'0f' * 32} is not running\n"
+        raise error
+
+    engine.api.exec_create = refuse  # type: ignore[assignment,method-assign]
+    with pytest.raises(NotReadyError) as caught:
+        _handle(engine).exec(["ls"])
+    assert str(caught.value) == (
+        "cannot run a command in service 'api' of shop-main: it is exited with exit code 137: "
+        "Container shop-main-api is not running"
+    )
 
 
 def test_logs_are_whole_or_the_last_lines(engine: FakeClient) -> None:

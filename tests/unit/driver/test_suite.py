@@ -39,17 +39,17 @@ def test_suite_is_run_attached_with_the_arguments_that_are_passed_on(workspace: 
     folder, target, *options = json.loads((project / "seen").read_text())
     assert folder == str(project)
     assert target == str(project / "tests" / "shop")
-    assert options[:2] == ["--env", "shop-main"]
-    assert options[2] == "--ephemera-summary"
-    assert options[4:] == ["-k", "smoke", "-x"]
+    assert options[:4] == ["--env", "shop-main", "--require-services", "--ephemera-summary"]
+    assert options[5:] == ["-k", "smoke", "-x"]
 
 
 def test_counts_and_exit_code_are_pytests_own(workspace: Workspace, project: Path) -> None:
-    counts = {"passed": 3, "failed": 1, "skipped": 2, "errors": 4, "evidence": "/somewhere"}
+    counts = {"passed": 3, "failed": 1, "skipped": 2, "errors": 4, "xfailed": 5, "xpassed": 6, "evidence": "/somewhere"}
     summary = "sys.argv[sys.argv.index('--ephemera-summary') + 1]"
     _pytest(project, f"Path({summary}).write_text({json.dumps(counts)!r}); sys.exit(1)")
     result = _run(workspace)
-    assert result.counts() == {"passed": 3, "failed": 1, "skipped": 2, "errors": 4, "exit_code": 1}
+    counts.pop("evidence")
+    assert result.counts() == {**counts, "exit_code": 1}
     assert result.evidence == Path("/somewhere")
     assert result.seconds > 0
 
@@ -57,7 +57,8 @@ def test_counts_and_exit_code_are_pytests_own(workspace: Workspace, project: Pat
 def test_pytest_that_ends_without_a_summary_counts_nothing(workspace: Workspace, project: Path) -> None:
     _pytest(project, "sys.exit(4)")
     result = _run(workspace)
-    assert result.counts() == {"passed": 0, "failed": 0, "skipped": 0, "errors": 0, "exit_code": 4}
+    kinds = ("passed", "failed", "skipped", "errors", "xfailed", "xpassed")
+    assert result.counts() == {**dict.fromkeys(kinds, 0), "exit_code": 4}
     assert result.evidence is None
 
 

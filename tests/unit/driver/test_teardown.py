@@ -6,16 +6,26 @@ from pathlib import Path
 
 import pytest
 
+from ephemera import images
 from ephemera.contract.errors import EngineError
+from ephemera.contract.images import EngineImage, PublicImage, ServiceImage
 from ephemera.driver import engine, teardown
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
 from ephemera.home.leases import Lease
 from ephemera.host.processes import ProcessId
-from tests.unit.doubles import IDENTITY, FakeClient, marks
+from tests.unit.doubles import IDENTITY, SHOP, FakeClient, marks
 from tests.unit.processes import python
 
 _STACK = IDENTITY.stack
+
+
+@pytest.fixture(autouse=True)
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[set[str], float]]:
+    """Of which images the rests of builds were dropped, and since when."""
+    seen: list[tuple[set[str], float]] = []
+    monkeypatch.setattr(images, "drop_intermediates", lambda _, names, since: seen.append((names, since)))
+    return seen
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +83,24 @@ def test_kept_environment_is_unlocked_and_left(
     assert left.holder is None
 
 
+def test_rests_of_its_builds_go_too_bases_included(
+    workspace: Workspace, lease: Lease, builds: list[tuple[set[str], float]]
+) -> None:
+    base = ServiceImage(name="base", context=Path("/src"), bases={"BASE": EngineImage(name="python")})
+    api = ServiceImage(name="api", context=Path("/src"), bases={"BASE": base})
+    workspace.__dict__["catalog"] = {"shop": replace(SHOP, images=(api, PublicImage(reference="nats:2")))}
+    teardown.clean_up_after(workspace, lease)
+    assert builds == [({"api", "base", "python"}, lease.created_at)]
+
+
+def test_checkout_that_is_gone_says_nothing_of_builds(
+    workspace: Workspace, lease: Lease, builds: list[tuple[set[str], float]]
+) -> None:
+    teardown.clean_up_after(Workspace(Path("/gone"), workspace.name), lease)
+    assert builds == []
+    assert leases.read(_STACK) is None
+
+
 def test_engine_of_the_dead_owner_is_ended_first(workspace: Workspace, lease: Lease) -> None:
     with python("import os; os.setsid(); print('there', flush=True); input()") as process:
         assert process.stdout is not None
@@ -98,9 +126,9 @@ def test_what_labels_do_not_cover_is_destroyed_by_the_engine(
     workspace: Workspace, docker: FakeClient, lease: Lease, calls: list[str]
 ) -> None:
     _state(workspace, "docker:index/container:Container", "aws:s3/bucket:Bucket")
-    found = teardown.discard(workspace, _STACK)
+    teardown.discard(workspace, _STACK)
     assert calls == [f"cancel {_STACK}", f"destroy {_STACK}"]
-    assert {item.name for item in found} == {f"{_STACK}-db", _STACK}
+    assert set(docker.api.removed) == {f"{_STACK}-db", _STACK}
 
 
 @pytest.mark.parametrize("text", ["{}", '{"checkpoint": {"latest": null}}', '{"checkpoint": {"latest": {}}}'])

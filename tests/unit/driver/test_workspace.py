@@ -79,7 +79,7 @@ def test_branch_that_looks_like_something_else_stays_what_it_is(workspace: Works
 @given(
     branch=st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1),
     profiles=st.lists(st.sampled_from(["scale", "lab"]), unique=True),
-    seconds=st.integers(),
+    seconds=st.integers(-(10**18) + 1, 10**18 - 1),
     verbose=st.booleans(),
 )
 def test_settings_survive_the_way_through_the_file(

@@ -6,6 +6,9 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
+from ephemera.contract.errors import MachineError
 from ephemera.home import identity
 from ephemera.home.paths import state_dir
 from tests.unit.processes import heard, python, tell
@@ -40,6 +43,22 @@ def test_key_and_passphrase_are_made_once_and_private() -> None:
     for path in (state_dir() / "key", passphrase):
         assert path.stat().st_mode & 0o777 == 0o600
     assert not list(state_dir().glob("*.partial"))
+
+
+def test_secrets_that_others_could_read_are_closed_again() -> None:
+    for path, read in ((state_dir() / "key", identity.key), (state_dir() / "passphrase", identity.passphrase_file)):
+        read()
+        path.chmod(0o644)
+        read()
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", ["", "not hexadecimal", "abcd", "\0"])
+def test_damaged_key_is_told_and_never_made_anew(content: str) -> None:
+    (state_dir() / "key").write_text(content)
+    with pytest.raises(MachineError, match="key is damaged"):
+        identity.key()
+    assert (state_dir() / "key").read_text() == content
 
 
 def test_state_is_a_file_backend_in_the_state_directory() -> None:

@@ -3,10 +3,11 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from ephemera.contract.errors import MachineError
+from ephemera.contract.errors import InputError, MachineError
 from ephemera.home import leases
 from ephemera.home.leases import DEFAULT_TTL_SECONDS, Lease
 from ephemera.home.paths import state_dir
@@ -141,3 +142,84 @@ def test_lock_of_a_stack_that_is_gone_is_gone_too() -> None:
     with leases.exclusive("shop-main"):
         leases.remove("shop-main")
     assert _files() == []
+
+
+def test_use_is_written_down_while_it_lasts_once_for_each_and_expiry_moves_on() -> None:
+    dead = ProcessId(pid=2**22 - 1, started=1.0)
+    leases.write(_lease(holder=None, users=(dead,), phase="kept"))
+    me = ProcessId.of()
+    with leases.using("shop-main"):
+        with leases.using("shop-main"):
+            assert _read().users == (me, me), "and those who died without a word are forgotten"
+        assert _read().users == (me,)
+        assert _read().in_use()
+    assert _read().users == ()
+    assert not _read().in_use()
+    assert _read().expires_at > time.time() + DEFAULT_TTL_SECONDS - 60
+
+
+def test_use_of_a_stack_without_a_lease_leaves_nothing() -> None:
+    with leases.using("shop-main"):
+        pass
+    assert _files() == []
+
+
+def test_use_survives_that_the_stack_is_taken_down() -> None:
+    leases.write(_lease(phase="kept"))
+    with leases.using("shop-main"):
+        leases.remove("shop-main")
+    assert _files() == []
+
+
+def test_nobody_begins_to_use_what_is_being_taken_down() -> None:
+    leases.write(_lease(phase="destroying"))
+    with pytest.raises(InputError, match="'shop-main' is being taken down"), leases.using("shop-main"):
+        pass
+
+
+@pytest.mark.parametrize("role", ["holder", "suite", "users", None])
+def test_an_environment_is_in_use_while_any_of_those_lives(role: str | None) -> None:
+    me, dead = ProcessId.of(), ProcessId(pid=2**22 - 1, started=1.0)
+    roles: dict[str, Any] = {"holder": dead, "suite": dead, "users": (dead,)}
+    if role is not None:
+        roles[role] = (dead, me) if role == "users" else me
+    assert _lease(**roles).in_use() is (role is not None)
+
+
+def test_an_environment_is_orphaned_when_neither_holder_nor_guardian_lives() -> None:
+    me, dead = ProcessId.of(), ProcessId(pid=2**22 - 1, started=1.0)
+    assert _lease(holder=dead).orphaned()
+    assert _lease(holder=dead, guardian=dead).orphaned()
+    assert not _lease(holder=dead, guardian=me).orphaned()
+    assert not _lease(holder=me, guardian=dead).orphaned()
+    assert not _lease(holder=None).orphaned()
+
+
+def test_claim_is_given_only_when_the_lease_as_it_is_now_allows_it() -> None:
+    leases.write(_lease(phase="kept"))
+    assert not leases.claim("shop-main", lambda lease: lease.expires_at > 3.0)
+    assert _read().phase == "kept"
+    assert leases.claim("shop-main", lambda lease: lease.expires_at == 3.0)
+    assert _read().phase == "destroying"
+    assert not leases.claim("shop-gone", lambda _: True)
+
+
+def test_touch_never_takes_time_away() -> None:
+    leases.write(_lease(expires_at=time.time() + 10 * DEFAULT_TTL_SECONDS))
+    before = _read().expires_at
+    touched = leases.touch("shop-main")
+    assert touched is not None
+    assert touched.expires_at == before
+
+
+def test_what_a_killed_writer_left_goes_with_the_lease() -> None:
+    leases.write(_lease())
+    (state_dir() / "leases" / "shop-main.partial").write_text("{")
+    leases.remove("shop-main")
+    assert _files() == []
+
+
+def _read() -> Lease:
+    lease = leases.read("shop-main")
+    assert lease is not None
+    return lease

@@ -1,0 +1,122 @@
+"""Holding an environment: the lease and its guardian around whatever changes one, and what is left on any way out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from docker.errors import DockerException
+
+from ephemera.contract.errors import EngineError, EphemeraError, ImageError, InterruptedByUserError
+from ephemera.contract.labels import Identity
+from ephemera.contract.progress import Event
+from ephemera.contract.settings import Settings
+from ephemera.driver import engine, evidence, guardian, teardown
+from ephemera.driver.workspace import Workspace
+from ephemera.home import leases
+from ephemera.home.leases import Lease
+from ephemera.host.processes import ProcessId
+
+
+def new_lease(workspace: Workspace, stack: str, settings: Settings, *, phase: leases.Phase) -> Lease:
+    """A lease of this process on the stack; it is not written yet."""
+    now = time.time()
+    known = leases.read(stack)
+    return Lease(
+        stack=stack,
+        project=workspace.name,
+        system=settings.system,
+        branch=settings.branch,
+        owner=settings.owner,
+        checkout=str(workspace.project),
+        run=evidence.new_run(stack),
+        phase=phase,
+        holder=ProcessId.of(os.getpid()),
+        users=known.users if known else (),
+        seeded=known.seeded if known else False,
+        created_at=known.created_at if known else now,
+        used_at=now,
+        expires_at=max(known.expires_at if known else 0, now + leases.DEFAULT_TTL_SECONDS),
+    )
+
+
+@contextmanager
+def making(
+    workspace: Workspace, lease: Lease, created: bool, keep_on_failure: bool, report: Callable[[Event], None]
+) -> Iterator[None]:
+    """Around an update; on any way out but success, evidence and then the clean-up."""
+    before = leases.read(lease.stack)
+    try:
+        leases.write(lease)
+        guardian.keep(workspace.project, lease.stack)
+        yield
+    except BaseException as error:
+        try:
+            if isinstance(error, EphemeraError) and not isinstance(error, InterruptedByUserError):
+                evidence.take(workspace, lease.stack, lease.run, error, report)
+        finally:
+            if created and not keep_on_failure:
+                _discard(workspace, lease, error, report)
+            else:
+                engine.cancel(workspace, lease.stack)
+                if before is not None:
+                    leases.change(lease.stack, run=before.run, expires_at=before.expires_at)
+                let_go(lease.stack)
+        raise
+
+
+@contextmanager
+def taking_down(workspace: Workspace, stack: str, identity: Identity) -> Iterator[None]:
+    """Around a destroy; on the way out by success all is forgotten. A killed or interrupted one is finished by the
+    guardian; one that the engine refuses leaves the environment as it was."""
+    before = leases.read(stack) or leases.first_seen(stack, workspace.name, str(workspace.project), identity)
+    mine = ProcessId.of(os.getpid())
+    leases.change(stack, phase="destroying", holder=mine)
+    if before.holder != mine:
+        guardian.dismiss(stack)
+        guardian.keep(workspace.project, stack)
+    try:
+        yield
+    except InterruptedByUserError:
+        raise InterruptedByUserError(
+            f"interrupted; the rest of {stack} is taken down in the background", remedy="`ephemera ls` shows it"
+        ) from None
+    except EngineError:
+        if before.holder == mine:
+            leases.change(stack, phase=before.phase)
+        else:
+            let_go(stack)
+        raise
+    else:
+        held = leases.read(stack)
+        teardown.forget(workspace, stack)
+        guardian.dismiss(stack, held)
+
+
+def let_go(stack: str) -> None:
+    """Stop holding a kept environment: it stays, until its lease expires or it is taken down."""
+    leases.change(stack, holder=None, phase="kept")
+    leases.touch(stack)
+    guardian.dismiss(stack)
+
+
+def end_what_a_dead_holder_left(stack: str) -> None:
+    """Its guardian may not have come to it yet, and finds that we have taken over."""
+    lease = leases.read(stack)
+    if lease is not None and lease.holder is not None and not lease.held():
+        teardown.end_processes(lease)
+
+
+def _discard(workspace: Workspace, lease: Lease, error: BaseException, report: Callable[[Event], None]) -> None:
+    held = leases.read(lease.stack) or lease
+    try:
+        teardown.discard(workspace, lease.stack)
+        if not isinstance(error, ImageError):  # whose layers are what the next try goes on from
+            teardown.drop_intermediates(workspace, lease)
+    except (EphemeraError, DockerException, OSError) as trouble:
+        # Its lease and guardian stay: as soon as this process ends, it tries until Docker is back.
+        report({"type": "notice", "message": f"{lease.stack} is cleaned up in the background, not yet: {trouble}"})
+        return
+    guardian.dismiss(lease.stack, held)

@@ -1,0 +1,105 @@
+"""Reaping by lease: what outlived its owner and its guardian, and what nobody has used until it expired.
+
+``python -m ephemera.driver.reaper``: reaps once, in the background of the command that started it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ephemera.contract.errors import EphemeraError
+from ephemera.home import leases
+from ephemera.home.leases import Lease
+from ephemera.home.paths import state_dir
+
+Reason = Literal["its owner died", "expired"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reaped:
+    """One lease that was due. ``problem``: why the environment could not be taken down; empty when it is gone."""
+
+    stack: str
+    reason: Reason
+    seconds: float
+    problem: str = ""
+
+
+def due(now: float | None = None) -> list[tuple[Lease, Reason]]:
+    """Leases to act on, and why. One whose environment is in use never is."""
+    found = ((lease, _reason(lease, time.time() if now is None else now)) for lease in leases.all_leases())
+    return [(lease, reason) for lease, reason in found if reason is not None]
+
+
+def reap(report: Callable[[Reaped], None] = lambda _: None) -> list[Reaped]:
+    """Act on every lease that is due: finish what a dead owner left, take down what has expired."""
+    reaped = []
+    for lease, reason in due():
+        started = time.monotonic()
+        problem = _act(lease, reason)
+        done = Reaped(stack=lease.stack, reason=reason, seconds=time.monotonic() - started, problem=problem)
+        report(done)
+        reaped.append(done)
+    return reaped
+
+
+def start_if_due() -> None:
+    """Reap in a process of its own, if there is anything to reap; the asking command goes on."""
+    if due():
+        folder = state_dir() / "logs"
+        folder.mkdir(exist_ok=True)
+        with (folder / "reaper.log").open("a") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ephemera.driver.reaper"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=os.sep,
+            )
+        process.returncode = 0  # never waited for: it is init's when this process is gone
+
+
+def _reason(lease: Lease, now: float) -> Reason | None:
+    if lease.orphaned():
+        return "its owner died"
+    if lease.expires_at < now and not lease.in_use():
+        return "expired"
+    return None
+
+
+def _act(lease: Lease, reason: Reason) -> str:
+    # Imported late: a command that finds nothing to reap needs none of it.
+    from docker.errors import DockerException
+
+    from ephemera.driver import lifecycle, teardown
+    from ephemera.driver.workspace import Workspace
+
+    workspace = Workspace(Path(lease.checkout), lease.project)
+    try:
+        if reason == "its owner died":
+            teardown.clean_up_after(workspace, lease)
+        elif leases.claim(lease.stack, lambda now: _reason(now, time.time()) is not None):  # nobody uses it since
+            lifecycle.down(workspace, lease.stack)
+    except (EphemeraError, DockerException, OSError) as error:
+        return str(error)
+    return ""
+
+
+def main() -> int:
+    """Reap once; one line for each."""
+    for done in reap():
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        print(f"{stamp} {done.stack}: {done.reason}; {done.problem or f'gone after {done.seconds:.1f} s'}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Files that work on a stack needs for a while: in the user's state, so that a kill leaves none unknown."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ephemera.home.paths import state_dir
+
+
+@contextmanager
+def scratch(stack: str) -> Iterator[Path]:
+    """An empty folder, gone afterwards; after a kill, :func:`remove` finds it."""
+    parent = _of(stack)
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # others' are in it
+            parent.rmdir()
+
+
+def remove(stack: str) -> None:
+    """Remove what killed processes left."""
+    shutil.rmtree(_of(stack), ignore_errors=True)
+
+
+def _of(stack: str) -> Path:
+    return state_dir() / "scratch" / stack

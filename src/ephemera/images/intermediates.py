@@ -1,0 +1,93 @@
+"""What a killed build leaves on the engine: containers of its steps, and the layers that it had come to."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Collection
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ephemera.contract import labels
+from ephemera.home.paths import cache_dir
+
+if TYPE_CHECKING:
+    import docker
+
+_TOLERATED = (404, 409)
+"""Gone meanwhile; or in use, as the base of something that somebody has made since."""
+
+
+def drop_intermediates(client: docker.DockerClient, names: Collection[str], since: float) -> list[str]:
+    """Remove what builds of the images ``names`` left since then (seconds since the epoch), and nobody builds on; ids.
+
+    An image that somebody builds right now is left alone: its builder removes the containers of its steps itself, and
+    its layers become those of a finished image.
+    """
+    abandoned = [name for name in names if not _is_being_built(name)]
+    if not abandoned:
+        return []
+    removed = [
+        item["Id"]
+        for item in client.api.containers(all=True, filters={"label": labels.IMAGE})
+        if _is_ours(item, abandoned, since) and labels.STACK not in item["Labels"] and _remove_container(client, item)
+    ]
+    # What a layer was made from goes with it.
+    for item in client.api.images(filters={"label": labels.IMAGE, "dangling": True}):
+        if _is_ours(item, abandoned, since) and _remove_image(client, item):
+            removed.append(item["Id"])
+    return removed
+
+
+def _is_being_built(name: str) -> bool:
+    folder = cache_dir() / "locks"
+    return any(_is_held(path) for path in folder.glob(f"image-*{name}:*.lock"))
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)  # of a builder that was killed
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _is_ours(item: dict[str, Any], names: Collection[str], since: float) -> bool:
+    return (item["Labels"] or {}).get(labels.IMAGE) in names and _created(item["Created"]) >= since
+
+
+def _created(value: int | str) -> float:
+    """Lists give seconds, or a date."""
+    return float(value) if isinstance(value, int) else datetime.fromisoformat(value).timestamp()
+
+
+def _remove_container(client: docker.DockerClient, item: dict[str, Any]) -> bool:
+    from docker.errors import APIError
+
+    try:
+        client.api.remove_container(item["Id"], force=True)
+    except APIError as error:
+        if error.status_code not in _TOLERATED:
+            raise
+        return False
+    return True
+
+
+def _remove_image(client: docker.DockerClient, item: dict[str, Any]) -> bool:
+    from docker.errors import APIError
+
+    try:
+        client.api.remove_image(item["Id"])
+    except APIError as error:
+        if error.status_code not in _TOLERATED:
+            raise
+        return False
+    return True

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ephemera.driver.evidence.lines import Line, parse, printable, within
+from ephemera.driver.evidence.suspects import Subject, suspects
+
+_RUNNING = {"Running": True, "ExitCode": 0}
+_EXITED = {"Running": False, "ExitCode": 137}
+
+
+def _event(time: float, action: str, **further: Any) -> dict[str, Any]:
+    return {"type": "event", "time": time, "service": "web", "action": action, **further}
+
+
+_DIED = _event(15, "die", exit_code=137)
+
+
+@pytest.mark.parametrize(
+    ("events", "state", "reason"),
+    [
+        ([_DIED], _EXITED, "exited with 137 during this test"),
+        ([_DIED, _event(16, "start")], _RUNNING, "exited with 137 during this test, and started again"),
+        (
+            [_event(14, "kill", signal="9"), _DIED],
+            _EXITED,
+            "was killed with signal 9 during this test (exit code 137)",
+        ),
+        (
+            [_event(14, "kill", signal="15"), _DIED, _event(15, "stop")],
+            _EXITED,
+            "was stopped during this test (exit code 137)",
+        ),
+        (
+            [_event(14, "kill", signal="15"), _DIED, _event(16, "start"), _event(16, "restart")],
+            _RUNNING,
+            "was restarted during this test",
+        ),
+        ([_event(15, "oom"), _DIED], _EXITED, "ran out of memory during this test (exit code 137)"),
+        ([_DIED], {**_EXITED, "OOMKilled": True}, "ran out of memory during this test (exit code 137)"),
+        ([_event(15, "oom")], _RUNNING, "lost a process for lack of memory during this test"),
+        ([_event(15, "health_status: unhealthy")], _RUNNING, "went unhealthy during this test"),
+        ([_event(15, "pause")], {**_RUNNING, "Paused": True}, "is paused"),
+        ([_event(15, "pause"), _event(16, "unpause")], _RUNNING, "was paused during this test"),
+        ([_event(5, "die", exit_code=1)], _EXITED, "was not running: it had exited with 137 before this test"),
+    ],
+)
+def test_what_happened_to_a_service_makes_it_a_suspect(
+    events: list[dict[str, Any]], state: dict[str, Any], reason: str
+) -> None:
+    [found] = suspects([Subject(service="web", state=state, lines=[Line(14, "last words")])], events, 10, 20)
+    assert found.reason == reason
+    assert found.lines == ("last words",)
+
+
+@pytest.mark.parametrize("events", [[], [_event(5, "restart")], [_event(15, "health_status: healthy")]])
+def test_a_service_that_nothing_happened_to_is_none(events: list[dict[str, Any]]) -> None:
+    lines = [Line(5, "ERROR before it"), Line(15, "0 errors"), Line(25, "Traceback (most recent call last):")]
+    assert suspects([Subject(service="web", state=_RUNNING, lines=lines)], events, 10, 20) == []
+
+
+def test_lines_like_errors_make_one_with_the_lines_around() -> None:
+    lines = [Line(11 + number / 100, f"request {number}") for number in range(30)]
+    lines[20] = Line(11.2, "ValueError: no such order")
+    [found] = suspects([Subject(service="web", state=_RUNNING, lines=lines)], [], 10, 20)
+    assert found.reason == "wrote a line that looks like an error during this test"
+    assert found.lines[0] == "request 12"
+    assert found.lines[8] == "ValueError: no such order"
+    assert found.lines[-1] == "request 23"
+
+
+def test_the_likeliest_comes_first() -> None:
+    subjects = [
+        Subject(service="noisy", state=_RUNNING, lines=[Line(12, "ERROR")] * 50),
+        Subject(service="down", state=_EXITED, lines=[]),
+        Subject(service="web", state=_EXITED, lines=[]),
+    ]
+    assert [one.service for one in suspects(subjects, [_DIED], 10, 20)] == ["web", "down", "noisy"]
+
+
+def test_lines_of_the_dead_end_with_its_death() -> None:
+    lines = [Line(10 + number, f"line {number}") for number in range(20)]
+    [found] = suspects([Subject(service="web", state=_RUNNING, lines=lines)], [_DIED, _event(16, "start")], 10, 40)
+    assert found.lines[-1] == "line 5"
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("2026 ERROR cannot", True),
+        ("FATAL:  the database system is shutting down", True),
+        ("Traceback (most recent call last):", True),
+        ("psycopg.OperationalError: server closed", True),
+        ("java.lang.IllegalStateException", True),
+        ("panic: runtime error", True),
+        ('{"level": "error", "event": "x"}', True),
+        ("level=fatal msg=x", True),
+        ("0 errors, all well", False),
+        ('{"level": "info", "error_count": 0}', False),
+        ("GET /errors 200", False),
+    ],
+)
+def test_lines_that_look_like_errors(text: str, error: bool) -> None:
+    assert Line(0, text).error is error
+
+
+def test_log_is_read_line_by_line_with_its_times() -> None:
+    log = (
+        "2026-01-01T00:00:01.123456789Z one\n2026-01-01T00:00:02.500000000Z \x1b[31mtwo\x1b[0m\r\nno time\n"
+        "2026-01-01T00:00:03Z three"
+    )
+    lines = parse(log)
+    start = 1767225600.0
+    assert [line.text for line in lines] == ["one", "two", "no time", "three"]
+    assert [line.time - start for line in lines] == pytest.approx([1.123456, 2.5, 2.5, 3])
+    assert [line.text for line in within(lines, start + 2, start + 2.6)] == ["two", "no time"]
+
+
+def test_control_sequences_are_taken_out() -> None:
+    assert printable("\x1b]0;title\x07a\x1b[2Jb\x08\u202ec\td\x9b") == "abc\td"
