@@ -24,7 +24,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     """The driver that the plugin calls."""
     home: Path = tmp_path_factory.mktemp("home")
     for variable in list(os.environ):
-        if variable.startswith(_FOREIGN_PREFIXES) or variable in branches._CI_VARIABLES:
+        if variable == "CI" or variable.startswith(_FOREIGN_PREFIXES) or variable in branches._CI_VARIABLES:
             monkeypatch.delenv(variable)
     monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ephemera.contract.errors import EphemeraError, NoSuchEnvironmentError
+from ephemera.contract.errors import NoSuchEnvironmentError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.contract.progress import Event
 from ephemera.driver import lifecycle
@@ -54,7 +54,7 @@ class FakeDriver:
     calls: list[str] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     failure: BaseException | None = None
-    stubborn: dict[str, EphemeraError] = field(default_factory=dict)
+    stubborn: dict[str, BaseException] = field(default_factory=dict)
     leftovers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     alive: dict[str, EnvironmentOutputs] = field(default_factory=dict)
     _test: str = "end"
@@ -65,10 +65,12 @@ class FakeDriver:
         self.requests.append(request)
         if self.failure is not None:
             report({"type": "notice", "message": "evidence: /kept/here"})
+            if request.keep_on_failure:
+                self.start(stack, request.system)
             raise self.failure
         return Ready(outputs=self.start(stack, request.system), created=True, seconds=1.5)
 
-    def down(self, workspace: Workspace, stack: str) -> Gone:
+    def down(self, workspace: Workspace, stack: str, report: Callable[[Event], None] | None = None) -> Gone:
         if stack not in self.alive:
             raise NoSuchEnvironmentError(stack, self.alive)
         system = self.alive[stack].system
@@ -94,8 +96,9 @@ class FakeDriver:
             "Id": f"{container}-id",
             "Name": f"/{container}",
             "Config": {"Labels": labels, "Env": [f"PASSWORD={CREDENTIAL}"]},
+            "State": {"Status": "exited", "Running": False, "ExitCode": 137},
         }
-        lines = [*(f"request {number}" for number in range(1, 20)), f"login with {CREDENTIAL}"]
+        lines = [*(f"request {number}" for number in range(1, 25)), f"login with {CREDENTIAL}"]
         self.client.api.log_texts[f"{container}-id"] = "".join(
             f"2026-01-01T00:00:{second:02}.000000000Z {line}\n" for second, line in enumerate(lines)
         )

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ephemera.contract.errors import InterruptedByUserError, NotReadyError, ServiceFailedError
-from ephemera.plugin.broker import Broker, ask
+from ephemera.plugin.broker import Broker, Closed, ask
+from ephemera.plugin.systems import Wanted
 from tests.plugin.doubles import FakeDriver, Project
 
 
@@ -20,53 +21,73 @@ def told() -> list[str]:
 
 
 @pytest.fixture
-def broker(project: Project, told: list[str]) -> Iterator[Broker]:
+def broker(driver: FakeDriver, told: list[str]) -> Iterator[Broker]:
     """The controller's broker."""
-    made = Broker(project.folder, None, told.append)
+    made = Broker(None, told.append)
     yield made
     made.close(keep=False)
 
 
-def test_all_workers_are_given_the_same(broker: Broker, driver: FakeDriver, told: list[str]) -> None:
+@pytest.fixture
+def shop(project: Project) -> Wanted:
+    """What a test of the shop's suite gets."""
+    return Wanted(project=project.folder, system="shop")
+
+
+@pytest.fixture
+def bank(project: Project) -> Wanted:
+    """What a test of the bank's suite gets."""
+    return Wanted(project=project.folder, system="bank")
+
+
+def test_all_workers_are_given_the_same(
+    broker: Broker, driver: FakeDriver, told: list[str], shop: Wanted, bank: Wanted
+) -> None:
     path = broker.listen()
     together = threading.Barrier(8)
 
     def worker() -> str:
         together.wait(10)
-        return ask(path, "shop")
+        return ask(path, shop).stack
 
     with ThreadPoolExecutor(8) as pool:
         stacks = {future.result(10) for future in [pool.submit(worker) for _ in range(8)]}
     assert len(stacks) == 1
     assert driver.calls == ["end: up shop"]
     assert told == [f"ephemera: {stacks.pop()} is ready after 1.5 s"]
-    assert ask(path, "bank").startswith("bank-main-")
+    assert ask(path, bank).stack.startswith("bank-main-")
 
 
-def test_all_workers_hear_why_there_is_none(broker: Broker, driver: FakeDriver) -> None:
+def test_all_workers_hear_why_there_is_none(broker: Broker, driver: FakeDriver, shop: Wanted) -> None:
     driver.failure = ServiceFailedError("web", "exited", container_exit_code=7, log_tail=["no config"])
     for _ in range(2):
         with pytest.raises(ServiceFailedError, match="service 'web' exited") as caught:
-            ask(broker.listen(), "shop")
+            ask(broker.listen(), shop)
         assert caught.value.log_tail == ("no config",)
     assert driver.calls == ["end: up shop"]
 
 
-def test_worker_that_asks_when_the_run_has_ended(project: Project, driver: FakeDriver) -> None:
-    broker = Broker(project.folder, None, print)
+def test_worker_that_asks_when_the_run_has_ended(
+    project: Project, driver: FakeDriver, shop: Wanted, bank: Wanted
+) -> None:
+    broker = Broker(None, print)
     path = broker.listen()
-    stack = ask(path, "shop")
-    lines, leftovers = broker.close(keep=False)
-    assert (lines, list(leftovers)) == ([f"ephemera: {stack} is gone after 0.5 s, nothing left"], [])
+    stack = ask(path, shop).stack
+    closed = broker.close(keep=False)
+    assert closed == Closed(
+        lines=(f"ephemera: {stack} is gone after 0.5 s, nothing left",), leftovers=(), interrupted=False
+    )
     with pytest.raises(InterruptedByUserError, match="the run is ending"):
-        broker.environment("bank")
+        broker.environment(bank)
     with pytest.raises(NotReadyError, match="the run's controller brought up no 'bank'"):
-        ask(path, "bank")
+        ask(path, bank)
     assert driver.calls == ["end: up shop", "end: down shop"]
 
 
-def test_controller_that_breaks(broker: Broker, driver: FakeDriver, capsys: pytest.CaptureFixture[str]) -> None:
+def test_controller_that_breaks(
+    broker: Broker, driver: FakeDriver, shop: Wanted, capsys: pytest.CaptureFixture[str]
+) -> None:
     driver.failure = ZeroDivisionError("a defect")
     with pytest.raises(NotReadyError, match="the run's controller brought up no 'shop': its own output says why"):
-        ask(broker.listen(), "shop")
+        ask(broker.listen(), shop)
     assert "a defect" in capsys.readouterr().err

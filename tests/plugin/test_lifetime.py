@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from docker.errors import DockerException
 
 from ephemera.contract.errors import EngineError, NoSuchEnvironmentError
 from tests.plugin.doubles import Project
@@ -122,9 +123,12 @@ def test_what_the_proof_finds_makes_the_run_fail(project: Project) -> None:
     result.stdout.fnmatch_lines(["ephemera: shop-main-* is gone after 0.5 s, LEFT BEHIND: volume data"])
 
 
-def test_what_cannot_be_taken_down_is_said_and_keeps_nothing_else(project: Project) -> None:
+@pytest.mark.parametrize(
+    "trouble", [EngineError("the engine is busy", remedy="wait"), DockerException("the engine is busy: wait")]
+)
+def test_what_cannot_be_taken_down_is_said_and_keeps_nothing_else(project: Project, trouble: Exception) -> None:
     project.write({"suites/shop/test_1.py": _BEFORE, "suites/bank/test_2.py": _BEFORE})
-    project.driver.stubborn["bank"] = EngineError("the engine is busy", remedy="wait")
+    project.driver.stubborn["bank"] = trouble
     result = project.run()
     result.assert_outcomes(passed=2)
     assert result.ret == 1
@@ -139,3 +143,14 @@ def test_environment_that_somebody_else_took_down_is_no_defect(project: Project)
     result = project.run()
     assert result.ret == 0
     result.stdout.fnmatch_lines(["ephemera: shop-main-* was taken down by somebody else, nothing left"])
+
+
+def test_ctrl_c_while_it_is_taken_down_leaves_it_to_the_guardian(project: Project) -> None:
+    project.write({"suites/shop/test_1.py": _BEFORE, "suites/bank/test_2.py": _BEFORE})
+    project.driver.stubborn["bank"] = KeyboardInterrupt()
+    result = project.run("suites/bank", "suites/shop")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(
+        ["ephemera: interrupted again, so bank-main-*, shop-main-* is taken down in the background"]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ephemera.contract.errors import MachineError, ServiceFailedError
+from ephemera.home import leases
+from ephemera.plugin import broker
 from tests.plugin.doubles import Project, explanations
 
 _USES = "def test_uses(environment): pass\n"
@@ -63,4 +66,46 @@ def test_what_is_kept_and_how_to_end_it(project: Project, option: str, tests: st
     assert project.driver.calls[-1] == ("end: keep shop" if kept else "end: down shop")
     assert len(project.driver.alive) == kept
     for stack in project.driver.alive:
-        result.stdout.fnmatch_lines([f"ephemera: {stack} is kept; `ephemera down {stack}` ends it"])
+        result.stdout.fnmatch_lines([f"ephemera: {stack} is kept, to be looked at:", f"  ephemera down {stack} *"])
+
+
+@pytest.mark.parametrize("option", [(), ("--keep-on-failure",)])
+def test_what_does_not_become_ready_is_kept_if_asked_for(project: Project, option: tuple[str, ...]) -> None:
+    project.driver.failure = ServiceFailedError("web", "exited")
+    project.write({"suites/shop/test_1.py": _USES})
+    result = project.run(*option)
+    assert [request.keep_on_failure for request in project.driver.requests] == [bool(option)]
+    assert len(project.driver.alive) == bool(option)
+    for stack in project.driver.alive:
+        result.stdout.fnmatch_lines([f"ephemera: {stack} is kept, to be looked at:", f"  ephemera down {stack} *"])
+
+
+def test_attached_environment_is_marked_as_in_use_while_it_is(project: Project) -> None:
+    project.driver.start("shop-main", "shop")
+    project.write(
+        {
+            "suites/shop/test_1.py": """
+                from ephemera.home import leases
+
+                def test_uses(environment):
+                    assert leases.read(environment.stack).in_use()
+            """
+        }
+    )
+    project.run("--env", "shop-main").assert_outcomes(passed=1)
+    lease = leases.read("shop-main")
+    assert lease is not None
+    assert (lease.phase, lease.in_use()) == ("kept", False)
+
+
+def test_what_is_kept_is_told_even_when_docker_is_gone(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise MachineError("no Docker engine answers")
+
+    monkeypatch.setattr(broker, "way_into", refuse)
+    project.write({"suites/shop/test_1.py": _USES})
+    result = project.run("--keep")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["ephemera: shop-main-* is kept, `ephemera down shop-main-*` ends it (no Docker engine answers)"]
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -13,24 +14,28 @@ from tests.plugin.doubles import CREDENTIAL, Project
 _FAILS = "def test_fails(environment): assert 0, 'no such order'"
 
 
-def test_last_lines_and_evidence_are_shown_without_credentials(project: Project) -> None:
+def test_lines_of_the_guilty_and_evidence_are_shown_without_credentials(project: Project) -> None:
     project.write({"suites/shop/test_1.py": _FAILS})
     result = project.run()
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines(
         [
             r"-+ shop-main-\w{6} -+",
-            r"web \| request 13",
-            r"web \| request 19",
+            "web was not running: it had exited with 137 before this test:",
+            r"web \| request 6",
+            r"web \| request 24",
             r"web \| login with \*\*\*",
-            "evidence: .*",
+            r"evidence: .*/index\.html",
         ]
     )
-    assert "request 12" not in result.stdout.str()
+    assert "request 5" not in result.stdout.str()
     assert CREDENTIAL not in result.stdout.str()
     folder = _evidence(result, project)
     assert "request 1\n" in (folder / "web.log").read_text()
     assert '"Name"' in (folder / "web.inspect.json").read_text()
+    [test] = json.loads((folder / "tests.json").read_text())
+    assert (test["nodeid"], test["outcome"]) == ("suites/shop/test_1.py::test_fails", "failed")
+    assert "no such order" in test["text"]
     assert all(CREDENTIAL not in path.read_text() for path in folder.iterdir())
 
 
@@ -95,7 +100,9 @@ def test_engine_in_trouble_does_not_end_the_run(project: Project, monkeypatch: p
     result = project.run()
     result.assert_outcomes(passed=1, failed=1)
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["E*no such order*", "no evidence could be taken: no such container: shop-main-*"])
+    result.stdout.fnmatch_lines(
+        ["E*no such order*", "container * could not be looked at: no such container: shop-main-*"]
+    )
     assert project.driver.calls[-1] == "end: down shop"
 
 

@@ -50,6 +50,82 @@ import pytest
     assert [call.rpartition(": ")[2] for call in project.driver.calls[:2]] == ["up shop", "up bank"]
 
 
+_IN_TURN = """
+import pytest
+
+@pytest.fixture(scope="session")
+def data(environment, pytestconfig):
+    yield environment.system
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.environment("bank")
+def test_bank(environment, data, request, number):
+    assert {environment.system, data, request.getfixturevalue("environment").system} == {"bank"}
+
+@pytest.mark.parametrize("number", range(3))
+def test_shop(environment, data, request, number):
+    assert {environment.system, data, request.getfixturevalue("environment").system} == {"shop"}
+"""
+
+
+@pytest.mark.parametrize("order", ["sorted", "reversed", "in turn"])
+def test_systems_in_any_order_have_one_environment_each(project: Project, order: str) -> None:
+    project.write(
+        {
+            "suites/shop/test_1.py": _IN_TURN,
+            "conftest.py": f"""
+                def pytest_collection_modifyitems(items):
+                    items.sort(key=lambda item: item.nodeid)
+                    if {order!r} == "reversed":
+                        items.reverse()
+                    if {order!r} == "in turn":
+                        items[:] = [item for pair in zip(items[:3], items[3:]) for item in pair]
+            """,
+        }
+    )
+    project.run().assert_outcomes(passed=6)
+    assert sorted(call.rpartition(": ")[2] for call in project.driver.calls) == [
+        "down bank",
+        "down shop",
+        "up bank",
+        "up shop",
+    ]
+
+
+def test_environment_that_is_asked_for_by_its_name_only(project: Project) -> None:
+    text = """
+        def test_late(request):
+            assert request.getfixturevalue("environment").system == {0!r}
+    """
+    project.write({"suites/shop/test_1.py": text.format("shop"), "suites/bank/test_2.py": text.format("bank")})
+    project.run().assert_outcomes(passed=2)
+
+
+def test_suites_own_fixtures_are_made_once_in_a_run_of_several_systems(project: Project) -> None:
+    suite = """
+        import pytest
+        from tests.plugin.doubles import NOTES
+
+        @pytest.fixture(scope="session")
+        def client(environment, pytestconfig):
+            pytestconfig.stash[NOTES].append(f"client of {environment.system}")
+    """
+    for system in ("shop", "bank"):
+        project.write({f"suites/{system}/conftest.py": suite})
+        for number in (1, 2):
+            project.write({f"suites/{system}/test_{system}_{number}.py": "def test_it(client): pass"})
+    project.run().assert_outcomes(passed=4)
+    assert [call for call in project.driver.calls if "client" in call] == ["client of bank", "client of shop"]
+
+
+def test_project_below_pytests_root(project: Project) -> None:
+    project.write({"suites/shop/test_1.py": _OF.format("shop"), "top/suites/shop/test_2.py": _OF.format("shop")})
+    for name in ("Pulumi.yaml", "systems.py", "pyproject.toml"):
+        (project.folder / "top" / name).write_text((project.folder / name).read_text())
+    (project.folder / "Pulumi.yaml").unlink()
+    project.run("top").assert_outcomes(passed=1)
+
+
 def test_innermost_suite_counts(project: Project) -> None:
     project.write({"systems.py": SYSTEMS.replace("suites/bank", "suites/shop/bank")})
     project.write({"suites/shop/test_1.py": _OF.format("shop"), "suites/shop/bank/test_2.py": _OF.format("bank")})
@@ -96,7 +172,7 @@ def test_project_that_is_none(project: Project) -> None:
 @pytest.mark.parametrize("fixture", ["environment", "environment_factory"])
 def test_catalog_that_cannot_be_imported(project: Project, fixture: str) -> None:
     project.write({"systems.py": "import gone_away", "suites/shop/test_it.py": f"def test_it({fixture}): {fixture}()"})
-    _fails_with(project, "'systems:SYSTEMS' cannot be imported: No module named 'gone_away'")
+    _fails_with(project, "'systems:SYSTEMS' cannot be imported: *No module named 'gone_away'*")
 
 
 def test_unit_tests_run_without_a_project(project: Project) -> None:
@@ -136,6 +212,23 @@ def test_environments_of_other_people_are_left_alone(project: Project) -> None:
     assert project.driver.calls == []
 
 
+def test_fixture_over_ours_gets_ours(project: Project) -> None:
+    project.write(
+        {
+            "conftest.py": """
+                import pytest
+
+                @pytest.fixture(scope="session")
+                def environment(environment):
+                    return f"{environment.system} and more"
+            """,
+            "suites/shop/test_1.py": "def test_it(environment): assert environment == 'shop and more'",
+            "suites/bank/test_2.py": "def test_it(environment): assert environment == 'bank and more'",
+        }
+    )
+    project.run().assert_outcomes(passed=2)
+
+
 _MODULE = """
 def test_first(module_environment_factory): module_environment_factory()
 def test_shared(environment): pass
@@ -143,12 +236,23 @@ def test_last(module_environment_factory): pass
 """
 
 
-@pytest.mark.parametrize("arguments", [("suites/shop",), ("suites/shop/test_1.py", "suites/shop/test_2.py")])
-def test_with_one_possible_system_nothing_is_reordered(project: Project, arguments: tuple[str, ...]) -> None:
-    project.write({"suites/shop/test_1.py": _MODULE, "suites/shop/test_2.py": _MODULE})
-    project.run(*arguments).assert_outcomes(passed=6)
-    own = ["test_first: up shop", "test_last: down shop"]
-    assert project.driver.calls == [own[0], "test_shared: up shop", own[1], *own, "end: down shop"]
+def test_no_test_is_pulled_out_of_its_module(project: Project) -> None:
+    project.write(
+        {"suites/shop/test_1.py": _MODULE, "suites/bank/test_2.py": _MODULE, "suites/shop/test_3.py": _MODULE}
+    )
+    project.run("suites/shop/test_1.py", "suites/bank", "suites/shop/test_3.py").assert_outcomes(passed=9)
+    assert project.driver.calls == [
+        "test_first: up shop",
+        "test_shared: up shop",
+        "test_last: down shop",
+        "test_first: up bank",
+        "test_shared: up bank",
+        "test_last: down bank",
+        "test_first: up shop",
+        "test_last: down shop",
+        "end: down shop",
+        "end: down bank",
+    ]
 
 
 def _fails_with(project: Project, message: str) -> None:

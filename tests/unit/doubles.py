@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from socket import socketpair
 from typing import Any
 
 from docker.errors import APIError, ImageNotFound, NotFound
@@ -61,6 +63,10 @@ class FakeClient:
 
     api: FakeApi = field(default_factory=lambda: FakeApi())
     closed: bool = False
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+    def info(self) -> Mapping[str, Any]:
+        return self.told
 
     def close(self) -> None:
         self.closed = True
@@ -81,10 +87,14 @@ class FakeApi:
         self.documents: dict[str, dict[str, Any]] = {}
         self.log_texts: dict[str, str] = {}
         self.exit_codes: dict[str, int] = {}
+        self.executed: list[str] = []
+        self.hanging: set[str] = set()
         self.refusals: dict[str, list[APIError]] = {}
         self.removed: list[str] = []
         self.started: list[str] = []
         self.process_limits: dict[str, int] = {}
+        self.usage: dict[str, list[dict[str, Any]]] = {}
+        self.past_events: list[dict[str, Any]] = []
         self.calls = 0
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
 
@@ -115,7 +125,8 @@ class FakeApi:
 
     def happen(self, action: str, container: str, **attributes: str) -> None:
         """Send an event to whoever listens."""
-        self._events.put({"Action": action, "Actor": {"ID": container, "Attributes": attributes}})
+        event = {"Action": action, "Actor": {"ID": container, "Attributes": attributes}, "timeNano": time.time_ns()}
+        self._events.put(event)
 
     def end_events(self) -> None:
         """End the stream of events."""
@@ -159,18 +170,38 @@ class FakeApi:
     def start(self, container: str) -> None:
         self.started.append(container)
 
-    def exec_create(self, container: str, command: list[str]) -> dict[str, str]:
+    def exec_create(self, container: str, command: list[str], *, stdin: bool = False) -> dict[str, str]:
+        self.executed.append(" ".join(command))
         return {"Id": f"{container}: {' '.join(command)}"}
 
-    def exec_start(self, execution: str) -> bytes:
-        return f"said {execution}".encode()
+    def exec_start(self, execution: str, *, socket: bool = False, detach: bool = False) -> Any:
+        said = f"said {execution}".encode()
+        if not socket:
+            return said
+        near, far = socketpair()
+        far.sendall(b"\1\0\0\0" + len(said).to_bytes(4, "big") + said)
+        far.close()
+        return near
 
-    def exec_inspect(self, execution: str) -> dict[str, int]:
-        return {"ExitCode": self.exit_codes.get(execution, 0)}
+    def exec_inspect(self, execution: str) -> dict[str, Any]:
+        hangs = execution in self.hanging
+        return {"ExitCode": None if hangs else self.exit_codes.get(execution, 0), "Running": hangs}
 
-    def events(self, filters: Mapping[str, Any], decode: bool) -> Iterator[dict[str, Any]]:
+    def stats(self, container: str, *, decode: bool, stream: bool) -> Iterator[dict[str, Any]]:
+        assert decode
+        assert stream
+        yield from self.usage.get(container, [])
+
+    def events(
+        self, filters: Mapping[str, Any], decode: bool, since: str = "0", until: str | None = None
+    ) -> Iterator[dict[str, Any]]:
         assert decode
         assert filters["type"] == "container"
+        if until is not None:
+            seconds, _, fraction = since.partition(".")
+            after = int(seconds) * 10**9 + int(fraction)
+            yield from (event for event in self.past_events if after <= event["timeNano"])
+            return
         while (event := self._events.get()) is not None:
             yield event
 

@@ -53,11 +53,12 @@ def making(
         guardian.keep(workspace.project, lease.stack)
         yield
     except BaseException as error:
+        failed = isinstance(error, EphemeraError) and not isinstance(error, InterruptedByUserError)
         try:
-            if isinstance(error, EphemeraError) and not isinstance(error, InterruptedByUserError):
+            if failed:
                 evidence.take(workspace, lease.stack, lease.run, error, report)
         finally:
-            if created and not keep_on_failure:
+            if created and not (failed and keep_on_failure):
                 _discard(workspace, lease, error, report)
             else:
                 engine.cancel(workspace, lease.stack)

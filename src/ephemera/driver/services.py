@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,12 +14,14 @@ from docker import DockerClient
 from docker.errors import APIError, NotFound
 
 from ephemera.contract import labels
-from ephemera.contract.errors import EngineError, NotReadyError, UnknownNameError
+from ephemera.contract.errors import EngineError, EphemeraError, NotReadyError, UnknownNameError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
+from ephemera.driver import streams
 from ephemera.home import identity
 from ephemera.host.probes import Target, from_description
 
 _READY_INTERVAL_SECONDS = 0.05
+_FILE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +70,15 @@ class ServiceHandle:
         """``running``, ``exited``, ``paused`` …"""
         return str(self.inspect()["State"]["Status"])
 
-    def logs(self, *, tail: int | None = None, timestamps: bool = False) -> str:
-        """Everything it wrote to standard output and error, or the last ``tail`` lines."""
-        text = self._client.api.logs(self.container, tail=tail if tail is not None else "all", timestamps=timestamps)
+    def logs(self, *, since: datetime | None = None, tail: int | None = None, timestamps: bool = False) -> str:
+        """Everything it wrote to standard output and error: all, what came after ``since``, or the last ``tail`` lines.
+
+        ``timestamps``: each line begins with its time, as RFC 3339 in UTC.
+        """
+        wanted: dict[str, Any] = {"tail": tail if tail is not None else "all", "timestamps": timestamps}
+        if since is not None:
+            wanted["since"] = since.timestamp()
+        text = self._client.api.logs(self.container, **wanted)
         return str(text.decode(errors="replace"))
 
     def follow(self) -> Iterator[str]:
@@ -76,37 +86,73 @@ class ServiceHandle:
         for chunk in self._client.api.logs(self.container, stream=True, follow=True, tail=0):
             yield chunk.decode(errors="replace")
 
-    def exec(self, command: Sequence[str]) -> tuple[int, str]:
-        """Run ``command`` in the container: exit code, and standard output and error."""
-        execution = self._client.api.exec_create(self.container, list(command))["Id"]
-        output = self._client.api.exec_start(execution).decode(errors="replace")
-        return int(self._client.api.exec_inspect(execution)["ExitCode"]), output
+    def exec(
+        self, command: Sequence[str], *, stdin: str | bytes | None = None, timeout_seconds: float | None = None
+    ) -> tuple[int, str]:
+        """Run ``command`` in the container: exit code, and standard output and error.
+
+        ``stdin``: what it reads. ``timeout_seconds``: raise :class:`EphemeraError` when it has not ended then; it may
+        go on in the container. Without it, it may take as long as it likes.
+        """
+        exit_code, output, error = self._execute(command, stdin, timeout_seconds)
+        return exit_code, (output + error).decode(errors="replace")
+
+    def read_file(self, path: str) -> bytes:
+        """A file of the container, also one in a tmpfs; needs ``cat`` in the image. For small files."""
+        exit_code, content, error = self._execute(["cat", path], None, _FILE_SECONDS)
+        if exit_code != 0:
+            raise self._error(f"cannot read {path}", error.decode(errors="replace").strip())
+        return content
+
+    def write_file(self, path: str, content: str | bytes) -> None:
+        """Write a file, over what is there; as the container's user, so where that may write. Needs ``tee``."""
+        exit_code, _, error = self._execute(["tee", path], content, _FILE_SECONDS)
+        if exit_code != 0:
+            raise self._error(f"cannot write {path}", error.decode(errors="replace").strip())
 
     def restart(self, *, grace_seconds: int = 10) -> None:
-        """Stop and start it; its endpoints stay."""
-        self._client.api.restart(self.container, timeout=grace_seconds)
+        """Stop and start it; its endpoints stay. It returns when the container runs: :meth:`wait_ready` waits for more.
+        Works on one that is stopped, too."""
+        with self._doing("restart"):
+            self._client.api.restart(self.container, timeout=grace_seconds)
 
     def kill(self, signal: str = "SIGKILL") -> None:
         """Send a signal to its first process; with SIGKILL, return when it has ended."""
-        self._client.api.kill(self.container, signal=signal)
-        if signal == "SIGKILL":
-            self._client.api.wait(self.container)
+        with self._doing("kill"):
+            self._client.api.kill(self.container, signal=signal)
+            if signal == "SIGKILL":
+                self._client.api.wait(self.container)
 
     def stop(self, *, grace_seconds: int = 10) -> None:
-        """SIGTERM, then SIGKILL after ``grace_seconds``."""
-        self._client.api.stop(self.container, timeout=grace_seconds)
+        """SIGTERM, then SIGKILL after ``grace_seconds``; nothing when it is stopped already."""
+        with self._doing("stop"):
+            self._client.api.stop(self.container, timeout=grace_seconds)
 
     def start(self) -> None:
-        """Start it again."""
-        self._client.api.start(self.container)
+        """Start it again; nothing when it runs already."""
+        with self._doing("start"):
+            self._client.api.start(self.container)
 
     def pause(self) -> None:
-        """Freeze all its processes."""
-        self._client.api.pause(self.container)
+        """Freeze all its processes: it keeps its connections, and answers nothing."""
+        with self._doing("pause"):
+            self._client.api.pause(self.container)
 
     def unpause(self) -> None:
         """Let them go on."""
-        self._client.api.unpause(self.container)
+        with self._doing("unpause"):
+            self._client.api.unpause(self.container)
+
+    def wait_exit(self, timeout_seconds: float = 60.0) -> int:
+        """Return its exit code when it has ended; raises :class:`EphemeraError` after ``timeout_seconds``."""
+        deadline = time.monotonic() + timeout_seconds
+        try:
+            with self._doing("wait for"):
+                return int(self._client.api.wait(self.container, timeout=timeout_seconds)["StatusCode"])
+        except OSError as error:  # the client's time-out, or a connection that broke
+            if time.monotonic() < deadline:
+                raise
+            raise self._error(f"did not exit within {timeout_seconds:g} s", f"it is {self.state()}") from error
 
     def wait_ready(self, timeout_seconds: float = 60.0) -> None:
         """Return when its probe answers; raises :class:`NotReadyError` after ``timeout_seconds``."""
@@ -136,8 +182,48 @@ class ServiceHandle:
     def _exit_code(self, command: Sequence[str]) -> int:
         try:
             return self.exec(command)[0]
-        except (APIError, NotFound):
+        except (NotReadyError, NotFound):
             return -1
+
+    def _execute(
+        self, command: Sequence[str], stdin: str | bytes | None, timeout_seconds: float | None
+    ) -> tuple[int, bytes, bytes]:
+        """Exit code, standard output, standard error."""
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        with self._doing("run a command in"):
+            execution = self._client.api.exec_create(self.container, list(command), stdin=data is not None)["Id"]
+            stream = self._client.api.exec_start(execution, socket=True)
+        try:
+            output, error = streams.exchange(stream, data, timeout_seconds)
+        except TimeoutError:
+            seconds = f"{timeout_seconds:g} s"
+            raise self._error(f"did not end `{' '.join(command)}` within {seconds}", "it may go on there") from None
+        finally:
+            stream.close()
+        return int(self._client.api.exec_inspect(execution)["ExitCode"]), output, error
+
+    @contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        """The engine's refusal in our words: what could not be done, and the state that the container is in."""
+        try:
+            yield
+        except (NotFound, APIError) as error:
+            said = re.sub(r"\b[0-9a-f]{64}\b", self.outputs.container or self.name, str(error.explanation or error))
+            raise NotReadyError(
+                f"cannot {what} service {self.name!r} of {self._stack}: it is {self._state_in_words()}",
+                remedy=said.strip(),
+            ) from error
+
+    def _state_in_words(self) -> str:
+        try:
+            state = self.inspect()["State"]
+        except NotFound:
+            return "gone"
+        ended = f" with exit code {state['ExitCode']}" if state["Status"] == "exited" else ""
+        return f"{state['Status']}{ended}"
+
+    def _error(self, what: str, remedy: str) -> EphemeraError:
+        return EphemeraError(f"service {self.name!r} of {self._stack} {what}", remedy=remedy)
 
 
 def containers(client: DockerClient, stack: str) -> list[dict[str, Any]]:

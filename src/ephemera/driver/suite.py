@@ -20,6 +20,7 @@ from ephemera.host.processes import ProcessId
 
 _ENDING_SECONDS = 1
 _GRACE_SECONDS = 30
+_COUNTED = ("passed", "failed", "skipped", "errors", "xfailed", "xpassed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,8 @@ class SuiteResult:
     failed: int
     skipped: int
     errors: int
+    xfailed: int = 0
+    xpassed: int = 0
     exit_code: int
     seconds: float
     evidence: Path | None
@@ -37,7 +40,7 @@ class SuiteResult:
     def counts(self) -> dict[str, int]:
         """The interface's ``tests`` object."""
         values = asdict(self)
-        return {key: values[key] for key in ("passed", "failed", "skipped", "errors", "exit_code")}
+        return {key: values[key] for key in (*_COUNTED, "exit_code")}
 
 
 def run(workspace: Workspace, system: System, stack: str, arguments: Sequence[str], to_stderr: bool) -> SuiteResult:
@@ -60,6 +63,7 @@ def run(workspace: Workspace, system: System, stack: str, arguments: Sequence[st
             str(folder),
             "--env",
             stack,
+            "--require-services",
             "--ephemera-summary",
             str(summary),
             *arguments,
@@ -75,10 +79,7 @@ def run(workspace: Workspace, system: System, stack: str, arguments: Sequence[st
             leases.change(stack, suite=None)
         counts = json.loads(summary.read_text()) if summary.is_file() else {}
     return SuiteResult(
-        passed=counts.get("passed", 0),
-        failed=counts.get("failed", 0),
-        skipped=counts.get("skipped", 0),
-        errors=counts.get("errors", 0),
+        **{key: counts.get(key, 0) for key in _COUNTED},
         exit_code=exit_code,
         seconds=time.monotonic() - started,
         evidence=Path(counts["evidence"]) if counts.get("evidence") else None,

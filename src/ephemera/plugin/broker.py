@@ -1,158 +1,293 @@
 """The controller's side of a run: makes one environment for each system that is asked for, and takes them down.
 
-Workers of xdist ask over a Unix socket: one JSON line ``{"system"}``, one answer ``{"stack"}`` or ``{"error"}``.
+Workers of xdist ask over a Unix socket: one JSON line ``{"project", "system"}``, one answer ``{"outputs"}`` or
+``{"error"}``.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import socketserver
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from docker.errors import DockerException
+
+from ephemera.contract.catalog import System, find_system
 from ephemera.contract.errors import EphemeraError, InterruptedByUserError, NoSuchEnvironmentError, NotReadyError
 from ephemera.contract.names import random_suffix
+from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
-from ephemera.driver import lifecycle
+from ephemera.driver import lifecycle, sweep
 from ephemera.driver.failures import error_from_document
+from ephemera.driver.way_in import way_into
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
-from ephemera.host.processes import end_group
+from ephemera.host.engine import connected
+from ephemera.host.processes import end_group, pid_alive
+from ephemera.plugin import seeding
+from ephemera.plugin.running import RunningEnvironment
+from ephemera.plugin.seeding import Seed
+from ephemera.plugin.systems import Wanted
+
+_FOLDER_PREFIX = "ephemera-broker-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closed:
+    """How a run's environments ended: ``lines`` for the user, what was left behind, whether it was cut short."""
+
+    lines: tuple[str, ...]
+    leftovers: tuple[str, ...]
+    interrupted: bool
 
 
 class Broker:
-    """One for a run. ``attached``: a stack to use instead of making one. ``tell``: shows a line to the user."""
+    """One for a run. ``attached``: a stack to use instead of making one. ``keep_on_failure``: leave what did not become
+    ready. ``tell``: shows a line to the user."""
 
-    def __init__(self, folder: Path, attached: str | None, tell: Callable[[str], None]) -> None:
-        self._folder = folder
+    def __init__(self, attached: str | None, tell: Callable[[str], None], *, keep_on_failure: bool = False) -> None:
         self._attached = attached
+        self._keep_on_failure = keep_on_failure
         self._tell = tell
         self._lock = threading.Lock()
-        self._stacks: dict[str, str] = {}
-        self._failures: dict[str, EphemeraError] = {}
-        self._coming_up: str | None = None
+        self._answers: dict[Wanted, Future[EnvironmentOutputs]] = {}
+        self._coming_up: dict[str, threading.Event] = {}
+        self._there: dict[str, Workspace] = {}
+        self._kept: dict[str, Workspace] = {}
+        self._cut_short: list[str] = []
+        self._uses = ExitStack()
         self._closing = False
         self._server: socketserver.ThreadingUnixStreamServer | None = None
         self._socket_folder: str | None = None
 
-    def environment(self, system: str) -> str:
-        """The stack of the run's environment of ``system``, made when first asked for.
+    def environment(self, wanted: Wanted) -> EnvironmentOutputs:
+        """The run's environment of that system, made and seeded when first asked for.
 
-        Raises what kept it from coming up; a second ask does not try again.
+        Raises what kept it from coming up; a second ask does not try again. Systems do not wait for each other.
         """
         with self._lock:
-            if system in self._failures:
-                raise self._failures[system]
-            if system not in self._stacks:
-                if self._closing:
-                    raise InterruptedByUserError("the run is ending, no environment is made any more")
-                try:
-                    self._stacks[system] = self._attach(system) if self._attached else self._make(system)
-                except EphemeraError as error:
-                    self._failures[system] = error
-                    raise
-            return self._stacks[system]
+            first = wanted not in self._answers
+            answer = self._answers.setdefault(wanted, Future())
+        if first:
+            try:
+                answer.set_result(self._attach(wanted) if self._attached else self._make(wanted))
+            except KeyboardInterrupt:
+                answer.set_exception(InterruptedByUserError("the run was interrupted"))
+                raise
+            except BaseException as error:
+                answer.set_exception(error)
+                raise
+        return answer.result()
 
     def listen(self) -> str:
         """Answer workers; the socket's path."""
         if self._server is None or self._socket_folder is None:
-            self._socket_folder = tempfile.mkdtemp(prefix="ephemera-")
-            self._server = _server(f"{self._socket_folder}/broker", self)
+            _remove_folders_of_dead_brokers()
+            self._socket_folder = tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-")
+            self._server = _Server(f"{self._socket_folder}/broker", _handler(self))
             threading.Thread(target=self._server.serve_forever, name="ephemera-broker", daemon=True).start()
         return f"{self._socket_folder}/broker"
 
-    def close(self, *, keep: bool) -> tuple[list[str], list[str]]:
-        """Take every environment down, or let go of them; lines for the user, and what was left behind."""
-        self._closing = True
-        if self._coming_up is not None and (lease := leases.read(self._coming_up)) and lease.engine:
-            end_group(lease.engine)  # its thread sees the engine's end, and cleans up
+    def close(self, *, keep: bool) -> Closed:
+        """Take every environment down, or let go of them.
+
+        Interrupted once more, it leaves the rest to their guardians, which act as soon as this process has ended.
+        """
         lines: list[str] = []
         leftovers: list[str] = []
-        with self._lock:
-            for stack in () if self._attached else self._stacks.values():
-                try:
-                    line, left = self._let_go(stack) if keep else self._take_down(stack)
-                except EphemeraError as error:
-                    line, left = f"ephemera: {stack} is LEFT BEHIND: {error}", [stack]
-                lines.append(line)
-                leftovers += left
+        interrupted = False
+        try:
+            self._end_what_comes_up()
+            lines += (f"ephemera: {stack} is gone before it was ready, nothing left" for stack in self._cut_short)
+            for stack, workspace in list(self._there.items()):
+                if keep:
+                    lifecycle.let_go(stack)
+                    self._kept[stack] = workspace
+                else:
+                    line, left = self._take_down(workspace, stack)
+                    lines.append(line)
+                    leftovers += left
+                self._there.pop(stack, None)
+            for stack, workspace in self._kept.items():
+                lines += _told_how_to_get_in(workspace, stack)
+        except KeyboardInterrupt:
+            interrupted = True
+            left_alone = ", ".join((*self._coming_up, *self._there))
+            lines.append(f"ephemera: interrupted again, so {left_alone} is taken down in the background")
+        self._uses.close()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
         if self._socket_folder is not None:
             shutil.rmtree(self._socket_folder)
-        return lines, leftovers
+        return Closed(lines=tuple(lines), leftovers=tuple(leftovers), interrupted=interrupted)
 
-    def _let_go(self, stack: str) -> tuple[str, Sequence[str]]:
-        lifecycle.let_go(stack)
-        return f"ephemera: {stack} is kept; `ephemera down {stack}` ends it", ()
+    def _end_what_comes_up(self) -> None:
+        with self._lock:
+            self._closing = True
+            coming_up = dict(self._coming_up)
+        for stack in coming_up:
+            if (lease := leases.read(stack)) and lease.engine:
+                end_group(lease.engine)  # its thread sees the engine's end, and cleans up
+        for ended in coming_up.values():
+            ended.wait()
 
-    def _take_down(self, stack: str) -> tuple[str, Sequence[str]]:
+    def _take_down(self, workspace: Workspace, stack: str) -> tuple[str, Sequence[str]]:
         try:
-            gone = lifecycle.down(self._workspace, stack)
+            gone = lifecycle.down(workspace, stack, self._notice)
         except NoSuchEnvironmentError:
             return f"ephemera: {stack} was taken down by somebody else, nothing left", ()
+        except (EphemeraError, DockerException, OSError) as error:
+            return f"ephemera: {stack} is LEFT BEHIND: {error}", [stack]
         left = f"LEFT BEHIND: {', '.join(gone.leftovers)}" if gone.leftovers else "nothing left"
         return f"ephemera: {stack} is gone after {gone.seconds:.1f} s, {left}", gone.leftovers
 
-    @property
-    def _workspace(self) -> Workspace:
-        return Workspace.find(self._folder)
-
-    def _make(self, system: str) -> str:
-        request = lifecycle.Request(system=system, suffix=random_suffix(), phase="disposable")
-        stack, *_ = lifecycle.plan(self._workspace, request)
-        self._coming_up = stack
+    def _make(self, wanted: Wanted) -> EnvironmentOutputs:
+        workspace = Workspace(wanted.project)
+        system = find_system(workspace.catalog, wanted.system)
+        seed = seeding.load(system)
+        request = lifecycle.Request(
+            system=wanted.system, suffix=random_suffix(), phase="disposable", keep_on_failure=self._keep_on_failure
+        )
+        stack, *_ = lifecycle.plan(workspace, request)
+        ended = threading.Event()
+        with self._lock:
+            if self._closing:
+                raise InterruptedByUserError("the run is ending, no environment is made any more")
+            self._coming_up[stack] = ended
         try:
-            ready = lifecycle.up(self._workspace, request, self._report)
+            ready = lifecycle.up(workspace, request, self._progress)
+        except BaseException as error:
+            if self._keep_on_failure and not self._closing and isinstance(error, NotReadyError):
+                self._kept[stack] = workspace
+            elif leases.read(stack) is not None:  # it could not be cleaned up yet
+                self._there[stack] = workspace
+            elif self._closing or isinstance(error, KeyboardInterrupt):
+                self._cut_short.append(stack)
+            raise
+        else:
+            self._there[stack] = workspace
         finally:
-            self._coming_up = None
-        self._tell(f"ephemera: {ready.outputs.stack} is ready after {ready.seconds:.1f} s")
-        return ready.outputs.stack
+            del self._coming_up[stack]
+            ended.set()
+        self._tell(f"ephemera: {stack} is ready after {ready.seconds:.1f} s")
+        if seed is not None:
+            self._seed_made(workspace, system, seed, ready.outputs)
+        return ready.outputs
 
-    def _attach(self, system: str) -> str:
-        outputs = lifecycle.outputs(self._workspace, self._attached or "")
-        if outputs.system != system:
-            raise lifecycle.wrong_system(outputs, system)
-        return outputs.stack
+    def _seed_made(self, workspace: Workspace, system: System, seed: Seed, outputs: EnvironmentOutputs) -> None:
+        try:
+            self._seed(workspace, system, seed, outputs)
+        except seeding.SeedError:
+            # Not while the run is ending: then it is the end's to take it down.
+            if not self._closing and self._there.pop(outputs.stack, None) is not None:
+                if self._keep_on_failure:
+                    lifecycle.let_go(outputs.stack)
+                    self._kept[outputs.stack] = workspace
+                else:
+                    self._tell(self._take_down(workspace, outputs.stack)[0])
+            raise
 
-    def _report(self, event: Event) -> None:
+    def _seed(self, workspace: Workspace, system: System, seed: Seed, outputs: EnvironmentOutputs) -> None:
+        seconds = seeding.seed(system.seed, seed, RunningEnvironment(outputs, workspace))
+        leases.change(outputs.stack, seeded=True)
+        self._tell(f"ephemera: {outputs.stack} is seeded by {system.seed} after {seconds:.1f} s")
+
+    def _attach(self, wanted: Wanted) -> EnvironmentOutputs:
+        workspace = Workspace(wanted.project)
+        outputs = lifecycle.outputs(workspace, self._attached or "")
+        if outputs.system != wanted.system:
+            raise lifecycle.wrong_system(outputs, wanted.system)
+        system = find_system(workspace.catalog, wanted.system)
+        seed = seeding.load(system)
+        with leases.exclusive(outputs.stack):  # of several runs that attach, one seeds
+            lease = leases.read(outputs.stack)
+            if lease is None:  # made by plain `pulumi up`
+                with connected() as client:
+                    identity = sweep.identity_of(client, outputs.stack)
+                lease = leases.first_seen(outputs.stack, workspace.name, str(workspace.project), identity)
+            self._uses.enter_context(leases.using(outputs.stack))
+            if seed is not None and not lease.seeded:
+                self._seed(workspace, system, seed, outputs)
+        return outputs
+
+    def _progress(self, event: Event) -> None:
+        if event["type"] != "notice":
+            if self._closing:
+                raise InterruptedByUserError("the run is ending")
+        elif not self._closing:  # what an engine that we ended leaves behind is no news
+            self._notice(event)
+
+    def _notice(self, event: Event) -> None:
         if event["type"] == "notice":
             self._tell(f"ephemera: {event['message']}")
 
 
-def ask(path: str, system: str) -> str:
-    """A worker's question: the stack of the run's environment of ``system``; raises what kept it from coming up."""
+def ask(path: str, wanted: Wanted) -> EnvironmentOutputs:
+    """A worker's question: the run's environment of that system; raises what kept it from coming up."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.connect(path)
             with connection.makefile("rw") as stream:
-                stream.write(json.dumps({"system": system}) + "\n")
+                stream.write(json.dumps({**asdict(wanted), "project": str(wanted.project)}) + "\n")
                 stream.flush()
                 answer = json.loads(stream.readline())
     except (OSError, json.JSONDecodeError) as error:  # it broke, or has ended
         raise NotReadyError(
-            f"the run's controller brought up no {system!r}", remedy="its own output says why"
+            f"the run's controller brought up no {wanted.system!r}", remedy="its own output says why"
         ) from error
     if "error" in answer:
         raise error_from_document(answer["error"])
-    return str(answer["stack"])
+    return EnvironmentOutputs.parse(answer["outputs"])
 
 
-def _server(path: str, broker: Broker) -> socketserver.ThreadingUnixStreamServer:
+def _told_how_to_get_in(workspace: Workspace, stack: str) -> list[str]:
+    try:
+        first, *rest = way_into(workspace, stack)
+    except (EphemeraError, DockerException, OSError) as error:
+        return [f"ephemera: {stack} is kept, `ephemera down {stack}` ends it ({error})"]
+    return [f"ephemera: {first}", *rest]
+
+
+def _remove_folders_of_dead_brokers() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_FOLDER_PREFIX).partition("-")[0]
+        if pid.isdecimal() and not pid_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)  # another user's stays
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a worker that died does not hear the answer
+            super().handle_error(request, client_address)
+
+
+def _handler(broker: Broker) -> type[socketserver.BaseRequestHandler]:
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            system = json.loads(self.rfile.readline())["system"]
+            line = self.rfile.readline()
+            if not line:
+                return
+            question = json.loads(line)
+            wanted = Wanted(project=Path(question["project"]), system=question["system"])
             try:
-                answer = {"stack": broker.environment(system)}
+                # The socket is in a folder of mode 0700: credentials are told to nobody else.
+                answer = {"outputs": broker.environment(wanted).document(show_secrets=True)}
             except EphemeraError as error:
                 answer = error.document()
             self.wfile.write(json.dumps(answer).encode() + b"\n")
 
-    server = socketserver.ThreadingUnixStreamServer(path, Handler)
-    server.daemon_threads = True
-    return server
+    return Handler

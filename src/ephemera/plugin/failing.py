@@ -1,20 +1,53 @@
-"""How an error of the driver fails a test, a fixture or a module's collection."""
+"""How an error of the driver fails a test, a fixture or a module's collection; or skips it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 import pytest
 
-from ephemera.contract.errors import EphemeraError
+from ephemera.contract.errors import EphemeraError, MachineError
+
+NO_ENVIRONMENT = "no environment: "
+"""How the reason begins when a test is skipped because the machine cannot have an environment."""
+NO_SERVICE = "no service: "
+"""How it begins when the environment has no such service."""
+
+_FRAMEWORK = ("_pytest", "pluggy")
 
 
 @contextmanager
-def failing_plainly() -> Iterator[None]:
-    """Fail with the error's own lines: the traceback through the driver says nothing more."""
+def failing_plainly(*, required: bool) -> Iterator[None]:
+    """Fail with the error's own lines: the traceback through the driver says nothing more.
+
+    On a machine that cannot have an environment at all, tests are skipped, unless services are ``required``.
+    """
     try:
         yield
     except EphemeraError as error:
-        lines = [f"  {line}" for line in error.details().get("log_tail", ())]
-        raise pytest.fail.Exception("\n".join((str(error), *lines)), pytrace=False) from None
+        if isinstance(error, MachineError) and not required:
+            raise pytest.skip.Exception(NO_ENVIRONMENT + " ".join(str(error).split())) from None
+        raise pytest.fail.Exception("\n".join((str(error), *_tail(error))), pytrace=False) from None
+
+
+def shorten(error: EphemeraError) -> None:
+    """End the traceback where the test called us, and let the error's last lines follow its message."""
+    error.__cause__ = error.__context__ = None
+    for line in _tail(error):
+        error.add_note(line)
+    inside, step = False, error.__traceback__
+    while step is not None and step.tb_next is not None:
+        inside = inside or _room(step) not in ("ephemera", *_FRAMEWORK)
+        if inside and _room(step.tb_next) == "ephemera":
+            step.tb_next = None
+        step = step.tb_next
+
+
+def _tail(error: EphemeraError) -> list[str]:
+    return [f"  {line}" for line in error.details().get("log_tail", ())]
+
+
+def _room(step: TracebackType) -> str:
+    return str(step.tb_frame.f_globals.get("__name__", "")).partition(".")[0]

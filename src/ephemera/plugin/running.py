@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from docker.errors import DockerException
 
-from ephemera.contract.errors import EphemeraError, NoSuchEnvironmentError
+from ephemera.contract.catalog import find_system
+from ephemera.contract.errors import EphemeraError, NoSuchEnvironmentError, UnknownNameError
 from ephemera.contract.names import random_suffix
 from ephemera.contract.outputs import Endpoint, EnvironmentOutputs
 from ephemera.contract.progress import Event
-from ephemera.driver import evidence, lifecycle
-from ephemera.driver.services import ServiceHandle, log_lines
+from ephemera.driver import evidence, lifecycle, recording
+from ephemera.driver.services import ServiceHandle
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.host.engine import connect
-from ephemera.plugin.failing import failing_plainly
+from ephemera.plugin import seeding
+from ephemera.plugin.failing import NO_SERVICE, failing_plainly
 
 if TYPE_CHECKING:
     import httpx
     import psycopg
 
 _HTTP_TIMEOUT_SECONDS = 10.0
+_TEXT_LENGTH = 20_000
 
 
 class RunningEnvironment:
     """An environment that is up. Clients that it hands out are closed with it."""
 
-    def __init__(self, stack: str, workspace: Workspace | None = None) -> None:
-        self._workspace = workspace or Workspace.find()
-        self.outputs: EnvironmentOutputs = lifecycle.outputs(self._workspace, stack)
+    def __init__(self, outputs: EnvironmentOutputs, workspace: Workspace, *, required: bool = True) -> None:
+        self.outputs = outputs
         """The typed outputs document."""
         self.open = True
+        self._workspace = workspace
+        self._required = required
         self._client = connect()
-        self._closers: list[Callable[[], Any]] = [self._client.close]
-        lease = leases.read(stack)
-        self._run = (lease.run if lease else "") or evidence.new_run(stack)
+        self._since = time.time()
+        self._closers: list[Callable[[], Any]] = [self._client.close, recording.start(self.stack, "tests")]
+        lease = leases.read(self.stack)
+        self._run = (lease.run if lease else "") or evidence.new_run(self.stack)
 
     @property
     def stack(self) -> str:
@@ -83,31 +91,57 @@ class RunningEnvironment:
         return connection
 
     def service(self, name: str) -> ServiceHandle:
-        """A service: logs, exec, restart, kill, stop, start, pause, wait_ready."""
+        """A service: its logs and files, commands in it, and what breaks and mends it."""
         return ServiceHandle(self._client, self.stack, name, self.outputs.service(name))
 
-    def evidence(self) -> Path:
-        """Keep logs and inspect of every container now; the folder."""
-        return evidence.collect(self._workspace, self.stack, self._run)
+    def require(self, name: str) -> ServiceHandle:
+        """The service, if this environment has it; else the test is skipped, or fails with ``--require-services``.
 
-    def account(self, count: int) -> tuple[str, Path | None]:
-        """What a failing test's report says: the services' last ``count`` lines, and the folder of the evidence.
+        A service that the system does not even declare is an :class:`~ephemera.contract.errors.UnknownNameError`.
+        """
+        if name in self.outputs.services:
+            return self.service(name)
+        declared = find_system(self._workspace.catalog, self.system).services
+        if name not in declared:
+            raise UnknownNameError(f"service of system {self.system!r}", name, declared)
+        profile = declared[name].profile
+        why = f"it needs the profile {profile!r}" if profile else "it was brought up without it"
+        reason = f"{NO_SERVICE}{self.stack} has no {name!r}, {why}"
+        if self._required:
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+    def evidence(self, error: EphemeraError | None = None) -> Path:
+        """Keep logs and inspect of every container now, and what went wrong; the folder."""
+        return evidence.collect(self._workspace, self.stack, self._run, error, outputs=self.outputs)
+
+    def note(self, test: str, phase: str, start: float, stop: float, outcome: str, text: str) -> None:
+        """Record when a test ran and how it ended, with the text of its failure; for evidence, now or later."""
+        text = evidence.redacted(text, self.outputs)[-_TEXT_LENGTH:]  # a credential cut in two would be missed
+        start = max(start, self._since)
+        # All workers of a run share that variable; without workers there is one process.
+        session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
+        recording.append(
+            self.stack,
+            "test",
+            session=session,
+            nodeid=test,
+            phase=phase,
+            start=start,
+            stop=stop,
+            outcome=outcome,
+            text=text,
+        )
+
+    def account(self, start: float, stop: float) -> tuple[str, Path | None]:
+        """What a failing test's report says: which services may be why, their lines, and the folder of the evidence.
 
         Never raises for an engine that is in trouble: that may be why the test failed.
         """
         try:
-            folder = self.evidence()
-            return f"{self.last_lines(count)}\nevidence: {folder}", folder
+            return evidence.account(self._workspace, self.outputs, self._run, max(start, self._since), stop)
         except (EphemeraError, DockerException, OSError) as error:
             return f"no evidence could be taken: {error}", None
-
-    def last_lines(self, count: int) -> str:
-        """The last ``count`` lines of every service."""
-        lines: list[str] = []
-        for service in self.outputs.services:
-            found = [line for _, _, line in log_lines(self._client, self.stack, service)][-count:]
-            lines += [f"{service} | {line}" for line in found]
-        return evidence.redacted("\n".join(lines), self.outputs)
 
     def close(self) -> None:
         """Close what was handed out; the environment itself goes on."""
@@ -123,10 +157,13 @@ def _quiet(event: Event) -> None:
 class EnvironmentFactory:
     """Makes environments of the asking test's own, held by this process."""
 
-    def __init__(self, folder: Path, default_system: Callable[[], str], in_use: list[RunningEnvironment]) -> None:
-        self._workspace = Workspace.find(folder)
+    def __init__(
+        self, workspace: Workspace, default_system: Callable[[], str], in_use: list[RunningEnvironment], required: bool
+    ) -> None:
+        self._workspace = workspace
         self._default_system = default_system
         self._in_use = in_use
+        self._required = required
         self._made: list[RunningEnvironment] = []
 
     def __call__(
@@ -136,20 +173,27 @@ class EnvironmentFactory:
         profiles: Sequence[str] = (),
         only: Sequence[str] = (),
         config: Mapping[str, str] | None = None,
+        seed: bool = True,
     ) -> RunningEnvironment:
-        """Bring one up and wait until it is ready. ``config``: further settings, key → text as in Pulumi config."""
+        """Bring one up and wait until it is ready. ``config``: further settings, key → text as in Pulumi config.
+        ``seed``: put the suite's seed data in, if the system has some."""
         settings = {"profiles": ",".join(profiles), "only": ",".join(only)}
-        with failing_plainly():
+        with failing_plainly(required=self._required):
             request = lifecycle.Request(
                 system=system or self._default_system(),
                 suffix=random_suffix(),
                 config={**{key: value for key, value in settings.items() if value}, **(config or {})},
                 phase="disposable",
             )
-            ready = lifecycle.up(self._workspace, request, _quiet)
-            running = RunningEnvironment(ready.outputs.stack, self._workspace)
-        self._made.append(running)
-        self._in_use.append(running)
+            declared = find_system(self._workspace.catalog, request.system)
+            plant = seeding.load(declared) if seed else None
+            outputs = lifecycle.up(self._workspace, request, _quiet).outputs
+            running = RunningEnvironment(outputs, self._workspace, required=self._required)
+            self._made.append(running)
+            self._in_use.append(running)
+            if plant is not None:
+                seeding.seed(declared.seed, plant, RunningEnvironment(outputs, self._workspace))
+                leases.change(outputs.stack, seeded=True)
         return running
 
     def close(self) -> None:

@@ -229,6 +229,13 @@ def test_failed_update_leaves_the_environment_unlocked_and_as_it_was(
     assert (after.run, after.holder, after.phase) == (before.run, None, "kept")
 
 
+def test_interrupted_creation_is_not_kept(workspace: Workspace, docker: FakeClient, pulumi: FakePulumi) -> None:
+    pulumi.failure = InterruptedByUserError("interrupted")
+    with pytest.raises(InterruptedByUserError):
+        _up(workspace, keep_on_failure=True)
+    assert _nothing_is_left(workspace, docker)
+
+
 def test_failure_may_be_kept_to_be_looked_at(workspace: Workspace, pulumi: FakePulumi) -> None:
     pulumi.failure = ServiceFailedError("api", "exited")
     with pytest.raises(ServiceFailedError):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.errors import PortInUseError
+from ephemera.contract.errors import InputError, PortInUseError
 from ephemera.contract.settings import Settings
 from ephemera.driver.preflight import check_ports
 from ephemera.host import ports
@@ -49,3 +49,10 @@ def test_port_of_a_service_that_is_not_selected_does_not_matter() -> None:
 def test_without_fixed_ports_nothing_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "is_free", lambda *_: pytest.fail("asked"))
     _check(expose="loopback")
+
+
+def test_ports_that_could_not_be_reached_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://build.example:2376")
+    with pytest.raises(InputError, match="cannot be reached from here"):
+        _check(expose="auto")
+    _check(expose="none")

@@ -33,7 +33,7 @@ _SHORT_ID = len("sha256:") + 12
 _SCRIPTS = ("page.js", "axis.js", "logs.js")
 _TITLES = {
     "gate": "did not become ready",
-    "up": "did not come up",
+    "up": "failed",
     "destroy": "could not be destroyed",
     "test": "tests failed",
     "asked": "evidence",

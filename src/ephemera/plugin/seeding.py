@@ -1,0 +1,60 @@
+"""A suite's seed data: the catalog's ``System.seed``, called once for an environment before a test sees it."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from docker.errors import DockerException
+
+from ephemera.contract.catalog import System
+from ephemera.contract.errors import EngineError, EphemeraError
+from ephemera.plugin.failing import shorten
+
+if TYPE_CHECKING:
+    from ephemera.plugin.running import RunningEnvironment
+
+_SHOWN_LINES = 12
+
+Seed = Callable[["RunningEnvironment"], None]
+
+
+class SeedError(EngineError):
+    """The seed raised; ``output`` holds the last lines of its traceback."""
+
+    kind = "seed"
+
+
+def load(system: System) -> Seed | None:
+    """Import the system's seed, or None; what is wrong with it is found out before anything is made."""
+    return system.load_seed() if system.seed else None
+
+
+def seed(name: str, function: Seed, running: RunningEnvironment) -> float:
+    """Call it, close what it was handed out; seconds. Raises :class:`SeedError`, after evidence was taken."""
+    started = time.monotonic()
+    try:
+        function(running)
+    # A test's own means to end, used in a seed, are no more than any other exception: no test is running.
+    except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
+        failure = _failure(name, running.stack, error)
+        with suppress(EphemeraError, DockerException, OSError):  # an engine in trouble may be why
+            failure.output += (f"evidence: {running.evidence(failure)}",)
+        raise failure from error
+    finally:
+        running.close()
+    return time.monotonic() - started
+
+
+def _failure(name: str, stack: str, error: BaseException) -> SeedError:
+    if isinstance(error, EphemeraError):
+        shorten(error)
+    told = traceback.TracebackException.from_exception(error)
+    told.stack[:] = told.stack[1:]  # the first frame is ours, which called it
+    first = next(told.format_exception_only()).strip()
+    lines = "".join(told.format(chain=False)).splitlines()
+    return SeedError(f"seed {name!r} failed in {stack}", remedy=first, output=lines[-_SHOWN_LINES:])

@@ -1,0 +1,156 @@
+"""What one pytest process knows of the run: in the controller the broker, in a worker how to reach it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ephemera.plugin.systems import Systems, Wanted
+
+if TYPE_CHECKING:
+    from ephemera.contract.outputs import EnvironmentOutputs
+    from ephemera.plugin.broker import Broker
+    from ephemera.plugin.running import RunningEnvironment
+
+EVIDENCE = "ephemera_evidence"
+"""Name of the property by which a report names the folder of its evidence."""
+
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+class Session:
+    """One for a process. ``in_use``: environments that are open now; ``required``: see :func:`services_required`."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.is_worker = hasattr(config, "workerinput")
+        self.required = services_required(config.getoption("--require-services"), os.environ)
+        self.in_use: list[RunningEnvironment] = []
+        self.evidence: str | None = None
+        self.closing_lines: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.unmet: Counter[str] = Counter()
+        self.systems = Systems(config.rootpath)
+        self._item: pytest.Item | None = None
+        self._outputs: dict[Wanted, EnvironmentOutputs] = {}
+        self._broker: Broker | None = None
+
+    @property
+    def broker(self) -> Broker:
+        """The controller's broker, made when first asked for."""
+        from ephemera.plugin.broker import Broker
+
+        if self._broker is None:
+            option = self.config.getoption
+            self._broker = Broker(option("--env"), self._tell, keep_on_failure=option("--keep-on-failure"))
+        return self._broker
+
+    @property
+    def item(self) -> pytest.Item:
+        """The test that is being set up, runs, or is being torn down."""
+        if self._item is None:
+            raise RuntimeError("no test is running")
+        return self._item
+
+    @contextmanager
+    def running(self, item: pytest.Item) -> Iterator[None]:
+        """While ``item`` runs."""
+        self._item = item
+        try:
+            yield
+        finally:
+            self._item = None
+
+    def open(self) -> RunningEnvironment:
+        """The run's environment of the running test's system, which is up when this returns."""
+        from ephemera.driver.workspace import Workspace
+        from ephemera.plugin.running import RunningEnvironment
+
+        wanted = self.systems.wanted(self.item)
+        if wanted not in self._outputs:
+            self._outputs[wanted] = self._ask(wanted)
+        return RunningEnvironment(self._outputs[wanted], Workspace(wanted.project), required=self.required)
+
+    def finish(self, session: pytest.Session) -> None:
+        """Take the run's environments down, prove it, and write the counts."""
+        bad = self.counts["failed"] + self.counts["errors"]
+        keep = self.config.getoption("--keep") or (self.config.getoption("--keep-on-failure") and bad)
+        if self._broker is not None:
+            closed = self._broker.close(keep=bool(keep))
+            self.closing_lines += closed.lines
+            if closed.interrupted:
+                session.exitstatus = pytest.ExitCode.INTERRUPTED
+            elif closed.leftovers and session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self.evidence is not None:
+            self.closing_lines.append(f"ephemera: evidence in {self.evidence}")
+        if summary := self.config.getoption("--ephemera-summary"):
+            Path(summary).write_text(json.dumps({**self.counts, "evidence": self.evidence}))
+
+    def _ask(self, wanted: Wanted) -> EnvironmentOutputs:
+        if self.is_worker:
+            from ephemera.plugin.broker import ask
+
+            return ask(self.config.workerinput["ephemera_broker"], wanted)  # type: ignore[attr-defined]
+        return self.broker.environment(wanted)
+
+    def _tell(self, line: str) -> None:
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None:
+            return
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+            reporter.write_line(line)
+
+
+class Reports:
+    """Counts what is reported, in pytest's own categories, and remembers the evidence. For the controller."""
+
+    def __init__(self, state: Session) -> None:
+        self._state = state
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        from ephemera.plugin.failing import NO_ENVIRONMENT, NO_SERVICE
+
+        config = self._state.config
+        status = config.hook.pytest_report_teststatus(report=report, config=config)
+        category = status[0] if status else report.outcome  # nobody answers without the terminal plugin
+        if category:
+            self._state.counts["errors" if category == "error" else category] += 1
+        self._state.evidence = dict(report.user_properties).get(EVIDENCE, self._state.evidence)  # type: ignore[assignment]
+        if report.skipped and isinstance(report.longrepr, tuple):
+            reason = report.longrepr[2].removeprefix("Skipped: ")
+            if reason.startswith((NO_ENVIRONMENT, NO_SERVICE)):
+                self._state.unmet[reason] += 1
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._state.counts["errors"] += 1
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if count := self._state.unmet.total():
+            headline = f"ephemera: {count} {'test' if count == 1 else 'tests'} SKIPPED for lack of an environment"
+            terminalreporter.write_sep("=", headline, yellow=True, bold=True)
+            for reason, times in self._state.unmet.items():
+                terminalreporter.write_line(f"{times} of them: {reason}")
+            terminalreporter.write_line("with --require-services they fail")
+        for line in self._state.closing_lines:
+            terminalreporter.write_line(line)
+
+
+def services_required(asked: bool, variables: Mapping[str, str]) -> bool:
+    """Whether a test fails, and is not skipped, when the machine cannot have its environment: when asked for with the
+    option or ``EPHEMERA_REQUIRE_SERVICES``, and in CI, where nobody reads why a test was skipped."""
+    if asked:
+        return True
+    text = variables.get("EPHEMERA_REQUIRE_SERVICES", "").lower()
+    if text and text not in (*_YES, *_NO):
+        raise pytest.UsageError(f"EPHEMERA_REQUIRE_SERVICES is {text!r}: it must be 1 or 0")
+    return text in _YES if text else variables.get("CI", "").lower() in _YES
