@@ -176,11 +176,13 @@ def command_in(source: Path, folder: Path) -> Iterator[Ephemera]:
     command = Ephemera(project, state, variables, [])
     command("ls")  # makes the state directory's identity
     (state / "ephemera" / "addresses.json").write_text("{}")
-    yield command
-    for process in command.started:
-        process.kill()
-        process.communicate(timeout=10)
-    _remove_leftovers(command.backend)
+    try:
+        yield command
+    finally:
+        for process in command.started:
+            process.kill()
+            process.communicate(timeout=10)
+        _remove_leftovers(command.backend)
 
 
 def until(true: Callable[[], bool], seconds: float) -> None:

@@ -47,8 +47,8 @@ class Screen:
         sys.stdout.flush()
 
     def note(self, message: str) -> None:
-        """Print a line of progress."""
-        self.err.print(escape(message))
+        """Print a line of progress; a long one is not cut, so that what it names can be copied."""
+        self.err.print(escape(message), soft_wrap=True)
 
     def progress(self, event: Event) -> None:
         """Print what a command that shows nothing else has to say."""

@@ -55,7 +55,7 @@ def making(
     except BaseException as error:
         failed = isinstance(error, EphemeraError) and not isinstance(error, InterruptedByUserError)
         try:
-            if failed:
+            if failed and isinstance(error, EphemeraError):
                 evidence.take(workspace, lease.stack, lease.run, error, report)
         finally:
             if created and not (failed and keep_on_failure):

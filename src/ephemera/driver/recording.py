@@ -100,7 +100,8 @@ def reporting(stack: str, report: Callable[[Event], None]) -> Callable[[Event], 
 
 def append(stack: str, type: str, **fields: Any) -> None:
     """Add a record, from whatever process; dropped when nobody has begun to record the stack, or it is gone."""
-    line = json.dumps({"time": round(time.time(), 3), "type": type, **fields}) + "\n"
+    # It begins with the line's end: what a killed writer left of the line before does not spoil this one.
+    line = "\n" + json.dumps({"time": round(time.time(), 3), "type": type, **fields})
     with suppress(OSError):
         descriptor = os.open(_path(stack), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
@@ -115,7 +116,7 @@ def read(stack: str) -> list[Record]:
     for path in (_older_path(stack), _path(stack)):
         with suppress(FileNotFoundError):
             for line in path.read_text(errors="replace").splitlines():
-                with suppress(json.JSONDecodeError):  # the writer was killed in the middle of it, or the disk was full
+                with suppress(json.JSONDecodeError):  # empty, or its writer was killed in the middle, or the disk full
                     records.append(json.loads(line))
     return sorted(records, key=lambda record: float(record["time"]))
 
