@@ -1,6 +1,8 @@
 # Commands that people use daily. `make test` needs nothing but Python: it makes the machine ready first.
 PYTHON = .ephemera/venv/bin/python
 PYTEST = $(PYTHON) -m pytest
+ENGINE_PACKAGES = openssh-server openssh-client openssl iproute2 iptables e2fsprogs \
+	rootlesskit uidmap slirp4netns fuse-overlayfs
 
 .PHONY: help
 help: ## List the commands.
@@ -8,11 +10,16 @@ help: ## List the commands.
 
 .PHONY: test
 test: check ## All that CI does: checks, then every test there is.
-	$(PYTEST) tests -n 2 --dist loadfile --ignore tests/faults
+	$(PYTEST) tests -n 2 --dist loadfile --ignore tests/faults --ignore tests/engines
 
 .PHONY: faults
 faults: ready ## Kill everything at every step, by name and a hundred times at random: a quarter of an hour.
 	$(PYTEST) tests/faults -n 2
+
+.PHONY: engines
+engines: ready ## Other Docker engines: SSH, TLS, rootless, dead, full. Root; installs what a Debian machine lacks for that.
+	apt-get install -y --no-install-recommends $(ENGINE_PACKAGES) >/dev/null
+	$(PYTEST) tests/engines -n 2 --dist loadfile
 
 .PHONY: check
 check: ready ## Lint, format and types: seconds, no Docker.

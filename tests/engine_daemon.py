@@ -6,8 +6,10 @@ Needs root. ``python`` and ``postgres`` get there by :meth:`PrivateEngine.load`,
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import random
+import secrets
 import shutil
 import signal
 import subprocess
@@ -56,6 +58,7 @@ class PrivateEngine:
         self._namespace = namespace
         self._options = tuple(options)
         self._daemon: subprocess.Popen[bytes] | None = None
+        self._bridge = ""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -73,8 +76,9 @@ class PrivateEngine:
         self.folder.chmod(0o711)  # whether a user may use the socket is for the socket to say
         self._mount()
         inside = ("nsenter", f"--net=/run/netns/{self._namespace}") if self._namespace else ()
-        # In the machine's network its rules would take the place of those of the machine's engine.
-        alone = () if self._namespace else ("--iptables=false", "--ip-masq=false", "--bridge=none")
+        # In the machine's network its rules would take the place of those of the machine's engine. And with
+        # --bridge=none it would delete docker0, which is the machine's: so it gets a bridge of its own to stand on.
+        alone = () if self._namespace else ("--iptables=false", "--ip-masq=false", f"--bridge={self._own_bridge()}")
         command = [
             *inside,
             "dockerd",
@@ -136,6 +140,8 @@ class PrivateEngine:
                 self._daemon.kill()
                 self._daemon.wait()
             self._bridged("-D")
+            if self._bridge:
+                _run("ip", "link", "del", self._bridge)
         self._end_processes()
         for mount in reversed([each.mountpoint for each in psutil.disk_partitions(all=True)]):
             if Path(mount).is_relative_to(self.folder):
@@ -151,6 +157,16 @@ class PrivateEngine:
             file.truncate(self._disk_mb * 1024 * 1024)
         _run("mkfs.ext4", "-q", "-m", "0", str(disk))
         _run("mount", "-o", "loop", str(disk), str(self.data))
+
+    def _own_bridge(self) -> str:
+        if not self._bridge:
+            # The last of its networks' addresses, which an environment comes to last.
+            last = ipaddress.IPv4Network(self.pool).broadcast_address
+            self._bridge = f"eng{secrets.token_hex(4)}"
+            _run("ip", "link", "add", "name", self._bridge, "type", "bridge")
+            _run("ip", "addr", "add", f"{last - 1}/28", "dev", self._bridge)
+            _run("ip", "link", "set", self._bridge, "up")
+        return self._bridge
 
     def _bridged(self, action: str) -> None:
         """Let its containers reach each other: the machine's engine has the kernel drop what it does not know."""
@@ -205,12 +221,19 @@ def private_engine(
     engine = PrivateEngine(
         Path(tempfile.mkdtemp(prefix="engine-")), disk_mb=disk_mb, namespace=namespace, options=options
     )
+    before = _bridge_of_the_machine()
     try:
         engine.start()
         engine.load(*images)
         yield engine
     finally:
         engine.close()
+        assert _bridge_of_the_machine() == before, "the machine's engine has lost its bridge docker0"
+
+
+def _bridge_of_the_machine() -> str:
+    index = Path("/sys/class/net/docker0/ifindex")
+    return index.read_text() if index.exists() else ""
 
 
 def _until(true: Callable[[], bool], seconds: float, message: Callable[[], str]) -> None:

@@ -67,6 +67,8 @@ def summary_table(document: dict[str, Any], kept: bool) -> Table:
     """What a run came to."""
     tests, seconds = document["tests"], document["seconds"]
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     kinds = ("passed", "failed", "errors", "skipped", "xfailed", "xpassed")
     counts = ", ".join(f"{tests[key]} {key}" for key in kinds if tests.get(key))
     bad = tests["failed"] + tests["errors"] or tests["exit_code"]

@@ -6,12 +6,14 @@ stack's config before the program runs, so both ways in see the same.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ephemera.contract.catalog import Catalog, System, find_system
 from ephemera.contract.errors import InputError, UnknownNameError
@@ -27,7 +29,9 @@ class Settings(BaseModel):
     """Settings of one environment. Every field is a config key; a system's own options are in ``options``.
 
     ``images``: official images or local recipes; ``auto`` asks once per machine whether a registry answers.
-    ``expose``: how endpoints are published; ``auto`` is ``loopback`` on a local Linux engine, else ``dynamic``.
+    ``expose``: how endpoints are published; ``auto`` is ``loopback`` where root runs the engine, else ``dynamic``.
+    ``publish_host``: IPv4 address of the engine's machine to publish on; only there can others than that machine reach
+    an environment.
     ``port_table``: the table of fixed ports, with ``expose: fixed``.
     ``only``: services to start, with what they require. ``profiles``: groups of services to add.
     ``subnet_pool``: private IPv4 range whose /28 blocks environments get, prefix length 16 to 24.
@@ -40,6 +44,7 @@ class Settings(BaseModel):
     owner: str = ""
     images: Images = "auto"
     expose: Expose = "auto"
+    publish_host: str = ""
     port_table: str = ""
     only: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
@@ -57,7 +62,21 @@ class Settings(BaseModel):
             values[key] = json.dumps(option) if not isinstance(option, str) else option
         return values
 
+    @field_validator("publish_host")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return str(ipaddress.IPv4Address(value)) if value else value
 
+    @field_validator("subnet_pool")
+    @classmethod
+    def _private_pool(cls, value: str) -> str:
+        pool = ipaddress.IPv4Network(value)
+        if not pool.is_private or not 16 <= pool.prefixlen <= 24:
+            raise ValueError("must be a private network with a prefix length of 16 to 24")
+        return value
+
+
+_INTEGER = re.compile(r"-?[0-9]{1,100}")
 CONFIG_KEYS = tuple(name for name in Settings.model_fields if name != "options")
 LIST_KEYS = ("only", "profiles")
 
@@ -127,7 +146,7 @@ def from_environment(system: System, environment: Mapping[str, str] = os.environ
 def _list_value(key: str, text: str) -> list[str]:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or more of it than Python reads
         value = [part.strip() for part in text.split(",")]
     if isinstance(value, str):
         value = [value]
@@ -142,6 +161,6 @@ def _option_value(system: System, key: str, text: str) -> str | bool | int:
         return text
     if option.type == "boolean" and text in ("true", "false"):
         return text == "true"
-    if option.type == "integer" and text.removeprefix("-").isdecimal():
+    if option.type == "integer" and _INTEGER.fullmatch(text):
         return int(text)
     raise InputError(f"{NAMESPACE}:{key} is {text!r}", remedy=f"it must be of type {option.type}")

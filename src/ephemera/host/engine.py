@@ -1,56 +1,50 @@
-"""The Docker engine that is configured: ``DOCKER_HOST``, else the current Docker context, else the local socket."""
+"""The Docker engine that is configured: a client of it, or one clear error in less than 5 s."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import queue
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ephemera.contract.errors import MachineError
+from ephemera.contract.errors import EphemeraError, MachineError
+from ephemera.host import tunnel
+from ephemera.host.configured import DEFAULT_HOST, Address, configured
 
 if TYPE_CHECKING:
     import docker
 
-DEFAULT_HOST = "unix:///var/run/docker.sock"
-_CONNECT_TIMEOUT_SECONDS = 5
+__all__ = ["DEFAULT_HOST", "connect", "connected", "docker_host", "exported", "is_local", "variables"]
+
+_ANSWER_SECONDS = 3.0
+"""From the question to the answer, whatever hangs: with what a command does before, less than 5 s."""
 _TIMEOUT_SECONDS = 60
+_REMEDY_NETWORK = "start it, check the network, or set DOCKER_HOST"
+
+_T = TypeVar("_T")
 
 
 def docker_host() -> str:
-    """The engine's address as a URL."""
-    if configured := os.environ.get("DOCKER_HOST"):
-        return configured
-    return _context_host() or DEFAULT_HOST
+    """The engine's address as a URL, as it was configured."""
+    return configured().url
 
 
-def is_local(host: str | None = None) -> bool:
+def is_local() -> bool:
     """Whether the engine publishes ports on this machine."""
-    return urlsplit(host or docker_host()).scheme in ("unix", "npipe")
-
-
-def published_host(host: str | None = None) -> str:
-    """Host name under which ports that a remote engine publishes are reached."""
-    return urlsplit(host or docker_host()).hostname or "127.0.0.1"
+    return configured().reach == "here"
 
 
 def connect() -> docker.DockerClient:
-    """A client of the engine; raises :class:`MachineError` when it does not answer within 5 s."""
-    import docker
-    from docker.errors import DockerException
-
-    host = docker_host()
-    try:
-        client = docker.DockerClient(base_url=host, timeout=_CONNECT_TIMEOUT_SECONDS, version="auto", max_pool_size=32)
-        client.api.timeout = _TIMEOUT_SECONDS
-        return client
-    except DockerException as error:
-        raise MachineError(
-            f"no Docker engine answers at {host}", remedy=f"start it, or set DOCKER_HOST ({_short(error)})"
-        ) from error
+    """A client of the engine; raises :class:`MachineError` when it does not answer within 3 s."""
+    address = configured()
+    arguments = _arguments(address)
+    client = _within(_ANSWER_SECONDS, lambda: _client(address, arguments), address)
+    client.api.timeout = _TIMEOUT_SECONDS
+    return client
 
 
 @contextmanager
@@ -63,28 +57,153 @@ def connected() -> Iterator[docker.DockerClient]:
         client.close()
 
 
-def _context_host() -> str | None:
-    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    name = os.environ.get("DOCKER_CONTEXT") or _json(folder / "config.json").get("currentContext", "")
-    if name in ("", "default"):
-        return None
-    for meta in (folder / "contexts" / "meta").glob("*/meta.json"):
-        document = _json(meta)
-        if document.get("Name") == name:
-            host = document.get("Endpoints", {}).get("docker", {}).get("Host")
-            return host if isinstance(host, str) else None
-    raise MachineError(
-        f"Docker context {name!r} is not there", remedy="see `docker context ls`, or unset DOCKER_CONTEXT"
-    )
+def variables() -> dict[str, str]:
+    """Process environment for a child process of ours, and for Pulumi's Docker plugin beneath it."""
+    address = configured()
+    if address.reach == "ssh":
+        # The plugin's own way would log in for every call.
+        return {"DOCKER_HOST": f"unix://{tunnel.socket_of(address.url)}", **address.handed_on()}
+    return {**_for_the_plugin(address), **(address.handed_on() if address.tls else {})}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def exported() -> dict[str, str]:
+    """Process environment for programs that a person starts: nothing that ends by itself, no key."""
+    address = configured()
+    given = {"DOCKER_HOST": address.url, "DOCKER_TLS_VERIFY": "", "DOCKER_CERT_PATH": ""}
+    if address.tls and (folder := address.tls.folder):
+        given |= {"DOCKER_TLS_VERIFY": "1" if address.tls.verify else "", "DOCKER_CERT_PATH": folder}
+    return given
+
+
+def _for_the_plugin(address: Address) -> dict[str, str]:
+    tls = address.tls
+    if tls is None or (tls.verify and tls.ca and tls.cert):
+        return exported()
+    if tls.cert is None or tls.key is None:
+        raise MachineError(
+            f"Pulumi's Docker plugin needs a client's certificate for {address.url}",
+            remedy="put cert.pem and key.pem where the engine's ca.pem is, or use ssh://",
+        )
+    # It verifies whatever it finds in a folder, and nothing that it is given without an authority.
+    authorities = (Path(tls.ca) if tls.ca else _authorities()).read_text() if tls.verify else ""
+    if tls.verify and not authorities:
+        raise MachineError(f"there are no authorities to verify {address.url} with", remedy="give its ca.pem")
+    return {
+        "DOCKER_HOST": address.url,
+        "DOCKER_CERT_PATH": "",
+        "DOCKER_CA_MATERIAL": authorities,
+        "DOCKER_CERT_MATERIAL": Path(tls.cert).read_text(),
+        "DOCKER_KEY_MATERIAL": Path(tls.key).read_text(),
+    }
+
+
+def _authorities() -> Path:
+    """The machine's own, in one file."""
+    return Path(ssl.get_default_verify_paths().cafile or os.devnull)
+
+
+def _arguments(address: Address) -> Mapping[str, Any]:
+    """What docker-py is to connect to, and how."""
+    if address.reach == "ssh":
+        return {"base_url": f"unix://{tunnel.socket_of(address.url)}"}
+    if address.tls is None:
+        return {"base_url": address.url}
+    from docker.tls import TLSConfig
+
+    client = (address.tls.cert, address.tls.key) if address.tls.cert else None
+    return {"base_url": address.url, "tls": TLSConfig(client, address.tls.ca, address.tls.verify)}
+
+
+def _client(address: Address, arguments: Mapping[str, Any]) -> docker.DockerClient:
+    from docker.constants import MINIMUM_DOCKER_API_VERSION
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
     try:
-        document = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return document if isinstance(document, dict) else {}
+        with closing(_unasked(arguments, MINIMUM_DOCKER_API_VERSION)) as oldest:
+            version = oldest.api.version(api_version=False)["ApiVersion"]
+        return _unasked(arguments, version)
+    except (DockerException, RequestException, KeyError, TypeError, ValueError) as error:
+        raise _explained(address, error) from error
 
 
-def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+def _unasked(arguments: Mapping[str, Any], version: str) -> docker.DockerClient:
+    """A client that has not asked the engine anything yet."""
+    import docker
+
+    client = docker.DockerClient(**arguments, timeout=_ANSWER_SECONDS, version=version, max_pool_size=32)
+    # An engine is not behind the machine's proxy for HTTP, and what REQUESTS_CA_BUNDLE names would win over its own
+    # authority.
+    client.api.trust_env = False
+    return client
+
+
+def _within(seconds: float, work: Callable[[], _T], address: Address) -> _T:
+    """What ``work`` gives: a time-out of the socket's alone is none of the whole, with names to resolve, several
+    addresses to try and answers that trickle."""
+    done: queue.SimpleQueue[tuple[_T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((work(), None))
+        except BaseException as error:  # noqa: BLE001 - raised again, where it is waited for
+            done.put((None, error))
+
+    # Daemon: one that hangs must not keep the command alive.
+    threading.Thread(target=run, name="engine-connect", daemon=True).start()
+    try:
+        result, error = done.get(timeout=seconds)
+    except queue.Empty:
+        raise _silent(address) from None
+    if error is not None:
+        raise error
+    assert result is not None  # noqa: S101 - without an error there is one
+    return result
+
+
+def _explained(address: Address, error: Exception) -> EphemeraError:
+    """The error for a person, from the chain of those of four libraries."""
+    chain = list(_chain(error))
+    if address.reach == "ssh":
+        return tunnel.explain(address.url)
+    if any(isinstance(each, TimeoutError) or "timed out" in str(each) for each in chain):
+        return _silent(address)
+    for each in chain:
+        if isinstance(each, PermissionError):
+            return MachineError(
+                f"this user may not use the Docker engine at {address.url}",
+                remedy="run `sudo usermod -aG docker $USER` and log in again, or use a rootless engine",
+            )
+        if isinstance(each, ssl.SSLError):
+            remedy = "check the certificates in DOCKER_CERT_PATH or the Docker context"
+            return MachineError(f"no TLS with the Docker engine at {address.url} ({_short(each)})", remedy=remedy)
+    if any("HTTP request to an HTTPS server" in str(each) for each in chain):
+        return MachineError(
+            f"the Docker engine at {address.url} wants TLS",
+            remedy="set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder of its certificates",
+        )
+    innermost = next((each for each in chain if isinstance(each, OSError) and each.errno), error)
+    remedy = "start it, or set DOCKER_HOST" if address.reach == "here" else _REMEDY_NETWORK
+    return MachineError(f"no Docker engine answers at {address.url} ({_short(innermost)})", remedy=remedy)
+
+
+def _silent(address: Address) -> MachineError:
+    remedy = "it may hang: start it anew, or set DOCKER_HOST" if address.reach == "here" else _REMEDY_NETWORK
+    return MachineError(f"no Docker engine answers at {address.url} within {_ANSWER_SECONDS:g} s", remedy=remedy)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it was raised from, and those that libraries put among its arguments, outermost first."""
+    seen: set[int] = set()
+    waiting: list[Any] = [error]
+    while waiting:
+        each = waiting.pop(0)
+        if isinstance(each, BaseException) and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            waiting += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
+
+
+def _short(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return text.splitlines()[0][:200] if text else type(error).__name__

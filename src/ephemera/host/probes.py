@@ -107,6 +107,22 @@ class PostgresProbe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RedisProbe:
+    """The server answers ``PING``, or asks for the password first.
+
+    An inline command, the answer a simple string or an error (Redis documentation, "RESP protocol specification").
+    While the server loads its data it answers ``-LOADING``.
+    """
+
+    interval_seconds: float = 0.03
+    finishes: bool = False
+    from_outside: bool = True
+
+    def ready(self, target: Target) -> bool:
+        return _ask(target, b"PING\r\n", b"+PONG", b"-NOAU")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExecProbe:
     """A command in the container exits with 0: for services that publish nothing."""
 
@@ -135,6 +151,7 @@ _BY_TYPE: Mapping[str, type[Any]] = {
     "tcp": TcpProbe,
     "http": HttpProbe,
     "postgres": PostgresProbe,
+    "redis": RedisProbe,
     "exec": ExecProbe,
     "exit_zero": ExitZeroProbe,
 }
@@ -158,11 +175,12 @@ def from_description(description: Mapping[str, Any]) -> Probe:
     return probe
 
 
-def _ask(target: Target, question: bytes, expected: bytes) -> bool:
+def _ask(target: Target, question: bytes, *expected: bytes) -> bool:
+    """Whether the answer begins with one of ``expected``, which are of one length."""
     try:
         with _connected(target) as connection:
             connection.sendall(question)
-            return connection.recv(len(expected)) == expected
+            return connection.recv(len(expected[0])) in expected
     except OSError:
         return False
 

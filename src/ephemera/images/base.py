@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from ephemera.contract import labels
 from ephemera.contract.errors import MachineError
 from ephemera.home.paths import cache_dir
+from ephemera.images import disk
+from ephemera.images.errors import ImageBuildError
 from ephemera.images.recipes import BASE
 from ephemera.images.references import BASE_SUITE, CA_BUNDLE, base_folder
 from ephemera.machine import apt
@@ -37,6 +39,8 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
             "the local base image can only be made by root",
             remedy="run once as root, or set EPHEMERA_IMAGES=registry on a machine that reaches an image registry",
         )
+    from docker.errors import APIError
+
     work = Work("base image", report, Children())
     if shutil.which("debootstrap") is None:
         if not apt.available():
@@ -53,7 +57,12 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
             raise failure.as_machine_error("the base image cannot be made", "check the package mirror") from failure
         report("importing")
         repository, tag = reference.split(":")
-        client.api.import_image_from_file(str(output), repository=repository, tag=tag, changes=list(_CHANGES))
+        try:
+            client.api.import_image_from_file(str(output), repository=repository, tag=tag, changes=list(_CHANGES))
+        except APIError as error:
+            cause = error.explanation or str(error)
+            full = disk.full(client, [cause])
+            raise ImageBuildError(BASE, "importing it", full or cause, (), disk.REMEDY if full else "") from error
 
 
 def mirror() -> str:

@@ -15,13 +15,16 @@ from ephemera.contract.errors import ImageError
 
 
 class ImageBuildError(ImageError):
-    """A step of an image's build failed. ``step``: the instruction; ``output``: the build's last lines."""
+    """A step of an image's build failed. ``step``: the instruction; ``output``: the build's last lines, which tell
+    what to do where no ``remedy`` does."""
 
     kind = "image_build"
 
-    def __init__(self, name: str, step: str, cause: str, output: Sequence[str]) -> None:
+    def __init__(self, name: str, step: str, cause: str, output: Sequence[str], remedy: str = "") -> None:
         super().__init__(
-            f"image {name!r} cannot be built: {cause} (at {step})", remedy="see its last lines", output=output
+            f"image {name!r} cannot be built: {cause} (at {step})",
+            remedy=remedy or "see its last lines",
+            output=output,
         )
         self.step = step
 

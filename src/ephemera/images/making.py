@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ephemera.contract.images import AnyImage, EngineImage, PublicImage, ServiceImage
 from ephemera.home.locks import locked
 from ephemera.home.paths import cache_dir
 from ephemera.host.engine import connected
-from ephemera.images import context
+from ephemera.images import context, disk
 from ephemera.images.base import import_base
 from ephemera.images.dockerfiles import labelled, machine_arguments
 from ephemera.images.errors import ImageBuildError, ImageMissingError
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     import docker
 
 _OUTPUT_LINES = 30
+_TELLING_LINES = 8
+"""At the end of a failed step: what its command said last, and what the builder did about it."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _BUILD_SECONDS = 1800
 """A build step that says nothing for that long is given up."""
 
@@ -93,10 +97,16 @@ def _pull(client: docker.DockerClient, reference: str, report: Report) -> None:
         # Without a tag Docker would pull all of them.
         for event in client.api.pull(_with_tag(reference), stream=True, decode=True):
             if "error" in event:
-                raise ImageMissingError(reference, event["error"], remedy)
+                raise _missing(client, reference, event["error"], remedy)
             report(f"{reference}: {event.get('status', '')} {event.get('progress', '')}".rstrip())
     except APIError as error:
-        raise ImageMissingError(reference, error.explanation or str(error), remedy) from error
+        raise _missing(client, reference, error.explanation or str(error), remedy) from error
+
+
+def _missing(client: docker.DockerClient, reference: str, cause: str, remedy: str) -> ImageMissingError:
+    if full := disk.full(client, [cause]):
+        return ImageMissingError(reference, full, disk.REMEDY)
+    return ImageMissingError(reference, cause, remedy)
 
 
 def _with_tag(reference: str) -> str:
@@ -111,20 +121,25 @@ def _build(
     text = labelled(dockerfile, image.name).encode()
     given = {**machine_arguments(dockerfile), **arguments}
     with tempfile.TemporaryFile() as archive:
-        context.archive(context.entries(image.context, image.dockerfile), {image.dockerfile: text}, archive)
-        archive.seek(0)
+        try:
+            context.archive(context.entries(image.context, image.dockerfile), {image.dockerfile: text}, archive)
+            archive.seek(0)
+        except OSError as error:
+            if full := disk.full_here(error):
+                raise ImageBuildError(image.name, "packing its context", full, (), "make room there") from error
+            raise
         events = client.api.build(
             fileobj=archive, custom_context=True, dockerfile=image.dockerfile, tag=reference, target=image.target or "",
             buildargs=given, rm=True, forcerm=True, network_mode="host", decode=True,
         )  # fmt: skip
         try:
-            _follow(image.name, events, report)
+            _follow(client, image.name, events, report)
         finally:
             # Closing the stream is what stops a build that is not wanted any more.
             events.close()
 
 
-def _follow(name: str, events: Iterator[dict[str, Any]], report: Report) -> None:
+def _follow(client: docker.DockerClient, name: str, events: Iterator[dict[str, Any]], report: Report) -> None:
     from docker.errors import APIError
 
     step = "its start"
@@ -132,12 +147,18 @@ def _follow(name: str, events: Iterator[dict[str, Any]], report: Report) -> None
     try:
         for event in events:
             if "error" in event:
-                raise ImageBuildError(name, step, event["error"].strip(), output)
-            for line in event.get("stream", "").splitlines():
+                raise _failed(client, name, step, event["error"].strip(), output)
+            for line in _COLOUR.sub("", event.get("stream", "")).splitlines():
                 if line.strip():
                     output.append(line.rstrip())
                     report(f"{name}: {line.strip()}")
                 if line.startswith("Step "):
                     step = line.strip()
     except APIError as error:
-        raise ImageBuildError(name, step, error.explanation or str(error), output) from error
+        raise _failed(client, name, step, error.explanation or str(error), output) from error
+
+
+def _failed(client: docker.DockerClient, name: str, step: str, cause: str, output: Collection[str]) -> ImageBuildError:
+    if full := disk.full(client, [cause, *list(output)[-_TELLING_LINES:]]):
+        return ImageBuildError(name, step, full, tuple(output), disk.REMEDY)
+    return ImageBuildError(name, step, cause, tuple(output))

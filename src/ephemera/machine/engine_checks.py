@@ -52,6 +52,8 @@ def confinement() -> Row:
 
 
 def _info() -> Mapping[str, Any]:
+    if configured().reach == "ssh":
+        raise MachineError("the engine is behind SSH")
     status, answer = dockerd.request("GET", "/info")
     if status != http.client.OK or not isinstance(answer, dict) or not answer:
         raise MachineError(f"the engine's answer was {status}")

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import gc
-import json
-import os
 import time
 from pathlib import Path
 
@@ -10,75 +8,9 @@ import pytest
 
 from ephemera.contract.errors import MachineError
 from ephemera.host import engine
+from ephemera.host.configured import Address, Tls, configured
 from ephemera.host.ports import free_port
 from tests.unit.doubles import FakeClient
-
-
-def _configured(**document: object) -> Path:
-    folder = Path(os.environ["DOCKER_CONFIG"])
-    folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(document))
-    return folder
-
-
-def _context(name: str, host: str) -> None:
-    folder = Path(os.environ["DOCKER_CONFIG"]) / "contexts" / "meta" / name.encode().hex()
-    folder.mkdir(parents=True)
-    (folder / "meta.json").write_text(json.dumps({"Name": name, "Endpoints": {"docker": {"Host": host}}}))
-
-
-def test_local_socket_without_any_configuration() -> None:
-    assert engine.docker_host() == "unix:///var/run/docker.sock"
-    assert engine.is_local()
-
-
-def test_variable_wins_over_the_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    _configured(currentContext="far")
-    _context("far", "tcp://far:2376")
-    monkeypatch.setenv("DOCKER_HOST", "tcp://near:2375")
-    assert engine.docker_host() == "tcp://near:2375"
-
-
-def test_current_context_of_the_docker_configuration() -> None:
-    _configured(currentContext="far")
-    _context("other", "tcp://other:2376")
-    _context("far", "tcp://far:2376")
-    assert engine.docker_host() == "tcp://far:2376"
-    assert not engine.is_local()
-    assert engine.published_host() == "far"
-
-
-def test_context_variable_wins_over_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    _configured(currentContext="far")
-    _context("rootless", "unix:///run/user/1000/docker.sock")
-    monkeypatch.setenv("DOCKER_CONTEXT", "rootless")
-    assert engine.docker_host() == "unix:///run/user/1000/docker.sock"
-    monkeypatch.setenv("DOCKER_CONTEXT", "default")
-    assert engine.docker_host() == engine.DEFAULT_HOST
-
-
-def test_context_that_is_not_there_is_refused() -> None:
-    _configured(currentContext="gone")
-    with pytest.raises(MachineError, match="Docker context 'gone' is not there"):
-        engine.docker_host()
-
-
-def test_configuration_that_cannot_be_read_counts_as_none() -> None:
-    (_configured() / "config.json").write_text("{")
-    assert engine.docker_host() == engine.DEFAULT_HOST
-
-
-@pytest.mark.parametrize(
-    ("host", "local", "published"),
-    [
-        ("unix:///var/run/docker.sock", True, "127.0.0.1"),
-        ("tcp://10.0.0.7:2376", False, "10.0.0.7"),
-        ("ssh://me@build.example:22", False, "build.example"),
-    ],
-)
-def test_where_published_ports_are_reached(host: str, local: bool, published: str) -> None:
-    assert engine.is_local(host) is local
-    assert engine.published_host(host) == published
 
 
 # docker-py leaves the socket of a failed connection to the collector.
@@ -109,3 +41,69 @@ def test_client_is_closed_after_use(client: FakeClient, monkeypatch: pytest.Monk
     with pytest.raises(ZeroDivisionError), engine.connected():
         raise ZeroDivisionError
     assert client.closed
+
+
+@pytest.mark.parametrize("variable", ["DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"])
+def test_plugin_is_told_of_no_other_engines_certificates(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/docker.sock")
+    monkeypatch.setenv(variable, "/elsewhere")
+    expected = {"DOCKER_HOST": "unix:///run/docker.sock", "DOCKER_TLS_VERIFY": "", "DOCKER_CERT_PATH": ""}
+    assert engine.variables() == expected
+    assert engine.exported() == expected
+
+
+def _secured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *names: str, verify: str = "1") -> None:
+    for name in names:
+        (tmp_path / name).write_text(f"the {name}")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://build.example:2376")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", verify)
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+
+
+def test_plugin_gets_the_folder_of_a_whole_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _secured(tmp_path, monkeypatch, "ca.pem", "cert.pem", "key.pem")
+    given = engine.variables()
+    assert given["DOCKER_HOST"] == "tcp://build.example:2376"
+    assert given["DOCKER_CERT_PATH"] == str(tmp_path)
+    assert given["DOCKER_TLS_VERIFY"] == "1"
+    assert "DOCKER_KEY_MATERIAL" not in given
+    assert {key: value for key, value in given.items() if key != "EPHEMERA_DOCKER"} == engine.exported()
+
+
+def test_plugin_gets_the_texts_where_the_server_is_not_to_be_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _secured(tmp_path, monkeypatch, "ca.pem", "cert.pem", "key.pem", verify="")
+    given = engine.variables()
+    assert given["DOCKER_CERT_PATH"] == "", "it would verify what it finds there"
+    assert given["DOCKER_CA_MATERIAL"] == ""
+    assert given["DOCKER_KEY_MATERIAL"] == "the key.pem"
+    assert "DOCKER_KEY_MATERIAL" not in engine.exported(), "which is printed"
+
+
+def test_plugin_without_a_clients_certificate_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _secured(tmp_path, monkeypatch, "ca.pem")
+    with pytest.raises(MachineError, match="needs a client's certificate"):
+        engine.variables()
+
+
+def test_plugin_verifies_by_the_machines_authorities_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _secured(tmp_path, monkeypatch, "cert.pem", "key.pem")
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("all of them")
+    monkeypatch.setattr(engine, "_authorities", lambda: bundle)
+    assert engine.variables()["DOCKER_CA_MATERIAL"] == "all of them"
+    bundle.write_text("")
+    with pytest.raises(MachineError, match="no authorities to verify"):
+        engine.variables()
+
+
+def test_child_gets_the_address_whatever_the_plugin_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    tls = Tls(ca="/a/ca.pem", cert=None, key=None, verify=True)
+    for address in (Address(url="ssh://build-box"), Address(url="tcp://build.example:2376", tls=tls)):
+        for key, value in address.handed_on().items():
+            monkeypatch.setenv(key, value)
+        monkeypatch.setenv("DOCKER_HOST", "unix:///tmp/tunnel.sock")
+        assert configured() == address

@@ -11,10 +11,11 @@ import pytest
 
 from ephemera.host import probes
 from ephemera.host.ports import free_port
-from ephemera.host.probes import ExecProbe, ExitZeroProbe, HttpProbe, PostgresProbe, Probe, Target, TcpProbe
+from ephemera.host.probes import ExecProbe, ExitZeroProbe, HttpProbe, PostgresProbe, Probe, RedisProbe, Target, TcpProbe
 
 _HTTP = HttpProbe(path="/health")
 _POSTGRES = PostgresProbe(user="app", database="shop")
+_REDIS = RedisProbe()
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def test_http_asks_for_the_path_and_accepts_the_status_that_is_given() -> None:
     assert heard[0].startswith(b"GET /_cluster/health?x=1 HTTP/1.1\r\n")
 
 
-@pytest.mark.parametrize("probe", [_HTTP, _POSTGRES], ids=["http", "postgres"])
+@pytest.mark.parametrize("probe", [_HTTP, _POSTGRES, _REDIS], ids=["http", "postgres", "redis"])
 def test_slow_server_is_not_waited_for(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "_TIMEOUT_SECONDS", 0.1)
     done = threading.Event()
@@ -103,12 +104,31 @@ def test_postgres_that_says_anything_else_is_not_ready(answer: bytes) -> None:
         assert not _POSTGRES.ready(_target(port))
 
 
+@pytest.mark.parametrize(
+    ("answer", "ready"),
+    [
+        (b"+PONG\r\n", True),
+        (b"-NOAUTH Authentication required.\r\n", True),
+        (b"-LOADING Redis is loading the dataset in memory\r\n", False),
+        (b"-DENIED Redis is running in protected mode\r\n", False),
+        (b"HTTP/1.1 400 Bad Request\r\n", False),
+        (b"", False),
+    ],
+    ids=["pong", "asks for the password", "loading", "denied", "another protocol", "closed"],
+)
+def test_redis_is_ready_when_it_answers_ping(answer: bytes, ready: bool) -> None:
+    heard: list[bytes] = []
+    with _server(_says(answer, heard)) as port:
+        assert _REDIS.ready(_target(port)) is ready
+    assert heard == [b"PING\r\n"]
+
+
 def test_tcp_is_ready_when_the_port_accepts() -> None:
     with _server(_says(b"")) as port:
         assert TcpProbe().ready(_target(port))
 
 
-@pytest.mark.parametrize("probe", [TcpProbe(), _HTTP, _POSTGRES], ids=["tcp", "http", "postgres"])
+@pytest.mark.parametrize("probe", [TcpProbe(), _HTTP, _POSTGRES, _REDIS], ids=["tcp", "http", "postgres", "redis"])
 def test_nobody_there_is_not_ready(probe: Probe) -> None:
     assert not probe.ready(_target(free_port("127.0.0.1")))
     assert not probe.ready(_target(None)), "nor is what publishes nothing"
@@ -138,6 +158,7 @@ def test_one_shot_is_ready_when_it_ended_with_0(ended: int | None, ready: bool) 
         TcpProbe(),
         HttpProbe(path="/x", status=204),
         _POSTGRES,
+        _REDIS,
         ExecProbe(command=("a", "b"), interval_seconds=1.0),
         ExitZeroProbe(),
     ],
@@ -149,7 +170,7 @@ def test_probe_survives_the_way_through_the_outputs(probe: Probe) -> None:
 
 def test_probe_of_somebody_elses_class_is_asked_whether_the_port_accepts() -> None:
     @dataclass(frozen=True, kw_only=True)
-    class RedisProbe:
+    class NatsProbe:
         interval_seconds: float = 0.1
         finishes: bool = False
         from_outside: bool = True
@@ -157,6 +178,6 @@ def test_probe_of_somebody_elses_class_is_asked_whether_the_port_accepts() -> No
         def ready(self, target: Target) -> bool:
             return True
 
-    assert probes.describe(RedisProbe()) == {"type": "RedisProbe"}
-    assert probes.from_description({"type": "RedisProbe"}) == TcpProbe()
+    assert probes.describe(NatsProbe()) == {"type": "NatsProbe"}
+    assert probes.from_description({"type": "NatsProbe"}) == TcpProbe()
     assert probes.from_description({}) == TcpProbe()

@@ -1,0 +1,169 @@
+"""Which Docker engine is configured: ``DOCKER_HOST``, else the current Docker context, else the socket that is there.
+
+Reads variables and files, asks nobody. TLS is on for a TCP engine when ``DOCKER_TLS_VERIFY`` or ``DOCKER_CERT_PATH`` is
+set, or when the context holds certificates; the server is verified unless only the latter is set, or the context says
+``SkipTLSVerify``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from ephemera.contract.errors import MachineError
+
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+_HANDED_ON = "EPHEMERA_DOCKER"
+_FILES = {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """PEM files, by path; ``ca`` None means the machine's authorities, ``cert`` and ``key`` None no client's."""
+
+    ca: str | None
+    cert: str | None
+    key: str | None
+    verify: bool
+
+    def context(self) -> ssl.SSLContext:
+        """For connections of the standard library."""
+        context = ssl.create_default_context(cafile=self.ca)
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if self.cert:
+            context.load_cert_chain(self.cert, self.key)
+        return context
+
+    @property
+    def folder(self) -> str | None:
+        """Where the files are; None without any."""
+        found = self.ca or self.cert
+        return str(Path(found).parent) if found else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where an engine is. ``url``: as it was configured."""
+
+    url: str
+    tls: Tls | None = None
+
+    @property
+    def scheme(self) -> str:
+        """``unix``, ``tcp``, ``ssh`` …"""
+        return urlsplit(self.url).scheme
+
+    @property
+    def hostname(self) -> str:
+        """Name of the engine's machine; empty for a local socket."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def reach(self) -> Literal["here", "ssh", "network"]:
+        """What this machine shares with the engine's: its loopback addresses, an SSH login, or only a network."""
+        if self.scheme == "ssh":
+            return "ssh"
+        return "here" if self.scheme in ("unix", "npipe") or _is_own(self.hostname) else "network"
+
+    def handed_on(self) -> Mapping[str, str]:
+        """Variables that tell a child process of ours this address, whatever ``DOCKER_HOST`` is set to for others."""
+        return {_HANDED_ON: json.dumps({"url": self.url, "tls": asdict(self.tls) if self.tls else None})}
+
+
+def configured() -> Address:
+    """The engine's address; raises :class:`MachineError` for a context or a certificate that is not there."""
+    if handed_on := os.environ.get(_HANDED_ON):
+        document = json.loads(handed_on)
+        return Address(url=document["url"], tls=Tls(**document["tls"]) if document["tls"] else None)
+    if url := os.environ.get("DOCKER_HOST"):
+        return Address(url=url, tls=_tls_of_variables() if urlsplit(url).scheme in ("tcp", "https") else None)
+    return _of_context() or Address(url=_socket())
+
+
+def _socket() -> str:
+    """The system's socket, or that of this user's rootless engine where the system's is none of theirs."""
+    rootless = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}") / "docker.sock"
+    if not os.access(urlsplit(DEFAULT_HOST).path, os.W_OK) and os.access(rootless, os.W_OK):
+        return f"unix://{rootless}"
+    return DEFAULT_HOST
+
+
+def _tls_of_variables() -> Tls | None:
+    verify = bool(os.environ.get("DOCKER_TLS_VERIFY"))
+    folder = os.environ.get("DOCKER_CERT_PATH", "")
+    if not verify and not folder:
+        return None
+    path = Path(folder) if folder else _docker_folder()
+    return _tls(path, verify=verify, named=f"DOCKER_CERT_PATH ({path})")
+
+
+def _of_context() -> Address | None:
+    folder = _docker_folder()
+    name = os.environ.get("DOCKER_CONTEXT") or _json(folder / "config.json").get("currentContext", "")
+    if name in ("", "default"):
+        return None
+    for meta in (folder / "contexts" / "meta").glob("*/meta.json"):
+        document = _json(meta)
+        if document.get("Name") != name:
+            continue
+        endpoint = document.get("Endpoints", {}).get("docker", {})
+        url = endpoint.get("Host") or DEFAULT_HOST
+        skip = bool(endpoint.get("SkipTLSVerify"))
+        material = folder / "contexts" / "tls" / meta.parent.name / "docker"
+        secured = urlsplit(url).scheme in ("tcp", "https") and (skip or material.is_dir())
+        tls = _tls(material, verify=not skip, named=f"Docker context {name!r} ({material})") if secured else None
+        return Address(url=url, tls=tls)
+    raise MachineError(
+        f"Docker context {name!r} is not there", remedy="see `docker context ls`, or unset DOCKER_CONTEXT"
+    )
+
+
+def _tls(folder: Path, *, verify: bool, named: str) -> Tls:
+    there = {key: folder / name for key, name in _FILES.items() if (folder / name).is_file()}
+    if ("cert" in there) != ("key" in there) or not (there or not verify):
+        lacking = ", ".join(name for key, name in _FILES.items() if key not in there)
+        raise MachineError(f"{named} holds no {lacking}", remedy="put the engine's certificates there")
+    for path in there.values():
+        if not os.access(path, os.R_OK):
+            raise MachineError(f"{path} cannot be read", remedy="give this user the right to read it")
+    files = {key: str(there[key]) if key in there else None for key in _FILES}
+    return Tls(ca=files["ca"], cert=files["cert"], key=files["key"], verify=verify)
+
+
+def _is_own(name: str) -> bool:
+    """Whether that is an address of this machine, loopback's too. Names are not resolved, which may hang."""
+    if name == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
+
+
+def _docker_folder() -> Path:
+    return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return document if isinstance(document, dict) else {}
