@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
+import psutil
 import pytest
 
 from ephemera import images
@@ -25,15 +25,17 @@ def dockerd() -> Iterator[PrivateEngine]:
 
 
 @pytest.fixture
-def daemon(dockerd: PrivateEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PrivateEngine:
-    """The same, as the engine of the test and of the commands that it runs."""
+def daemon(dockerd: PrivateEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateEngine]:
+    """The same, as the engine of the test and of the commands that it runs; up again afterwards, whatever failed."""
     for name, value in dockerd.variables.items():
         monkeypatch.setenv(name, value)
-    return dockerd
+    yield dockerd
+    if not psutil.pid_exists(dockerd.pid):
+        dockerd.restart()
 
 
 @pytest.mark.parametrize("moment", ["build", "network", "container", "gate", "tests", "destroy"])
-def test_dockerd(daemon: PrivateEngine, box: Box, moment: Moment) -> None:
+def test_dockerd(box: Box, daemon: PrivateEngine, moment: Moment) -> None:
     box.command.variables.update(daemon.variables)
     process = run_until(box, moment, BOX_TEST_SECONDS="3")
     daemon.kill()
@@ -45,7 +47,7 @@ def test_dockerd(daemon: PrivateEngine, box: Box, moment: Moment) -> None:
     box.is_clean("dockerd", moment)
 
 
-def test_dockerd_while_plain_pytest_runs(daemon: PrivateEngine, box: Box) -> None:
+def test_dockerd_while_plain_pytest_runs(box: Box, daemon: PrivateEngine) -> None:
     box.command.variables.update(daemon.variables)
     with box.at("tests") as wait:
         process = box.command.start_pytest("tests", BOX_TEST_SECONDS="3")

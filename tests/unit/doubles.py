@@ -15,6 +15,7 @@ from ephemera.contract import labels
 from ephemera.contract.catalog import Option, Service, System
 from ephemera.contract.images import EngineImage, PublicImage
 from ephemera.contract.labels import Identity
+from ephemera.home.leases import Lease
 
 SHOP = System(
     program="shop:program",
@@ -40,12 +41,20 @@ IDENTITY = Identity(
 )
 
 
+def lease_of(stack: str = IDENTITY.stack, **fields: Any) -> Lease:
+    """A lease that a command holds, long expired; ``fields``: what is different."""
+    known: dict[str, Any] = {"phase": "creating", "holder": None, "created_at": 1.0, "used_at": 2.0, "expires_at": 3.0}
+    whose = {"project": IDENTITY.project, "system": "shop", "branch": "main", "owner": "me@here"}
+    return Lease(**{"stack": stack, "checkout": "/src", "run": "r1", **whose, **known, **fields})
+
+
 def refusal(status: int) -> APIError:
     """The engine's answer with that HTTP status: 409 while a removal is in progress, 500 when it is broken."""
 
     class Response:
         status_code = status
         reason = "refused"
+        url = "http+docker://engine"
 
     return APIError("refused", response=Response())
 

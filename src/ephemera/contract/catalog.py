@@ -8,12 +8,14 @@ from __future__ import annotations
 import importlib
 import sys
 import tomllib
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from ephemera.contract.errors import InputError, UnknownNameError
+from ephemera.contract import declared
+from ephemera.contract.errors import EphemeraError, InputError, UnknownNameError
 from ephemera.contract.images import AnyImage
 from ephemera.contract.names import check_system_name
 
@@ -31,6 +33,14 @@ class Service:
     required: bool = True
     source: Path | None = None
 
+    def __post_init__(self) -> None:
+        declared.expect("requires of a service", self.requires, tuple, "a tuple of services")
+        for needed in self.requires:
+            declared.expect("a service that a service requires", needed, str, "a name")
+        if self.profile is not None:
+            declared.expect("profile of a service", self.profile, str, "a name")
+        declared.expect("required of a service", self.required, bool, "True or False")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
@@ -39,6 +49,9 @@ class Option:
     type: Literal["string", "boolean", "integer"]
     default: str | bool | int
     help: str
+
+    def __post_init__(self) -> None:
+        declared.check_default(self.type, self.default)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +62,9 @@ class System:
     ``suite``: folder of its tests, relative to the project. ``images``: every image its containers use.
     ``memory_mb``, ``cpus``: what it needs when it runs (MiB, cores).
     ``fixed_ports``: tables for ``expose: fixed``, table → ``service.endpoint`` → port on 127.0.0.1.
+    ``exceptions``: from the policy (``ephemera.resources.policy``), ``<resource>.<rule>`` → reason.
+    ``seed``: ``module:function`` that puts the suite's data in, called once with each
+    :class:`ephemera.plugin.running.RunningEnvironment` before the first test sees it.
     """
 
     program: str
@@ -60,12 +76,23 @@ class System:
     cpus: float = 1.0
     options: Mapping[str, Option] = field(default_factory=dict)
     fixed_ports: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    exceptions: Mapping[str, str] = field(default_factory=dict)
+    seed: str = ""
 
     def __post_init__(self) -> None:
-        for name, service in self.services.items():
-            for needed in service.requires:
-                if needed not in self.services:
-                    raise UnknownNameError(f"service required by {name!r}", needed, self.services)
+        for name in ("program", "suite", "description", "seed"):
+            declared.expect(name, getattr(self, name), str, "a text")
+        declared.check_mapping("services", self.services, Service, "a Service")
+        declared.check_requirements({name: service.requires for name, service in self.services.items()})
+        declared.expect("images", self.images, tuple, "a tuple of images")
+        for image in self.images:
+            declared.expect("an image", image, get_args(AnyImage), "an EngineImage, ServiceImage or PublicImage")
+        declared.check_positive("memory_mb", self.memory_mb, int)
+        declared.check_positive("cpus", self.cpus, (int, float))
+        declared.check_mapping("options", self.options, Option, "an Option")
+        declared.check_option_names(self.options, _reserved())
+        declared.check_tables(self.fixed_ports, self.services)
+        declared.check_mapping("exceptions", self.exceptions, str, "a reason")
 
     @property
     def profiles(self) -> tuple[str, ...]:
@@ -100,6 +127,11 @@ class System:
         program: Callable[[Any], None] = _imported(self.program, Callable)
         return program
 
+    def load_seed(self) -> Callable[[Any], None]:
+        """Import the function that puts the suite's data in."""
+        seed: Callable[[Any], None] = _imported(self.seed, Callable)
+        return seed
+
 
 Catalog = Mapping[str, System]
 
@@ -126,6 +158,7 @@ def load_catalog(project: Path) -> Catalog:
         sys.path.insert(0, str(project))
     catalog: Catalog = _imported(reference, Mapping)
     for name, system in catalog.items():
+        declared.expect(f"a key of {reference}", name, str, "a system's name")
         check_system_name(name)
         if not isinstance(system, System):
             raise InputError(f"{reference}[{name!r}] is a {type(system).__name__}", remedy="it must be a System")
@@ -144,12 +177,27 @@ def _catalog_reference(project: Path) -> str | None:
         document = tomllib.loads((project / "pyproject.toml").read_text())
     except FileNotFoundError:
         return None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise InputError(f"{project / 'pyproject.toml'} cannot be read", remedy=error.strerror or str(error)) from error
+    except (ValueError, RecursionError) as error:  # TOML's error is a ValueError, as are texts that are none
         raise InputError(f"{project / 'pyproject.toml'} is not valid TOML", remedy=str(error)) from error
     table: Any = document
     for key in ("tool", "ephemera", "catalog"):
         table = table.get(key) if isinstance(table, dict) else None
     return table if isinstance(table, str) else None
+
+
+def _told(error: BaseException) -> str:
+    """What happened and, where Python knows it, in which line of whose code."""
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if "importlib" not in each.filename]
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and frames[-1].filename != __file__ else ""
+    return f"{type(error).__name__}: {error}{where}"
+
+
+def _reserved() -> tuple[str, ...]:
+    from ephemera.contract.settings import CONFIG_KEYS  # which are read from a model that knows the catalog
+
+    return CONFIG_KEYS
 
 
 def _imported(reference: str, kind: Any) -> Any:
@@ -158,8 +206,10 @@ def _imported(reference: str, kind: Any) -> Any:
         raise InputError(f"{reference!r} cannot be imported", remedy="it must be of the form module:NAME")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{reference!r} cannot be imported", remedy=str(error)) from error
+    except EphemeraError:
+        raise  # its catalog is wrong, and says how; or somebody interrupts
+    except (Exception, SystemExit) as error:  # whatever somebody else's module does when it is imported
+        raise InputError(f"{reference!r} cannot be imported", remedy=_told(error)) from error
     if not isinstance(found, kind):
         raise InputError(f"{reference!r} is a {type(found).__name__}", remedy=f"it must be a {kind.__name__}")
     return found

@@ -6,6 +6,7 @@ Tree (exit code in brackets)::
     ├── InputError [2]                 something given is wrong; nothing was created
     │   ├── UnknownNameError           a system, service, profile or option that is not declared
     │   ├── PortInUseError             a fixed port is held by somebody else
+    │   ├── PolicyError                a resource breaks the policy without a reason
     │   ├── StackTakenError            the name is alive under another checkout, owner or backend
     │   └── NoSuchEnvironmentError     no environment of that name is there
     ├── NotReadyError [3]              an environment did not become ready
@@ -31,9 +32,10 @@ class EphemeraError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        # What was given may be no valid Unicode, an argument of a command say: an error has to be printable.
+        self.message = _printable(message)
+        self.remedy = _printable(remedy)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}: {self.remedy}" if self.remedy else self.message
@@ -45,6 +47,10 @@ class EphemeraError(Exception):
     def details(self) -> Mapping[str, Any]:
         """Further fields of the document."""
         return {}
+
+
+def _printable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 class InputError(EphemeraError):
@@ -77,6 +83,19 @@ class PortInUseError(InputError):
             f"port {address}:{port} for service {service!r} is in use by {holder}",
             remedy="stop it, or use `expose: loopback`, which gives the environment an address of its own",
         )
+
+
+class PolicyError(InputError):
+    """A resource of a system's program breaks the policy without a reason; ``violations``: by what, one line each."""
+
+    kind = "policy"
+
+    def __init__(self, violations: Sequence[str]) -> None:
+        super().__init__(
+            f"policy: {'; '.join(violations)}",
+            remedy="mend it, or give a reason: an argument of ContainerArgs, or `exceptions` of the System",
+        )
+        self.violations = tuple(violations)
 
 
 class StackTakenError(InputError):

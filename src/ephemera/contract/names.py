@@ -2,7 +2,8 @@
 
 A stack is called ``<system>-<branch slug>``, a test run's adds ``-<six random characters>``. At most 63 characters,
 the longest DNS label. A branch that is not its own slug (capitals, slashes, dots, too long …) carries a hash of the
-whole branch, so that ``feature/a`` and ``feature-a`` are two stacks.
+whole branch, so that ``feature/a`` and ``feature-a`` are two stacks. Two branches of a system share a name only when
+one is spelt like the other's slug, hash and all: so what ``ls`` shows can be given back.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _HASH_LENGTH = 8
 _SUFFIX_LENGTH = 6
 _MAX_BRANCH_LENGTH = 4096
 _SYSTEM = re.compile(r"[a-z][a-z0-9-]{0,23}(?<!-)")
+_SERVICE = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _STACK = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -62,6 +64,15 @@ def check_system_name(system: str) -> None:
         raise InputError(
             f"system name {system!r} is not valid",
             remedy="1 to 24 lower-case letters, digits and hyphens, starting with a letter, not ending with a hyphen",
+        )
+
+
+def check_service_name(service: str) -> None:
+    """Refuse a service name that is no DNS label of at most 40 characters."""
+    if not _SERVICE.fullmatch(service):
+        raise InputError(
+            f"service name {service!r} is not valid",
+            remedy="a DNS label of at most 40 characters: lower-case letters, digits, -",
         )
 
 

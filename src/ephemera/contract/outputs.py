@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer
 
 from ephemera.contract.errors import EngineError, UnknownNameError
 
@@ -14,6 +14,9 @@ EXPORT = "environment"
 """Name of the stack output that holds the document."""
 
 REDACTED = "***"
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class _Model(BaseModel):
@@ -26,10 +29,10 @@ class Endpoint(_Model):
 
     scheme: str
     host: str | None
-    port: int | None
+    port: Port | None
     url: str | None
     internal_host: str
-    internal_port: int
+    internal_port: Port
     internal_url: str
 
 

@@ -89,10 +89,15 @@ def plan(workspace: Workspace, request: Request) -> tuple[str, System, Settings]
     branch = current_branch(workspace.project, request.branch)
     stack = stack_name(request.system, branch, suffix=request.suffix)
     known = workspace.read_config(stack)
+    if known.get("system", request.system) != request.system:
+        raise StackTakenError(
+            f"environment {stack!r} is one of system {known['system']!r}, branch {known.get('branch', '')!r}",
+            remedy="choose another --branch: the two names come to the same",
+        )
     wanted = {"owner": identity.owner(), **known, **from_environment(system), **request.config}
-    # System, branch and owner are labels: what a living stack was made with stays.
-    named = {"system": request.system, "branch": branch, "owner": wanted["owner"]}
-    wanted |= {key: known.get(key, value) for key, value in named.items()}
+    # Branch and owner are labels: what a living stack was made with stays.
+    named = {"branch": branch, "owner": wanted["owner"]}
+    wanted |= {"system": request.system, **{key: known.get(key, value) for key, value in named.items()}}
     if known and "only" in wanted:
         wanted["only"] = _added(known.get("only"), wanted["only"])
     settings = read_settings(workspace.catalog, stack, wanted)

@@ -105,9 +105,7 @@ class Workspace:
         """Set the stack's config of this product; everything else in the file (salt, other providers') stays."""
         path = self.config_file(stack)
         document = _yaml(path)
-        others = {
-            key: value for key, value in _config(path, document).items() if not key.startswith(f"{NAMESPACE}:")
-        }
+        others = {key: value for key, value in _config(path, document).items() if not key.startswith(f"{NAMESPACE}:")}
         document["config"] = {
             **others,
             # As `pulumi config set` writes it: text, whatever it looks like, and lists.

@@ -87,10 +87,13 @@ def read(stack: str) -> Lease | None:
 def _checked(lease: Lease) -> Lease:
     times = (lease.created_at, lease.used_at, lease.expires_at)
     processes = (lease.holder, lease.engine, lease.suite, lease.guardian, *lease.users)
-    numbers = [*times, *(number for process in processes if process for number in (process.pid, process.started))]
+    known = [process for process in processes if process is not None]
+    numbers = [*times, *(process.started for process in known)]
     texts = (lease.stack, lease.project, lease.system, lease.branch, lease.owner, lease.checkout, lease.run)
-    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
-        raise TypeError("no time or process")
+    if not all(isinstance(number, int | float) and -math.inf < number < math.inf for number in numbers):
+        raise TypeError("no time")
+    if not all(type(process.pid) is int and 0 < process.pid < 2**31 for process in known):
+        raise TypeError("no process")
     if not all(isinstance(text, str) for text in texts) or lease.phase not in get_args(Phase):
         raise TypeError("no text or phase")
     return lease

@@ -6,6 +6,7 @@ from ephemera.host.probes import (
     HttpProbe,
     PostgresProbe,
     Probe,
+    RedisProbe,
     Target,
     TcpProbe,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "Port",
     "PostgresProbe",
     "Probe",
+    "RedisProbe",
     "Target",
     "TcpProbe",
     "Volume",

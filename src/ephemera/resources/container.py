@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,12 +15,14 @@ import pulumi_docker as docker
 
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage
+from ephemera.contract.names import check_service_name
 from ephemera.host.probes import ExecProbe, describe
+from ephemera.resources import policy
 from ephemera.resources.environment import Environment
 from ephemera.resources.gates import Gate
 from ephemera.resources.volume import Volume
 
-_SERVICE = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
+_CAPABILITY = re.compile(r"(?!CAP_)[A-Z][A-Z_]{1,30}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +55,8 @@ class ContainerArgs:
     ``volumes``: by path in the container. ``tmpfs``: mount options by path (``size=64m``).
     ``memory_mb``: MiB; ``cpus``: cores; ``pids``: processes and threads.
     ``user``: overrides the image's; root is refused without ``root_reason``.
-    ``capabilities``: those it keeps, ``CHOWN``. ``writable_root_reason``, ``root_reason``: opting out of hardening, and
-    why. ``stop_grace_seconds``: between the polite and the hard stop; 0 kills at once.
+    ``capabilities``: those it keeps, ``CHOWN``, each with the reason why. ``writable_root_reason``, ``root_reason``:
+    opting out of hardening, and why. ``stop_grace_seconds``: between the polite and the hard stop; 0 kills at once.
     ``credentials``, ``engine_capabilities``: listed in the outputs.
     """
 
@@ -71,7 +74,7 @@ class ContainerArgs:
     cpus: float = 1.0
     pids: int = 256
     user: str | None = None
-    capabilities: Sequence[str] = ()
+    capabilities: Mapping[str, str] = field(default_factory=dict)
     writable_root_reason: str = ""
     root_reason: str = ""
     stop_grace_seconds: int = 0
@@ -88,7 +91,8 @@ class Container(pulumi.ComponentResource):
     CPU and processes, read-only root with tmpfs, an init process, log rotation (three files of 10 MB).
 
     Its outputs resolve when its gate has passed. Refuses (``InputError``, before anything is created): a service name
-    that is no DNS label of at most 40 characters, limits that are not positive, a port outside 1 to 65535.
+    that is no DNS label of at most 40 characters, limits that are not positive, a port outside 1 to 65535, root without
+    a reason, a capability without a reason and all of them at once.
     """
 
     ready: pulumi.Output[str]
@@ -100,13 +104,14 @@ class Container(pulumi.ComponentResource):
         check(service, args)
         super().__init__("ephemera:index:Container", service, None, opts)
         environment = args.environment
-        if not args.root_reason and args.user is None:
+        if not args.root_reason.strip() and args.user is None:
             _refuse_root(service, environment.image_user(args.image))
         hosts = {
             name: environment.host_address(service, name, port.number) if args.publish else None
             for name, port in args.ports.items()
         }
         gate = _gate(service, args, any(host is not None for host in hosts.values()))
+        environment.policy.excuse(service, _reasons(args))
         container = docker.Container(
             service,
             name=f"{environment.stack}-{service}",
@@ -135,7 +140,7 @@ class Container(pulumi.ComponentResource):
             restart="no",
             user=args.user,
             init=True,
-            read_only=not args.writable_root_reason,
+            read_only=not args.writable_root_reason.strip(),
             tmpfs=dict(args.tmpfs),
             capabilities=docker.ContainerCapabilitiesArgs(
                 adds=[f"CAP_{name}" for name in sorted(args.capabilities)], drops=["ALL"]
@@ -176,33 +181,51 @@ class Container(pulumi.ComponentResource):
         hosts: Mapping[str, tuple[str, int] | None],
     ) -> str:
         if not pulumi.runtime.is_dry_run():
-            await asyncio.to_thread(args.environment.limit_processes, identifier, args.pids)
+            gatekeeper = args.environment.gatekeeper
+            with gatekeeper.in_sight(service, identifier):
+                await asyncio.to_thread(args.environment.limit_processes, identifier, args.pids)
             published = next((host for host in hosts.values() if host is not None), (None, None))
-            await args.environment.gatekeeper.passed(service, identifier, gate, *published)
+            await gatekeeper.passed(service, identifier, gate, *published)
         return identifier
 
 
 def check(service: str, args: ContainerArgs) -> None:
     """Refuse plain values that cannot work: pure, no I/O."""
-    if not _SERVICE.fullmatch(service):
-        raise InputError(
-            f"service name {service!r} is not valid",
-            remedy="a DNS label of at most 40 characters: lower-case letters, digits, -",
-        )
+    check_service_name(service)
     for name, value in (("memory_mb", args.memory_mb), ("cpus", args.cpus), ("pids", args.pids)):
-        if value <= 0:
+        if not 0 < value < math.inf:  # which NaN is not either
             raise InputError(f"{name} of service {service!r} is {value}", remedy="it must be positive")
     for name, port in args.ports.items():
         if not 1 <= port.number <= 65535:
             raise InputError(f"port {name!r} of service {service!r} is {port.number}", remedy="1 to 65535 are accepted")
-    if args.user is not None and not args.root_reason:
+    for capability, reason in args.capabilities.items():
+        if not _CAPABILITY.fullmatch(capability) or capability == "ALL":
+            raise InputError(
+                f"capability {capability!r} of service {service!r} is not valid",
+                remedy="give each by its name, as `man capabilities` has it, without CAP_: CHOWN",
+            )
+        if not reason.strip():
+            raise InputError(
+                f"service {service!r} is to keep capability {capability} without a reason",
+                remedy=f'capabilities={{"{capability}": "what it needs it for"}}',
+            )
+    if args.user is not None and not args.root_reason.strip():
         _refuse_root(service, args.user)
 
 
 def _refuse_root(service: str, user: str) -> None:
-    name = user.partition(":")[0]
-    if name in ("", "root") or (name.isdecimal() and int(name) == 0):
+    if policy.is_root(user):
         raise InputError(f"service {service!r} is to run as root", remedy="give another user, or a root_reason")
+
+
+def _reasons(args: ContainerArgs) -> dict[str, str]:
+    return {
+        "root": args.root_reason,
+        "writable_root": args.writable_root_reason,
+        # A setting of the user's, which opts out for the whole environment.
+        "publish": args.environment.settings.publish_host,
+        **{policy.capability_rule(name): reason for name, reason in args.capabilities.items()},
+    }
 
 
 def _gate(service: str, args: ContainerArgs, published: bool) -> Gate:

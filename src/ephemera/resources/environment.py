@@ -8,7 +8,9 @@ from typing import Any
 
 import pulumi
 import pulumi_docker as docker
+from docker import DockerClient
 from docker.errors import ImageNotFound
+from requests.exceptions import HTTPError
 
 from ephemera.contract import labels, progress
 from ephemera.contract.catalog import System
@@ -17,9 +19,14 @@ from ephemera.contract.images import AnyImage
 from ephemera.contract.labels import Identity
 from ephemera.contract.settings import Settings
 from ephemera.home import addresses, credentials
-from ephemera.host import engine, ports
+from ephemera.host import engine, forwarder, limits, ports
+from ephemera.host.configured import configured
+from ephemera.host.exposure import LOOPBACK, Exposure, exposure
 from ephemera.host.fixed_ports import ADDRESS, refuse_held
 from ephemera.resources.gates import Gatekeeper
+from ephemera.resources.policy import Policy
+
+_LOW_PORTS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +44,8 @@ class Environment(pulumi.ComponentResource):
     """One ephemeral stack: a bridge network of its own, and what all components in it share.
 
     Type token ``ephemera:index:Environment``. Makes one ``docker.Network``, a /28 of the configured pool, named like
-    the stack and labelled. Refuses nothing itself; a used-up pool raises ``MachineError`` before anything is created.
+    the stack and labelled. A used-up pool raises ``MachineError`` before anything is created. From then on every
+    resource of the program is held to the policy: one that breaks it without a reason raises ``PolicyError``.
     """
 
     network: pulumi.Output[str]
@@ -54,10 +62,14 @@ class Environment(pulumi.ComponentResource):
         self._images: dict[str, Any] = {}
         self._secrets: dict[tuple[str, str], str] = {}
         self._services: dict[str, pulumi.Input[Any]] = {}
-        self._client = engine.connect()
+        self._told: set[str] = set()
+        self.policy = Policy(args.system.exceptions)
+        """What it is held to."""
+        self.policy.enforce()
+        self._client = self._connected()
         self._address = self._allocated()
-        self.expose = _expose(args.settings)
-        self._host = engine.published_host() if not engine.is_local() else "127.0.0.1"
+        self._exposure = self._exposed()
+        self.expose = self._exposure.mode
         if not pulumi.runtime.is_dry_run():
             self.gatekeeper = Gatekeeper(self._client, args.identity.stack, lambda: tuple(self._secrets.values()))
         network = docker.Network(
@@ -69,6 +81,8 @@ class Environment(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.network = network.name
+        if self._exposure.forwarded and self.expose != "none" and not pulumi.runtime.is_dry_run():
+            network.name.apply(lambda _: forwarder.hold(configured().url, self.stack, self.identity.backend))
         self.register_outputs({"network": self.network, "address": self._address.address})
 
     @property
@@ -113,11 +127,20 @@ class Environment(pulumi.ComponentResource):
             return "unknown"
 
     def limit_processes(self, container: str, pids: int) -> None:
-        """Set the container's limit of processes and threads, which the provider has no property for."""
+        """Set the container's limit of processes and threads, which the provider has no property for.
+
+        An engine without cgroups has none of the limits: that is said once, and the container runs without.
+        """
         answer = self._client.api.post(
             f"{self._client.api.base_url}/containers/{container}/update", json={"PidsLimit": pids}
         )
-        answer.raise_for_status()
+        try:
+            answer.raise_for_status()
+        except HTTPError:
+            without = limits.ignored(self._client.info())
+            if "processes" not in without:
+                raise
+            self._tell_once(f"this engine has no cgroups: it ignores limits of {', '.join(without)}")
 
     def host_address(self, service: str, endpoint: str, number: int) -> tuple[str, int] | None:
         """Where container port ``number`` of ``service`` is published: host address and port; None where nothing is.
@@ -132,7 +155,7 @@ class Environment(pulumi.ComponentResource):
         if self.expose == "loopback":
             address = self._address.address
             return address, self._picked(key, lambda: self._standard_or_free(address, number, key), number)
-        return self._host, self._picked(key, lambda: ports.free_port("127.0.0.1"), number)
+        return self._exposure.host, self._picked(key, lambda: ports.free_port(LOOPBACK), number)
 
     def offer(self, service: str, outputs: pulumi.Input[Any]) -> None:
         """List a service's outputs (a ``ServiceOutputs`` as plain values) in the environment's document."""
@@ -150,7 +173,18 @@ class Environment(pulumi.ComponentResource):
 
     def bind_address(self) -> str:
         """Address of the engine's machine that ports are bound to."""
-        return self._address.address if self.expose == "loopback" else "127.0.0.1"
+        return self._address.address if self.expose == "loopback" else self._exposure.bind
+
+    def _connected(self) -> DockerClient:
+        return engine.connect()
+
+    def _tell_once(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            progress.emit({"type": "notice", "message": message})
+
+    def _exposed(self) -> Exposure:
+        return exposure(self.settings, configured(), self._client)
 
     def _allocated(self) -> addresses.Allocation:
         live: str | None = None
@@ -178,24 +212,20 @@ class Environment(pulumi.ComponentResource):
         return addresses.pick_port(self.stack, key, choose)
 
     def _standard_or_free(self, address: str, number: int, key: str) -> int:
-        if ports.is_free(address, number):
+        low = number < _LOW_PORTS and not self._exposure.low_ports
+        if not low and ports.is_free(address, number):
             return number
         picked = ports.free_port(address)
-        holder = ports.holder(address, number)
-        progress.emit(
-            {"type": "notice", "message": f"{key}: port {number} is held by {holder}, using {picked} instead"}
-        )
+        why = "is only for root" if low else f"is held by {ports.holder(address, number)}"
+        progress.emit({"type": "notice", "message": f"{key}: port {number} {why}, using {picked} instead"})
         return picked
 
     def _fixed(self, service: str, key: str) -> tuple[str, int] | None:
         port = self._system.fixed_ports[self.settings.port_table].get(key)
         if port is None:
             return None
+        return self._free_fixed(service, port)
+
+    def _free_fixed(self, service: str, port: int) -> tuple[str, int]:
         refuse_held(self._client, self.stack, service, port)
         return ADDRESS, port
-
-
-def _expose(settings: Settings) -> str:
-    if settings.expose != "auto":
-        return settings.expose
-    return "loopback" if engine.is_local() else "dynamic"

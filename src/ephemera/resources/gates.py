@@ -9,22 +9,27 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 from docker import DockerClient
 from docker.errors import APIError, DockerException, NotFound
+from requests.exceptions import RequestException
 
 from ephemera.contract import labels, progress
 from ephemera.contract.errors import ServiceFailedError
+from ephemera.contract.redaction import Redactor
 from ephemera.host.probes import Probe, Target
 
 _MAX_GATES = 64
 _TAIL_LINES = 20
 _NEWS_INTERVAL_SECONDS = 0.5
+_EXEC_SECONDS = 1.0
+_EXEC_POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +69,17 @@ class Gatekeeper:
     async def passed(self, service: str, container: str, gate: Gate, host: str | None, port: int | None) -> None:
         """Return when ``service`` in ``container`` (id) is ready; raise :class:`GateError` when it will not be."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._pool, self._wait, service, container, gate, host, port)
+        with self.in_sight(service, container):
+            await loop.run_in_executor(self._pool, self._wait, service, container, gate, host, port)
+
+    @contextmanager
+    def in_sight(self, service: str, container: str) -> Iterator[None]:
+        """Around what is asked of the engine: one that does not answer any more fails the service's gate."""
+        try:
+            yield
+        except (DockerException, RequestException) as error:
+            cause = f"is out of sight, since the Docker engine does not answer any more ({error})"
+            raise self._failed(service, container, cause, None) from None
 
     def _wait(self, service: str, container: str, gate: Gate, host: str | None, port: int | None) -> None:
         started = time.monotonic()
@@ -123,11 +138,11 @@ class Gatekeeper:
     def _tail(self, container: str, lines: int) -> list[str]:
         try:
             text = self._client.api.logs(container, tail=lines).decode(errors="replace")
-        except (APIError, DockerException):
+        except (DockerException, RequestException):
             return []
-        for secret in self._secrets():
-            text = text.replace(secret, "***")
-        return str(text).splitlines()
+        redactor = Redactor()
+        redactor.learn(self._secrets())
+        return redactor.text(text).splitlines()
 
     def _listen(self) -> None:
         filters = {"type": "container", "label": f"{labels.STACK}={self._stack}", "event": ["die", "oom", "start"]}
@@ -151,19 +166,43 @@ class Gatekeeper:
 
 
 class _Executor:
-    """Runs a command in the container; a container that is not up yet counts as a failed command."""
+    """Runs a command in the container; a container that is not up yet counts as a failed command.
+
+    So does, for now, a command that takes longer than a second: the gate must look at its own deadline and at the
+    container meanwhile. Asked again, it goes on waiting for that one instead of starting another beside it.
+    """
 
     def __init__(self, client: DockerClient, container: str) -> None:
         self._client = client
         self._container = container
+        self._running: str | None = None
 
     def __call__(self, command: Sequence[str]) -> int:
         try:
-            execution = self._client.api.exec_create(self._container, list(command))["Id"]
-            self._client.api.exec_start(execution)
-            return int(self._client.api.exec_inspect(execution)["ExitCode"])
+            if self._running is None:
+                execution = self._client.api.exec_create(self._container, list(command))["Id"]
+                # Detached: the command's output is not wanted, and reading it would wait for its end.
+                self._client.api.exec_start(execution, detach=True)
+                self._running = execution
+            exit_code = self._wait(self._running)
         except (NotFound, APIError):
+            self._running = None
             return -1
+        if exit_code is None:
+            return -1
+        self._running = None
+        return exit_code
+
+    def _wait(self, execution: str) -> int | None:
+        """Its exit code; None when it still runs after a second."""
+        deadline = time.monotonic() + _EXEC_SECONDS
+        while True:
+            state = self._client.api.exec_inspect(execution)
+            if not state["Running"] and state["ExitCode"] is not None:
+                return int(state["ExitCode"])
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(_EXEC_POLL_SECONDS)
 
 
 def _cause_of_death(life: _Life) -> str:

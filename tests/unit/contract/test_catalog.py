@@ -61,11 +61,14 @@ def test_unknown_service_or_profile_is_refused_with_the_nearest() -> None:
         SHOP.selected(profiles=["big"])
 
 
-def test_services_that_require_each_other_are_selected_together() -> None:
-    system = System(
-        program="a:b", suite="s", services={"one": Service(requires=("two",)), "two": Service(requires=("one",))}
-    )
-    assert system.selected(only=["one"]) == ("one", "two")
+def test_services_that_require_each_other_are_refused() -> None:
+    services = {
+        "one": Service(requires=("two",)),
+        "two": Service(requires=("three",)),
+        "three": Service(requires=("one",)),
+    }
+    with pytest.raises(InputError, match=r"require each other: (one|two|three) → "):
+        System(program="a:b", suite="s", services=services)
 
 
 def test_service_cannot_require_what_is_not_declared() -> None:

@@ -17,6 +17,7 @@ from ephemera.contract.errors import (
     MachineError,
     NoSuchEnvironmentError,
     NotReadyError,
+    PolicyError,
     PortInUseError,
     ServiceFailedError,
     StackTakenError,
@@ -28,6 +29,7 @@ SAMPLES: tuple[EphemeraError, ...] = (
     InputError("m", remedy="r"),
     UnknownNameError("service", "dbb", ["db"]),
     PortInUseError("127.0.0.1", 80, "nginx (pid 1)", "api"),
+    PolicyError(["api breaks 'root': user is 'root'"]),
     StackTakenError("m", remedy="r"),
     NoSuchEnvironmentError("shop-main", ["shop-x"]),
     NotReadyError("m", remedy="r"),
@@ -112,3 +114,8 @@ def test_absent_environment_tells_what_is_running() -> None:
 def test_held_port_tells_address_holder_and_service() -> None:
     text = str(PortInUseError("127.0.0.1", 8080, "nginx (pid 7)", "api"))
     assert all(part in text for part in ("127.0.0.1:8080", "nginx (pid 7)", "'api'", "expose: loopback"))
+
+
+def test_error_about_what_is_no_valid_unicode_can_be_printed() -> None:
+    error = EphemeraError("/srv/\udcff is no folder", remedy="remove \ud800")
+    assert str(error).encode() == rb"/srv/\udcff is no folder: remove \ud800"

@@ -169,3 +169,10 @@ def test_settings_cannot_be_changed_once_made() -> None:
     settings = Settings(system="shop", branch="main")
     with pytest.raises(ValidationError, match="frozen"):
         settings.branch = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", ["build.example", "10.0.0", "10.0.0.999", "::1", "10.0.0.7/24"])
+def test_address_to_publish_on_is_an_ipv4_address(value: str) -> None:
+    with pytest.raises(InputError, match="ephemera:publish_host is"):
+        validated({"system": "shop", "branch": "main", "publish_host": value}, {})
+    assert validated({"system": "shop", "branch": "main", "publish_host": "10.0.0.7"}, {}).publish_host == "10.0.0.7"

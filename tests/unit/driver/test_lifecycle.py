@@ -119,6 +119,12 @@ def test_plan_names_the_stack_after_system_and_branch(workspace: Workspace) -> N
     assert (settings.system, settings.branch, settings.owner) == ("shop", "Feature/X", identity.owner())
 
 
+def test_name_that_is_another_systems_stack_is_refused(workspace: Workspace) -> None:
+    workspace.write_config(_STACK, {"system": "shop-main", "branch": "x"})
+    with pytest.raises(StackTakenError, match="is one of system 'shop-main', branch 'x'"):
+        _plan(workspace, branch="main")
+
+
 def test_flag_wins_over_environment_over_config_over_default(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,10 +15,9 @@ from ephemera.contract import labels
 from ephemera.contract.errors import MachineError
 from ephemera.driver import recording
 from ephemera.home import identity, leases
-from ephemera.home.leases import Lease
 from ephemera.home.paths import state_dir
 from ephemera.host import engine
-from tests.unit.doubles import FakeClient, marks
+from tests.unit.doubles import FakeClient, lease_of, marks
 
 _STACK = "shop-main"
 _WRITER = """
@@ -45,20 +44,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def stack(docker: FakeClient) -> Iterator[str]:
     """A stack that is there: it has a lease, and one container that runs."""
     now = time.time()
-    lease = Lease(
-        stack=_STACK,
-        project="demo",
-        system="shop",
-        branch="main",
-        owner="me@here",
-        checkout="/somewhere",
-        run="r",
-        phase="kept",
-        holder=None,
-        created_at=now,
-        used_at=now,
-        expires_at=now + 60,
-    )
+    lease = lease_of(_STACK, project="demo", phase="kept", run="r", created_at=now, used_at=now, expires_at=now + 60)
     leases.write(lease)
     docker.api.add("container", "web", marks(_STACK, identity.backend_id(), "web"))
     docker.api.usage["web-id"] = [_STATS]

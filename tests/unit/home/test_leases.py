@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,26 +11,12 @@ from ephemera.home import leases
 from ephemera.home.leases import DEFAULT_TTL_SECONDS, Lease
 from ephemera.home.paths import state_dir
 from ephemera.host.processes import ProcessId
-from tests.unit.doubles import IDENTITY
+from tests.unit.doubles import IDENTITY, lease_of
 from tests.unit.processes import python
 
 
-def _lease(stack: str = "shop-main", **fields: object) -> Lease:
-    lease = Lease(
-        stack=stack,
-        project="ephemera",
-        system="shop",
-        branch="main",
-        owner="me@here",
-        checkout="/src",
-        run="r1",
-        phase="creating",
-        holder=ProcessId.of(),
-        created_at=1.0,
-        used_at=2.0,
-        expires_at=3.0,
-    )
-    return replace(lease, **fields)  # type: ignore[arg-type]
+def _lease(stack: str = "shop-main", **fields: Any) -> Lease:
+    return lease_of(stack, **{"holder": ProcessId.of(), **fields})
 
 
 def _files() -> list[str]:

@@ -88,7 +88,7 @@ def test_limits_and_what_is_opted_out_of_are_as_given(docker: FakeClient, gates:
         memory_mb=512,
         cpus=0.25,
         pids=33,
-        capabilities=["SETUID", "CHOWN"],
+        capabilities={"SETUID": "it drops privileges itself", "CHOWN": "it owns its data folder"},
         writable_root_reason="it writes",
         tmpfs={"/run": "size=1m"},
         user="1000:1000",

@@ -4,14 +4,17 @@ from typing import Any
 
 import pulumi
 import pytest
+from requests.exceptions import HTTPError
 
 from ephemera.contract import labels
-from ephemera.contract.errors import MachineError, PortInUseError, UnknownNameError
+from ephemera.contract.errors import InputError, MachineError, PortInUseError, UnknownNameError
 from ephemera.contract.images import EngineImage, PublicImage
 from ephemera.contract.progress import Event
 from ephemera.home import addresses
 from ephemera.home.credentials import credential
-from ephemera.host import ports
+from ephemera.host import forwarder, ports
+from ephemera.host.exposure import Exposure
+from ephemera.resources import environment
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY, FakeClient, marks
 from tests.unit.programs import OpenGates, Registered
@@ -99,11 +102,60 @@ def test_dynamic_ports_are_picked_once_and_kept(gates: OpenGates, monkeypatch: p
     assert _asked(ask, expose="dynamic") == expected
 
 
-def test_remote_engine_is_reached_under_its_name(gates: OpenGates, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remote_engine_is_reached_where_it_is_told_to_publish(
+    gates: OpenGates, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://build.example:2376")
     monkeypatch.setattr(ports, "free_port", lambda _: 40001)
-    expose, host = _asked(lambda env: (env.expose, env.host_address("db", "postgres", 5432)))
-    assert (expose, host) == ("dynamic", ("build.example", 40001))
+
+    def ask(env: Any) -> Any:
+        return env.expose, env.host_address("db", "postgres", 5432), env.bind_address()
+
+    with pytest.raises(InputError, match="cannot be reached from here"):
+        _asked(ask)
+    assert _asked(ask, publish_host="10.0.0.7") == ("dynamic", ("10.0.0.7", 40001), "10.0.0.7")
+
+
+def test_port_that_is_only_for_root_is_replaced(
+    gates: OpenGates, monkeypatch: pytest.MonkeyPatch, events: list[Event]
+) -> None:
+    monkeypatch.setattr(environment, "exposure", lambda *_: Exposure(mode="loopback", low_ports=False))
+    monkeypatch.setattr(ports, "free_port", lambda _: 40001)
+    assert _asked(lambda env: env.host_address("web", "http", 80))[1] == 40001
+    assert _asked(lambda env: env.host_address("web", "admin", 8080))[1] == 8080
+    message = "web.http: port 80 is only for root, using 40001 instead"
+    assert {"type": "notice", "message": message} in events
+
+
+def test_engine_without_cgroups_is_told_of_once(
+    docker: FakeClient, gates: OpenGates, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refused:
+        def raise_for_status(self) -> None:
+            raise HTTPError("500")
+
+    def ask(env: Any) -> None:
+        monkeypatch.setattr(docker.api, "post", lambda *_, **__: Refused())
+        env.limit_processes("one", 10)
+        env.limit_processes("two", 10)
+
+    docker.told = {"PidsLimit": False, "MemoryLimit": False}
+    _asked(ask)
+    message = "this engine has no cgroups: it ignores limits of memory, processes"
+    assert [event for event in events if event["type"] == "notice"] == [{"type": "notice", "message": message}]
+    docker.told = {"PidsLimit": True}
+    with pytest.raises(HTTPError):
+        _asked(ask)
+
+
+def test_ports_are_forwarded_once_the_network_is_there(gates: OpenGates, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[tuple[str, ...]] = []
+    monkeypatch.setattr(environment, "exposure", lambda *_: Exposure(mode="loopback", forwarded=True))
+    monkeypatch.setattr(forwarder, "hold", lambda *given: held.append(given))
+    programs.run(lambda: programs.environment(), preview=True)
+    assert held == []
+    programs.run(lambda: programs.environment())
+    assert held == [("unix:///var/run/docker.sock", "shop-main", IDENTITY.backend)]
 
 
 def test_nothing_is_published_with_expose_none(gates: OpenGates) -> None:

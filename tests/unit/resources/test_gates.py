@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import threading
 import time
@@ -9,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from requests.exceptions import ConnectionError as RequestsConnectionError
 
 from ephemera.contract.progress import Event
 from ephemera.driver.failures import error_from_document
 from ephemera.host.probes import ExecProbe, ExitZeroProbe, Target, TcpProbe
 from ephemera.resources import gates
 from ephemera.resources.gates import Gate, GateError, Gatekeeper
-from tests.unit.doubles import FakeClient
+from tests.unit.doubles import FakeClient, refusal
 
 _SECRET = "s3cret-value"  # noqa: S105
 
@@ -236,6 +238,29 @@ def test_exit_0_of_a_service_that_should_run_is_a_failure(keeper: Gatekeeper, cl
     assert "exited before it was ready (exit code 0)" in _fails(_passed(keeper, Asked())).cause
 
 
+@pytest.mark.parametrize("error", [RequestsConnectionError("refused"), refusal(500)])
+def test_engine_that_goes_away_fails_the_gate_in_one_line(
+    keeper: Gatekeeper, client: FakeClient, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def inspect_container(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(client.api, "inspect_container", inspect_container)
+    monkeypatch.setattr(client.api, "logs", lambda *_, **__: inspect_container(""))
+    failure = _fails(_passed(keeper, Asked()))
+    assert failure.cause.startswith("is out of sight, since the Docker engine does not answer any more")
+    assert failure.__suppress_context__
+
+
+def test_secret_that_is_logged_in_another_form_is_hidden_too(keeper: Gatekeeper, client: FakeClient) -> None:
+    encoded = base64.b64encode(f"user:{_SECRET}".encode()).decode()
+    client.api.log_texts["api-id"] = f"Authorization: Basic {encoded}\n"
+    client.api.end("api-id", 1, event=False)
+    (line,) = _fails(_passed(keeper, Asked())).log_tail
+    assert "***" in line
+    assert encoded not in line
+
+
 def test_container_that_was_restarted_gets_its_chance(client: FakeClient) -> None:
     keeper = Gatekeeper(client, "shop-main", tuple)
     client.api.run("api-id")
@@ -274,6 +299,28 @@ def test_probe_may_run_commands_in_the_container(keeper: Gatekeeper, client: Fak
     client.api.exit_codes["api-id: check it"] = 0
     keeper._lost = ""
     assert _wait(_passed(keeper, probe)) == [None]
+
+
+def test_command_that_hangs_holds_no_gate_beyond_its_time(
+    keeper: Gatekeeper, client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gates, "_EXEC_SECONDS", 0.05)
+    client.api.hanging.add("api-id: check")
+    probe = ExecProbe(command=["check"], interval_seconds=0.01)
+    started = time.monotonic()
+    assert "was not ready within 0.3 s (ExecProbe)" in _fails(_passed(keeper, probe, timeout=0.3)).cause
+    assert time.monotonic() - started < 3
+    assert client.api.executed == ["check"], "none is started beside one that still runs"
+
+
+def test_slow_command_is_waited_for(keeper: Gatekeeper, client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "_EXEC_SECONDS", 0.02)
+    client.api.hanging.add("api-id: check")
+    done = threading.Timer(0.2, client.api.hanging.clear)
+    done.start()
+    assert _wait(_passed(keeper, ExecProbe(command=["check"], interval_seconds=0.01))) == [None]
+    done.join()
+    assert client.api.executed == ["check"]
 
 
 def test_waiting_services_tell_their_last_line(

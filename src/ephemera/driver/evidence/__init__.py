@@ -7,9 +7,9 @@ definition, and ``index.html``, which shows all of it on one time axis. Credenti
 from __future__ import annotations
 
 from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.contract.redaction import Redactor
 from ephemera.driver.evidence.account import account
 from ephemera.driver.evidence.collecting import PAGE, collect, new_run, take
-from ephemera.driver.redaction import Redactor
 
 __all__ = ["PAGE", "account", "collect", "new_run", "redacted", "take"]
 

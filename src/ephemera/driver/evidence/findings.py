@@ -17,11 +17,11 @@ from ephemera.contract import labels
 from ephemera.contract.errors import EphemeraError, ServiceFailedError
 from ephemera.contract.names import split_stack_name
 from ephemera.contract.outputs import REDACTED, EnvironmentOutputs
+from ephemera.contract.redaction import Redactor
 from ephemera.driver import engine, recording, services
 from ephemera.driver.evidence.lines import Line, parse
 from ephemera.driver.evidence.suspects import AROUND_SECONDS, Subject, Suspect, suspects
 from ephemera.driver.recording import Record
-from ephemera.driver.redaction import Redactor
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.host.engine import connected

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.driver.redaction import Redactor
+from ephemera.contract.redaction import Redactor
 from ephemera.home.credentials import credential
 
 _CHOSEN = "p@ss/w?rd +1"

@@ -1,0 +1,87 @@
+"""Checks of what a catalog declares: plain Python of other people's, so types are looked at too. Pure, no I/O."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from ephemera.contract.errors import InputError, UnknownNameError
+from ephemera.contract.names import check_service_name
+
+OPTION_TYPES: Mapping[str, type] = {"string": str, "boolean": bool, "integer": int}
+_OPTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+def expect(what: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
+    """Refuse a value that is not of that type; a boolean is no number."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise InputError(f"{what} is {value!r}", remedy=f"it must be {rule}")
+
+
+def check_mapping(what: str, value: Any, kind: type, rule: str) -> None:
+    """Refuse what is no mapping from names to values of that type."""
+    expect(what, value, Mapping, "a mapping")
+    for name, part in value.items():
+        expect(f"a key of {what}", name, str, "a name")
+        expect(f"{what}[{name!r}]", part, kind, rule)
+
+
+def check_positive(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
+    """Refuse what is no number above 0."""
+    expect(what, value, kind, "a number")
+    if not 0 < value < math.inf:  # which NaN is not either
+        raise InputError(f"{what} is {value!r}", remedy="it must be positive")
+
+
+def check_default(kind: Any, default: Any) -> None:
+    """Refuse an option's type that there is not, and a default of another type."""
+    if not isinstance(kind, str) or kind not in OPTION_TYPES:
+        raise InputError(f"type of an option is {kind!r}", remedy=f"it must be one of {', '.join(OPTION_TYPES)}")
+    expect(f"default of an option of type {kind}", default, OPTION_TYPES[kind], f"a {kind}")
+
+
+def check_option_names(names: Iterable[str], reserved: Iterable[str]) -> None:
+    """Refuse names that are no config keys, or that have a meaning already."""
+    for name in names:
+        if not _OPTION_NAME.fullmatch(name) or name in reserved:
+            raise InputError(
+                f"option name {name!r} is not valid",
+                remedy=f"lower-case letters, digits and _, and none of {', '.join(reserved)}",
+            )
+
+
+def check_requirements(requires: Mapping[str, Iterable[str]]) -> None:
+    """Refuse service names that are no DNS labels, requirements that are not declared, and circles of them."""
+    for name, needs in requires.items():
+        check_service_name(name)
+        for needed in needs:
+            if needed not in requires:
+                raise UnknownNameError(f"service required by {name!r}", needed, requires)
+    try:
+        TopologicalSorter(requires).prepare()
+    except CycleError as error:
+        circle = " → ".join(reversed(error.args[1]))
+        raise InputError(f"services require each other: {circle}", remedy="none of them could be the first") from error
+
+
+def check_tables(tables: Any, services: Iterable[str]) -> None:
+    """Refuse tables of fixed ports with services that are not declared, and ports that could not all be bound."""
+    expect("fixed_ports", tables, Mapping, "a mapping")
+    for name, table in tables.items():
+        what = f"fixed_ports[{name!r}]"
+        expect(f"the name of {what}", name, str, "a name")
+        expect(what, table, Mapping, "a mapping")
+        for endpoint, port in table.items():
+            expect(f"an endpoint in {what}", endpoint, str, "<service>.<endpoint>")
+            service, dot, rest = endpoint.partition(".")
+            if service not in services or not dot or not rest:
+                known = [f"{known}.<endpoint>" for known in services]
+                raise UnknownNameError(f"endpoint in {what}", endpoint, known)
+            expect(f"{what}[{endpoint!r}]", port, int, "a port")
+            if not 1 <= port <= 65535:
+                raise InputError(f"{what}[{endpoint!r}] is {port}", remedy="1 to 65535 are accepted")
+            if list(table.values()).count(port) > 1:
+                raise InputError(f"{what} has port {port} twice", remedy="give each endpoint a port of its own")

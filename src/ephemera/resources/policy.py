@@ -1,0 +1,258 @@
+"""The policy: what no resource of an environment may do without a reason that somebody can read.
+
+Every resource that a program registers is judged, with whatever package made it: at run time, before it is created, and
+in a test by :func:`check`, without Docker. Judged is what is given as plain values; what a rule has to know and cannot
+(an ``Output``) counts as broken.
+
+The rules, by the name that an exception gives:
+
+``raw``             a container is made by ``ephemera.resources.Container``
+``root``            a container does not run as root
+``writable_root``   its root file system is read-only
+``capabilities``    it drops all capabilities; each that it keeps has a reason
+``privileges``      not privileged, no-new-privileges, default seccomp and AppArmor profiles, no devices of the host
+``limits``          memory, swap and CPU are limited (processes too: that limit is set through the engine's API)
+``publish``         ports are bound to loopback addresses
+``host_namespaces`` network, processes, IPC, users and cgroups are not the host's, nor another container's
+``host_files``      nothing of the host's file system is mounted, the Docker socket least of all
+``logs``            logs are rotated
+``labels``          what the sweep must find carries the stack's labels
+``network``         a network is a bridge of this machine
+``kind``            of Docker's resources, only containers, networks, volumes and images
+
+Opting out is one visible argument: ``root_reason``, ``writable_root_reason`` and ``capabilities`` of ``ContainerArgs``;
+for all else, and for other people's resources, ``exceptions`` of the catalog's ``System``: ``"<resource>.<rule>"`` →
+reason.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pulumi.runtime import register_stack_transformation
+
+from ephemera.contract import labels
+from ephemera.contract.catalog import System
+from ephemera.contract.errors import InputError, PolicyError, UnknownNameError
+
+OUR_CONTAINER = "ephemera:index:Container"
+RULES = (
+    "raw",
+    "root",
+    "writable_root",
+    "capabilities",
+    "privileges",
+    "limits",
+    "publish",
+    "host_namespaces",
+    "host_files",
+    "logs",
+    "labels",
+    "network",
+    "kind",
+)
+_DOCKER = "docker:index/"
+_IMAGES = ("remoteImage", "image", "tag", "registryImage")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """A rule that a resource breaks without a reason; ``what``: by which value."""
+
+    resource: str
+    rule: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.resource} breaks {self.rule!r}: {self.what}"
+
+
+def check(system: System, *, config: Mapping[str, str] | None = None) -> None:
+    """Run the system's program against Pulumi's mocks, for each of its profiles and each way to publish; for a test.
+
+    Needs no Docker and creates nothing. Raises :class:`PolicyError` for the first resource that breaks a rule, and what
+    the program raises. Options have their defaults; ``config``: what else it reads from Pulumi's, full key → text.
+    """
+    from ephemera.resources.rehearsal import rehearse, variations
+
+    for settings in variations(system):
+        rehearse(system, settings, config or {})
+
+
+class Policy:
+    """The rules, with the reasons that one environment gives for breaking them."""
+
+    def __init__(self, exceptions: Mapping[str, str]) -> None:
+        self._reasons: dict[tuple[str, str], str] = {}
+        for key, reason in exceptions.items():
+            resource, _, rule = key.rpartition(".")
+            if rule not in RULES:
+                raise UnknownNameError(f"policy rule in exception {key!r}", rule, RULES)
+            if not resource or not reason.strip():
+                raise InputError(f"policy exception {key!r} is not valid", remedy='"<resource>.<rule>" → a reason')
+            self._reasons[resource, rule] = reason
+
+    def excuse(self, resource: str, reasons: Mapping[str, str]) -> None:
+        """Note the reasons, rule → text, that a component gives for its own resource; empty ones count for nothing."""
+        self._reasons |= {(resource, rule): reason for rule, reason in reasons.items() if reason.strip()}
+
+    def enforce(self) -> None:
+        """Have every resource that the running program registers from now on judged before it is created."""
+        register_stack_transformation(self._judge)
+
+    def violations(
+        self, token: str, resource: str, given: Mapping[str, Any], *, ours: bool = False
+    ) -> tuple[Violation, ...]:
+        """What a resource of that type token breaks without a reason. ``ours``: it is a part of our ``Container``."""
+        found = _broken(token, given, ours, lambda rule: bool(self._reasons.get((resource, rule))))
+        return tuple(
+            Violation(resource=resource, rule=rule, what=what)
+            for rule, what in found
+            if not self._reasons.get((resource, rule))
+        )
+
+    def _judge(self, args: pulumi.ResourceTransformationArgs) -> None:
+        parent = args.opts.parent
+        ours = parent is not None and parent.pulumi_resource_type == OUR_CONTAINER
+        broken = self.violations(args.type_, args.name, args.props, ours=ours)
+        if broken:
+            raise PolicyError([str(each) for each in broken])
+
+
+def is_root(user: str) -> bool:
+    """Whether a container's user, as Docker takes it (``name``, ``uid``, ``uid:gid``), is root; no user is."""
+    name = user.strip().partition(":")[0]
+    return name in ("", "root") or (name.isascii() and name.isdecimal() and int(name) == 0)
+
+
+def _broken(token: str, given: Mapping[str, Any], ours: bool, excused: Any) -> Iterator[tuple[str, str]]:
+    if not token.startswith(_DOCKER):
+        return
+    kind = token.removeprefix(_DOCKER).partition(":")[0]
+    if kind == "container":
+        yield from _container(given, ours)
+        yield from _capabilities(given, excused)
+    elif kind == "network":
+        driver = _get(given, "driver")
+        if driver not in (None, "bridge"):
+            yield "network", f"driver is {driver!r}, which reaches beyond this machine's bridges"
+    elif kind == "volume":
+        driver, options = _get(given, "driver"), _get(given, "driver_opts")
+        if driver not in (None, "local") or options:
+            yield "host_files", f"driver {driver or 'local'!r} with options {options!r} may mount anything"
+    elif kind not in _IMAGES:
+        yield "kind", f"{token} is nothing that the sweep would find"
+    if kind in ("container", "network", "volume") and not _labelled(given):
+        yield "labels", f"it has no label {labels.STACK}, so a sweep would leave it behind"
+
+
+def _container(given: Mapping[str, Any], ours: bool) -> Iterator[tuple[str, str]]:
+    if not ours:
+        yield "raw", "it is made by pulumi_docker's Container, not by ephemera.resources'"
+    user = _get(given, "user")
+    # Without one, the image's own holds: our Container has asked the engine for it by now.
+    if (user is None and not ours) or (user is not None and (not isinstance(user, str) or is_root(user))):
+        yield "root", f"user is {user!r}"
+    if _get(given, "read_only") is not True:
+        yield "writable_root", f"read_only is {_get(given, 'read_only')!r}"
+    yield from _privileges(given)
+    for name in ("memory", "memory_swap", "cpus"):
+        if not _positive(_get(given, name)):
+            yield "limits", f"{name} is {_get(given, name)!r}"
+    for port in _items(_get(given, "ports")):
+        if not _loopback(_get(port, "ip")):
+            yield "publish", f"port {_get(port, 'internal')} is bound to {_get(port, 'ip')!r}, no loopback address"
+    if _get(given, "publish_all_ports"):
+        yield "publish", "publish_all_ports is set"
+    yield from _host(given)
+    options = _get(given, "log_opts")
+    if not isinstance(options, Mapping) or not options.get("max-size"):
+        yield "logs", "log_opts have no max-size"
+
+
+def _privileges(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    options = _get(given, "security_opts")
+    options = options if isinstance(options, (list, tuple)) else ()
+    if not {"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"} & set(options):
+        yield "privileges", "security_opts lack no-new-privileges"
+    for option in options:
+        if not isinstance(option, str) or "unconfined" in option or option.endswith(("disable", ":false", "=false")):
+            yield "privileges", f"security_opts have {option!r}"
+    for name in ("privileged", "devices", "device_cgroup_rules", "device_requests", "gpus", "group_adds", "sysctls"):
+        if _get(given, name):
+            yield "privileges", f"{name} is set"
+
+
+def _capabilities(given: Mapping[str, Any], excused: Any) -> Iterator[tuple[str, str]]:
+    capabilities = _get(given, "capabilities")
+    drops = _get(capabilities, "drops")
+    if not isinstance(drops, (list, tuple)) or "ALL" not in drops:
+        yield "capabilities", "not all capabilities are dropped"
+    for name in _items(_get(capabilities, "adds")):
+        if not isinstance(name, str) or not excused(capability_rule(name)):
+            yield "capabilities", f"{name} is kept without a reason"
+
+
+def capability_rule(name: str) -> str:
+    """What :meth:`Policy.excuse` takes for one capability, ``CHOWN`` or ``CAP_CHOWN``."""
+    return f"capabilities.{name.removeprefix('CAP_')}"
+
+
+def _host(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, fine in (
+        ("network_mode", ("bridge",)),
+        ("pid_mode", (None, "", "private")),
+        ("ipc_mode", (None, "", "private", "none")),
+        ("userns_mode", (None, "")),
+        ("cgroupns_mode", (None, "", "private")),
+        ("cgroup_parent", (None, "")),
+    ):
+        value = _get(given, name)
+        if not (value is None or isinstance(value, str)) or value not in fine:
+            yield "host_namespaces", f"{name} is {value!r}"
+    for volume in _items(_get(given, "volumes")):
+        for name in ("host_path", "from_container"):
+            if _get(volume, name) is not None:
+                yield "host_files", f"{_get(volume, 'container_path')} is mounted from {name} {_get(volume, name)!r}"
+        source = _get(volume, "volume_name")
+        if isinstance(source, str) and "/" in source:  # Docker takes a path for a mount of the host's
+            yield "host_files", f"{_get(volume, 'container_path')} is mounted from {source!r}"
+    for mount in _items(_get(given, "mounts")):
+        if _get(mount, "type") != "tmpfs":
+            yield "host_files", f"{_get(mount, 'target')} is a mount of type {_get(mount, 'type')!r}"
+
+
+def _labelled(given: Mapping[str, Any]) -> bool:
+    return any(_get(label, "label") == labels.STACK for label in _items(_get(given, "labels")))
+
+
+def _positive(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and float(value) > 0
+    except (TypeError, ValueError):
+        return False
+
+
+def _loopback(address: Any) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _items(value: Any) -> Iterable[Any]:
+    # What cannot be looked into is one item, which no rule finds fine.
+    return value if isinstance(value, (list, tuple)) else () if value is None else (value,)
+
+
+def _get(given: Any, name: str) -> Any:
+    """A property of inputs as a program may give them: a dictionary in either spelling, or an ``…Args`` object."""
+    if not isinstance(given, Mapping):
+        # An Output answers to any name, with another one.
+        return given if isinstance(given, pulumi.Output) else getattr(given, name, None)
+    head, *rest = name.split("_")
+    return given.get(name, given.get(head + "".join(part.capitalize() for part in rest)))
