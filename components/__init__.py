@@ -1,5 +1,6 @@
 """Engines as Pulumi components, one module each."""
 
 from components.postgres import Postgres, PostgresArgs
+from components.redis import Redis, RedisArgs
 
-__all__ = ["Postgres", "PostgresArgs"]
+__all__ = ["Postgres", "PostgresArgs", "Redis", "RedisArgs"]

@@ -119,7 +119,7 @@ class RedisProbe:
     from_outside: bool = True
 
     def ready(self, target: Target) -> bool:
-        return _ask(target, b"PING\r\n", b"+PONG", b"-LOAD")
+        return _ask(target, b"PING\r\n", b"+PONG", b"-NOAU")
 
 
 @dataclass(frozen=True, kw_only=True)

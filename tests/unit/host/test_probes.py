@@ -34,9 +34,11 @@ def _server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        try:
+            yield server.getsockname()[1]
+        finally:  # also of a test that fails, or it would never end
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
 
 
 def _target(

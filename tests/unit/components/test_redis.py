@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+
+from components import Redis, RedisArgs
+from ephemera.contract.images import PublicImage
+from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.home.credentials import credential
+from ephemera.resources import RedisProbe
+from tests.unit import programs
+from tests.unit.doubles import IDENTITY
+from tests.unit.programs import OpenGates, Registered
+
+# The small system of the tests lists no Redis: any image will do.
+_IMAGE = PublicImage(reference="docker.io/library/nats:2")
+
+
+def _redis(**given: Any) -> Registered:
+    def program() -> None:
+        environment = programs.environment()
+        args = RedisArgs(environment=environment, image=_IMAGE, **given)
+        pulumi.export("url", Redis("cache", args).url)
+        pulumi.export("environment", environment.document())
+
+    return programs.run(program)
+
+
+def test_password_is_generated_and_in_no_command_line(gates: OpenGates) -> None:
+    registered = _redis()
+    container, password = registered.container("cache"), credential(IDENTITY.stack, "cache", "password")
+    assert container["envs"] == [f"REDISCLI_AUTH={password}"]
+    assert ("cache", "envs") in registered.secrets
+    assert password not in str(container["command"])
+    assert "requirepass $REDISCLI_AUTH" in container["command"][-1]
+    assert registered.exports["url"] == f"redis://:{password}@cache:6379/0"
+
+
+def test_in_memory_it_has_no_volume_not_even_one_without_a_name(gates: OpenGates) -> None:
+    registered = _redis()
+    assert registered.names("volume:Volume") == []
+    assert "/data" in registered.container("cache")["tmpfs"]
+    assert "appendonly no" in registered.container("cache")["command"][-1]
+
+
+def test_persistent_it_has_its_data_on_a_volume(gates: OpenGates) -> None:
+    registered = _redis(persistent=True)
+    container = registered.container("cache")
+    assert container["volumes"] == [{"containerPath": "/data", "volumeName": "shop-main-cache-data"}]
+    assert "/data" not in container["tmpfs"]
+    assert "appendonly yes" in container["command"][-1]
+
+
+def test_variables_are_added(gates: OpenGates) -> None:
+    assert "TZ=UTC" in _redis(variables={"TZ": "UTC"}).container("cache")["envs"]
+
+
+def test_server_is_as_hardened_as_any_container(gates: OpenGates) -> None:
+    container = _redis().container("cache")
+    assert container["user"] == "redis"
+    assert container["readOnly"] is True
+    assert container["capabilities"] == {"adds": [], "drops": ["ALL"]}
+
+
+def test_gate_speaks_the_servers_protocol_and_outputs_tell_all_that_a_client_needs(gates: OpenGates) -> None:
+    found = EnvironmentOutputs.parse(_redis().exports["environment"]).service("cache")
+    assert gates.asked[0][2].probe == RedisProbe()
+    assert (found.endpoint().scheme, found.endpoint().port) == ("redis", 6379)
+    assert found.credentials["password"].get_secret_value() == credential(IDENTITY.stack, "cache", "password")
