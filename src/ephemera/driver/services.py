@@ -199,7 +199,7 @@ class ServiceHandle:
             seconds = f"{timeout_seconds:g} s"
             raise self._error(f"did not end `{' '.join(command)}` within {seconds}", "it may go on there") from None
         finally:
-            stream.close()
+            streams.close(stream)
         return int(self._client.api.exec_inspect(execution)["ExitCode"]), output, error
 
     @contextmanager

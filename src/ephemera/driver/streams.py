@@ -29,6 +29,13 @@ def exchange(stream: Any, data: bytes | None, timeout_seconds: float | None) -> 
     return bytes(said[False]), bytes(said[True])
 
 
+def close(stream: Any) -> None:
+    """Close it, and the connection beneath it, which docker-py would leave to the garbage collector."""
+    connection = getattr(stream, "_sock", stream)
+    stream.close()
+    connection.close()
+
+
 def _send(connection: socket.socket, data: bytes) -> None:
     with suppress(OSError):  # it ended without reading all of it, or nobody waits for it any more
         connection.sendall(data)

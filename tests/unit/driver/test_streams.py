@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ephemera.driver.streams import exchange
+from ephemera.driver.streams import close, exchange
 
 
 @pytest.fixture
@@ -20,6 +20,15 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def _frame(kind: int, text: bytes) -> bytes:
     return bytes([kind, 0, 0, 0]) + len(text).to_bytes(4, "big") + text
+
+
+def test_close_closes_the_connection_beneath_too(ends: tuple[socket.socket, socket.socket]) -> None:
+    near, far = ends
+    wrapped = near.makefile("rb", buffering=0)  # as docker-py hands it out over a Unix socket
+    close(wrapped)
+    assert wrapped.closed
+    assert near.fileno() == -1
+    assert far.recv(1) == b""
 
 
 def test_output_and_error_come_apart(ends: tuple[socket.socket, socket.socket]) -> None:
