@@ -16,6 +16,10 @@ test: check ## All that CI does: checks, then every test there is.
 faults: ready ## Kill everything at every step, by name and a hundred times at random: a quarter of an hour.
 	$(PYTEST) tests/faults -n 2
 
+.PHONY: bench
+bench: ready ## Side by side with Compose, testcontainers and the engine's API: an hour; wants a quiet machine.
+	$(PYTHON) -m benchmarks
+
 .PHONY: engines
 engines: ready ## Other Docker engines: SSH, TLS, rootless, dead, full. Root; installs what a Debian machine lacks for that.
 	apt-get install -y --no-install-recommends $(ENGINE_PACKAGES) >/dev/null

@@ -1,0 +1,210 @@
+"""Rounds: in each, every tool does everything once, and no tool is always first."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from benchmarks import load, processes
+from benchmarks.load import Load
+from benchmarks.observed import NotSoError, Observer
+from benchmarks.processes import Command, CommandFailedError, Measured, Process
+from benchmarks.tools import Environment, Tool
+from benchmarks.workload import Workload
+
+_SECONDS = 300.0
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One measurement. ``value``: in the unit that the measure's name tells (``_mib``), else seconds. ``before``,
+    ``after``: the machine's load."""
+
+    workload: str
+    tool: str
+    measure: str
+    round: int
+    value: float
+    before: Load
+    after: Load
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What a tool did not do. ``during``: the measure."""
+
+    workload: str
+    tool: str
+    during: str
+    round: int
+    reason: str
+
+
+@dataclass
+class Record:
+    """Everything that was measured, and everything that failed."""
+
+    samples: list[Sample] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+def order(things: Sequence[_T], number: int) -> list[_T]:
+    """The things in the order of that round: each is first, second, … equally often."""
+    start = number % len(things) if things else 0
+    return [*things[start:], *things[:start]]
+
+
+class Rounds:
+    """Runs rounds. ``prefix``: of every environment's name. ``say``: told what is measured next."""
+
+    def __init__(self, observer: Observer, prefix: str, record: Record, say: Callable[[str], None]) -> None:
+        self._observer = observer
+        self._prefix = prefix
+        self._record = record
+        self._say = say
+        self._numbers: Iterator[int] = itertools.count(1)
+
+    def run(self, tools: Sequence[Tool], workloads: Sequence[Workload], together: Sequence[int], runs: int) -> None:
+        """A round that does not count, then ``runs`` that do."""
+        for workload in workloads:
+            for tool in tools:
+                self._say(f"{workload.name}: warm-up of {tool.name}")
+                _Turn(self, tool, workload, None).life()
+        for number in range(runs):
+            for workload in workloads:
+                for tool in order(tools, number):
+                    self._say(f"{workload.name}: round {number + 1} of {runs}: {tool.name}")
+                    turn = _Turn(self, tool, workload, number)
+                    turn.life()
+                    for count in together:
+                        self._say(f"{workload.name}: round {number + 1} of {runs}: {tool.name}, {count} at once")
+                        turn.together(count)
+
+    def environment(self, workload: Workload) -> Environment:
+        """One under a name that no other has."""
+        return Environment(name=f"{self._prefix}-{next(self._numbers)}", workload=workload)
+
+    @property
+    def observer(self) -> Observer:
+        """Who looks at the engine."""
+        return self._observer
+
+    @property
+    def record(self) -> Record:
+        """What was measured."""
+        return self._record
+
+
+class _Turn:
+    """One tool's turn with one workload; ``number``: of the round, None when it does not count."""
+
+    def __init__(self, rounds: Rounds, tool: Tool, workload: Workload, number: int | None) -> None:
+        self._rounds = rounds
+        self._tool = tool
+        self._workload = workload
+        self._number = number
+        self._during = ""
+        self._held: list[Process] = []
+
+    def life(self) -> None:
+        """Up, up again, a change, down."""
+        environment = self._rounds.environment(self._workload)
+
+        def steps() -> None:
+            up, loads = self._up("up", [environment])
+            peak = up.peak_bytes
+            self._note("up_cpu", up.cpu_seconds, loads)
+            if self._tool.updates:
+                unchanged, _ = self._up("unchanged", [environment])
+                change, _ = self._up("change", [replace(environment, variant=1)])
+                peak = max(peak, unchanged.peak_bytes, change.peak_bytes)
+            down, loads = self._down("down", [environment])
+            self._note("down_cpu", down.cpu_seconds, loads)
+            self._note("memory_mib", max(peak, down.peak_bytes) / 2**20, loads)
+
+        self._guarded(steps, [environment])
+
+    def together(self, count: int) -> None:
+        """``count`` environments up at once, then down at once."""
+        environments = [self._rounds.environment(self._workload) for _ in range(count)]
+
+        def steps() -> None:
+            up, loads = self._up(f"parallel{count}", environments)
+            self._note(f"parallel{count}_each", up.seconds / count, loads)
+            self._down(f"parallel{count}_down", environments)
+
+        self._guarded(steps, environments)
+
+    def _up(self, measure: str, environments: Sequence[Environment]) -> tuple[Measured, tuple[Load, Load]]:
+        def work(commands: Sequence[Command]) -> Measured:
+            measured, self._held = processes.run(commands, _SECONDS)
+            waited = self._rounds.observer.until_ready(self._tool, environments)
+            return replace(measured, seconds=measured.seconds + waited)
+
+        commands = [self._tool.up(environment) for environment in environments]
+        return self._measured(measure, lambda: work(commands))
+
+    def _down(self, measure: str, environments: Sequence[Environment]) -> tuple[Measured, tuple[Load, Load]]:
+        commands = [command for each in environments if (command := self._tool.down(each)) is not None]
+
+        def work() -> Measured:
+            held, self._held = self._held, []
+            measured = processes.finish(held, _SECONDS) if held else processes.run(commands, _SECONDS)[0]
+            waited = self._rounds.observer.until_gone(self._tool, environments)
+            return replace(measured, seconds=measured.seconds + waited)
+
+        return self._measured(measure, work)
+
+    def _measured(self, measure: str, work: Callable[[], Measured]) -> tuple[Measured, tuple[Load, Load]]:
+        self._during = measure
+        before = load.settled()
+        measured = work()
+        loads = (before, load.read())
+        self._note(measure, measured.seconds, loads)
+        return measured, loads
+
+    def _note(self, measure: str, value: float, loads: tuple[Load, Load]) -> None:
+        if self._number is not None:
+            self._rounds.record.samples.append(
+                Sample(
+                    workload=self._workload.name,
+                    tool=self._tool.name,
+                    measure=measure,
+                    round=self._number,
+                    value=value,
+                    before=loads[0],
+                    after=loads[1],
+                )
+            )
+
+    def _guarded(self, steps: Callable[[], None], environments: Sequence[Environment]) -> None:
+        """A tool that fails is noted, what it made is removed, and the others go on."""
+        try:
+            steps()
+        except (CommandFailedError, NotSoError) as error:
+            self._rounds.record.failures.append(
+                Failure(
+                    workload=self._workload.name,
+                    tool=self._tool.name,
+                    during=self._during,
+                    round=-1 if self._number is None else self._number,
+                    reason=str(error),
+                )
+            )
+            self._remove(environments)
+        except BaseException:
+            self._remove(environments)
+            raise
+
+    def _remove(self, environments: Sequence[Environment]) -> None:
+        processes.abandon(self._held)
+        self._held = []
+        for environment in environments:
+            if command := self._tool.down(environment):
+                with suppress(CommandFailedError):  # one that was never up, or is half gone
+                    processes.run([command], _SECONDS)
+            self._rounds.observer.sweep(self._tool.label(environment))

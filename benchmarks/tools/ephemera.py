@@ -1,0 +1,87 @@
+"""ephemera, by its command, with state of its own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import Command
+from benchmarks.tools.tool import Environment, variables
+from ephemera import images
+from ephemera.contract import labels
+
+_ROOT = Path(__file__).resolve().parents[2]
+PROJECT = _ROOT / "benchmarks" / "project"
+_SECONDS = 180
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ephemera:
+    """``state``: what ``XDG_STATE_HOME`` is for it."""
+
+    state: Path
+    name: str = "ephemera"
+    updates: bool = True
+    service_label: str = labels.SERVICE
+
+    def version(self) -> str:
+        return importlib.metadata.version("ephemera")
+
+    def label(self, environment: Environment) -> str:
+        return f"{labels.STACK}={self._stack(environment)}"
+
+    def up(self, environment: Environment) -> Command:
+        change = environment.workload.change
+        setting = f"{change.option}={change.values[environment.variant]}"
+        named = [environment.workload.name, "--branch", environment.name]
+        return self._command("up", *named, "--config", setting, "--output", "json")
+
+    def down(self, environment: Environment) -> Command:
+        return self._command("down", self._stack(environment), "--output", "json")
+
+    def clear(self) -> None:
+        for environment in self.json("ls", "--output", "json"):
+            self.json("down", environment["stack"], "--output", "json")
+
+    @property
+    def backend(self) -> str:
+        """Label of all that it makes here."""
+        identity = (self.state / "ephemera" / "backend-id").read_text()
+        return f"{labels.BACKEND}={identity}"
+
+    def json(self, *arguments: str) -> Any:
+        """Run it without measuring; what it prints."""
+        command = self._command(*arguments)
+        done = subprocess.run(
+            command.argv,
+            env=command.variables,
+            cwd=command.cwd,
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=_SECONDS,
+            start_new_session=True,
+        )
+        return json.loads(done.stdout)
+
+    def _command(self, *arguments: str) -> Command:
+        # The installed command; `./ephemera` of a checkout checks the checkout first.
+        return Command(
+            argv=[str(Path(sys.executable).with_name("ephemera")), *arguments], variables=self._variables(), cwd=PROJECT
+        )
+
+    def _variables(self) -> Mapping[str, str]:
+        kept = {name: os.environ[name] for name in ("EPHEMERA_ENGINE", "EPHEMERA_PLUGIN") if name in os.environ}
+        # The project that is measured uses the checkout's components and systems.
+        own = {"XDG_STATE_HOME": str(self.state), "EPHEMERA_IMAGES": images.mode(), "PYTHONPATH": str(_ROOT)}
+        return variables(**kept, **own)
+
+    @staticmethod
+    def _stack(environment: Environment) -> str:
+        return f"{environment.workload.name}-{environment.name}"
