@@ -29,6 +29,9 @@ CLEAN_SECONDS = 15.0
 _MOMENT_SECONDS = 90.0
 _EVENT_SECONDS = 0.05
 
+NOBODY = "nobody"
+"""Who was killed when the strike came too late: what ended well is counted too, and is none of the kills."""
+
 Moment = Literal["lease", "build", "network", "volume", "container", "gate", "tests", "destroy"]
 Victim = Literal["owner", "engine", "plugin", "guardian"]
 _ENGINE_PROCESSES = {"engine": "pulumi", "plugin": "pulumi-resource-docker"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.driver_command import command_in
-from tests.faults.box import Box, Outcome, remove_images
+from tests.faults.box import NOBODY, Box, Outcome, remove_images
 
 collect_ignore = ["project"]
 
@@ -33,9 +33,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     outcomes = [Outcome.parse(value) for report in reports for key, value in report.user_properties if key == _OUTCOME]
     if outcomes:
+        kills = sum(outcome.victim != NOBODY for outcome in outcomes)
         unclean = sum(bool(outcome.left) for outcome in outcomes)
         slowest = max(outcome.seconds for outcome in outcomes)
         terminalreporter.write_line(
-            f"faults: {len(outcomes)} kills, {unclean} of them left something behind; "
+            f"faults: {kills} kills and {len(outcomes) - kills} that came too late, "
+            f"{unclean} of them left something behind; "
             f"the slowest clean-up took {slowest:.1f} s"
         )

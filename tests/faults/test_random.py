@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from tests.driver_command import until
-from tests.faults.box import Box
+from tests.faults.box import NOBODY, Box
 
 _KILLS = 100
 _RUN_SECONDS = 9.0
@@ -30,7 +30,7 @@ def test_kill(box: Box, number: int) -> None:
         seconds = dice.uniform(0.0, _RUN_SECONDS)
         process = box.command.start("run", "box")
         struck = _struck(box, process, victim, seconds)
-        box.is_clean(victim if struck else "nobody", f"{seconds:.2f} s")
+        box.is_clean(victim if struck else NOBODY, f"{seconds:.2f} s")
         if struck:
             return
     pytest.fail(f"in {_TRIES} runs there was nobody to kill")
