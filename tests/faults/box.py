@@ -18,10 +18,10 @@ import psutil
 from docker import DockerClient
 
 from ephemera.contract import labels
+from ephemera.home import leases
 from ephemera.home.leases import Lease
 from ephemera.home.paths import cache_dir
 from ephemera.host.engine import connected
-from ephemera.host.processes import ProcessId
 from tests.driver_command import Ephemera, until
 
 CLEAN_SECONDS = 15.0
@@ -72,16 +72,7 @@ class Box:
 
     def lease(self) -> Lease | None:
         """Its lease."""
-        if not self.stack:
-            return None
-        path = self.command.state / "ephemera" / "leases" / f"{self.stack}.json"
-        try:
-            document = json.loads(path.read_text())
-        except FileNotFoundError:
-            return None
-        for role in ("holder", "engine", "suite", "guardian"):
-            document[role] = ProcessId(**document[role]) if document[role] else None
-        return Lease(**{**document, "users": ()})
+        return leases.read_file(self.command.state / "ephemera" / "leases" / f"{self.stack}.json")
 
     @contextmanager
     def at(self, moment: Moment) -> Iterator[Callable[[], None]]:

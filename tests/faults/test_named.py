@@ -126,19 +126,13 @@ def test_controller_of_xdist(box: Box) -> None:
 
 
 def test_destroy_by_hand_is_finished_by_its_guardian(box: Box) -> None:
-    assert box.command("up", "box").code == 0
-    with box.at("destroy") as wait:
-        process = box.command.start("down")
-        wait()
+    process = _down_until_destroy(box)
     _killed(process)
     box.is_clean("owner", "down")
 
 
 def test_interrupted_destroy_is_finished_in_the_background(box: Box) -> None:
-    assert box.command("up", "box").code == 0
-    with box.at("destroy") as wait:
-        process = box.command.start("down")
-        wait()
+    process = _down_until_destroy(box)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=_ENDS_SECONDS)
     # It may have been done with it the moment before.
@@ -169,6 +163,14 @@ def run_until(box: Box, moment: Moment, **variables: str) -> subprocess.Popen[st
         assert box.command("images", "build", "box").code == 0
     with box.at(moment) as wait:
         process = box.command.start("run", "box", **variables)
+        wait()
+    return process
+
+
+def _down_until_destroy(box: Box) -> subprocess.Popen[str]:
+    assert box.command("up", "box").code == 0
+    with box.at("destroy") as wait:
+        process = box.command.start("down")
         wait()
     return process
 

@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from typer.core import TyperCommand
 
 from ephemera.cli import options
@@ -228,7 +227,7 @@ def _print_way_in(screen: Screen, workspace: Any, stack: str) -> None:
     from ephemera.driver.way_in import way_into
 
     for line in way_into(workspace, stack):
-        screen.err.print(escape(line), soft_wrap=True)  # each is to be copied as one line
+        screen.note(line)
 
 
 def _only_system(catalog: Any) -> str:

@@ -55,9 +55,7 @@ def _ensured(screen: Screen, wanted: Sequence[str]) -> float:
     from ephemera.machine.installed import ensure
 
     def tell(names: Sequence[str]) -> None:
-        # One line, however narrow a log is.
-        line = f"this machine is made ready first, which may take minutes: {', '.join(names)}"
-        screen.err.print(line, soft_wrap=True)
+        screen.note(f"this machine is made ready first, which may take minutes: {', '.join(names)}")
 
     started = time.monotonic()
     ensure(wanted, tell)

@@ -109,12 +109,7 @@ def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs:
 
 def run(workspace: Workspace, stack: str, arguments: Sequence[str]) -> str:
     """Run the CLI on a stack; its standard output."""
-    with scratch(stack) as elsewhere:
-        # A stack outlives its checkout: then a project of the same name stands in for it.
-        folder = workspace.project
-        if not (folder / "Pulumi.yaml").is_file():
-            folder = elsewhere
-            (folder / "Pulumi.yaml").write_text(f"name: {workspace.name}\nruntime: python\n")
+    with _project_folder(workspace, stack) as folder:
         command = [
             "pulumi",
             *arguments,
@@ -138,6 +133,17 @@ def run(workspace: Workspace, stack: str, arguments: Sequence[str]) -> str:
 
 
 @contextmanager
+def _project_folder(workspace: Workspace, stack: str) -> Iterator[Path]:
+    """The project's folder or, since a stack outlives its checkout, one in which a project of that name stands in."""
+    if (workspace.project / "Pulumi.yaml").is_file():
+        yield workspace.project
+        return
+    with scratch(stack) as elsewhere:
+        (elsewhere / "Pulumi.yaml").write_text(f"name: {workspace.name}\nruntime: python\n")
+        yield elsewhere
+
+
+@contextmanager
 def _running(workspace: Workspace, stack: str, arguments: Sequence[str], noise: Any) -> Iterator[subprocess.Popen[str]]:
     """A process in a session of its own; on the way out, whatever of its group still lives is ended."""
     with scratch(stack) as temporary:
@@ -158,7 +164,9 @@ def _running(workspace: Workspace, stack: str, arguments: Sequence[str], noise: 
         finally:
             end_group(leader)
             if process.wait() != 0:
-                end_all(stack)  # the plugin leads a group of its own, and outlives an engine that was killed
+                # The plugin leads a group of its own, and outlives an engine that was killed. It is known by this run's
+                # folder: another run on the stack, such as one that only reads, is none of this one's business.
+                end_marked("TMPDIR", str(temporary))
             if process.stdout is not None:
                 process.stdout.close()
             leases.change(stack, engine=None)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ephemera.contract.errors import EphemeraError
 from ephemera.home import leases
 from ephemera.home.paths import state_dir
-from ephemera.host.processes import ProcessId
+from ephemera.host.processes import ProcessId, start_detached
 
 if TYPE_CHECKING:
     from ephemera.home.leases import Lease
@@ -94,12 +94,8 @@ def _cleaned_up(project: Path, lease: Lease) -> bool:
 def _start(project: Path, stack: str, owner: ProcessId) -> subprocess.Popen[bytes]:
     log = log_file(stack)
     log.parent.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "ephemera.driver.guardian"]
-    command += [str(project), stack, str(owner.pid), repr(owner.started)]
-    with log.open("a") as output:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=os.sep
-        )
+    arguments = [str(project), stack, str(owner.pid), repr(owner.started)]
+    return start_detached("ephemera.driver.guardian", arguments, log)
 
 
 def _replace_when_killed(project: Path, stack: str, owner: ProcessId, process: subprocess.Popen[bytes]) -> None:

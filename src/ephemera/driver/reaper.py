@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from ephemera.contract.errors import EphemeraError
 from ephemera.home import leases
 from ephemera.home.leases import Lease
 from ephemera.home.paths import state_dir
+from ephemera.host.processes import start_detached
 
 Reason = Literal["its owner died", "expired"]
 
@@ -55,16 +54,7 @@ def start_if_due() -> None:
     if due():
         folder = state_dir() / "logs"
         folder.mkdir(exist_ok=True)
-        with (folder / "reaper.log").open("a") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "ephemera.driver.reaper"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd=os.sep,
-            )
-        process.returncode = 0  # never waited for: it is init's when this process is gone
+        start_detached("ephemera.driver.reaper", [], folder / "reaper.log").returncode = 0
 
 
 def _reason(lease: Lease, now: float) -> Reason | None:

@@ -69,7 +69,11 @@ class Lease:
 
 def read(stack: str) -> Lease | None:
     """The stack's lease, or None."""
-    path = _path(stack)
+    return read_file(_path(stack))
+
+
+def read_file(path: Path) -> Lease | None:
+    """The lease in that file, which may be another user's, or None."""
     try:
         document: dict[str, Any] = json.loads(path.read_text())
         for role in ("holder", "engine", "suite", "guardian"):

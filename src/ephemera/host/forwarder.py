@@ -19,6 +19,7 @@ from typing import Any
 
 from ephemera.contract import labels
 from ephemera.host import tunnel
+from ephemera.host.processes import start_detached
 
 _LOGIN_SECONDS = 10.0
 _POLL_SECONDS = 0.05
@@ -35,17 +36,9 @@ def hold(url: str, stack: str, backend: str) -> None:
         if not ours:
             return
     log = _own(url, stack).with_suffix(".out")
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ephemera.host.forwarder", url, stack, backend],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=tunnel.ssh_environment(),
-            start_new_session=True,
-            cwd=os.sep,
-        )
-    process.returncode = 0  # never waited for: it is init's when this process is gone
+    log.unlink(missing_ok=True)
+    arguments = (url, stack, backend)
+    start_detached("ephemera.host.forwarder", arguments, log, tunnel.ssh_environment()).returncode = 0
 
 
 def main(arguments: list[str]) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ephemera.contract import labels
+from ephemera.home.locks import LockTimeoutError, locked
 from ephemera.home.paths import cache_dir
 
 if TYPE_CHECKING:
@@ -31,11 +30,13 @@ def drop_intermediates(client: docker.DockerClient, names: Collection[str], sinc
     removed = [
         item["Id"]
         for item in client.api.containers(all=True, filters={"label": labels.IMAGE})
-        if _is_ours(item, abandoned, since) and labels.STACK not in item["Labels"] and _remove_container(client, item)
+        if _is_ours(item, abandoned, since)
+        and labels.STACK not in item["Labels"]
+        and _removed(client.api.remove_container, item["Id"], force=True)
     ]
     # What a layer was made from goes with it.
     for item in client.api.images(filters={"label": labels.IMAGE, "dangling": True}):
-        if _is_ours(item, abandoned, since) and _remove_image(client, item):
+        if _is_ours(item, abandoned, since) and _removed(client.api.remove_image, item["Id"]):
             removed.append(item["Id"])
     return removed
 
@@ -47,17 +48,11 @@ def _is_being_built(name: str) -> bool:
 
 def _is_held(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)  # of a builder that was killed
-        return False
-    except BlockingIOError:
+        with locked(path, timeout_seconds=0):
+            path.unlink(missing_ok=True)  # of a builder that was killed
+    except LockTimeoutError:
         return True
-    finally:
-        os.close(descriptor)
+    return False
 
 
 def _is_ours(item: dict[str, Any], names: Collection[str], since: float) -> bool:
@@ -69,23 +64,11 @@ def _created(value: int | str) -> float:
     return float(value) if isinstance(value, int) else datetime.fromisoformat(value).timestamp()
 
 
-def _remove_container(client: docker.DockerClient, item: dict[str, Any]) -> bool:
+def _removed(remove: Callable[..., None], identifier: str, **options: bool) -> bool:
     from docker.errors import APIError
 
     try:
-        client.api.remove_container(item["Id"], force=True)
-    except APIError as error:
-        if error.status_code not in _TOLERATED:
-            raise
-        return False
-    return True
-
-
-def _remove_image(client: docker.DockerClient, item: dict[str, Any]) -> bool:
-    from docker.errors import APIError
-
-    try:
-        client.api.remove_image(item["Id"])
+        remove(identifier, **options)
     except APIError as error:
         if error.status_code not in _TOLERATED:
             raise

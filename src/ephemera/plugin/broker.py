@@ -201,7 +201,6 @@ class Broker:
 
     def _seed(self, workspace: Workspace, system: System, seed: Seed, outputs: EnvironmentOutputs) -> None:
         seconds = seeding.seed(system.seed, seed, RunningEnvironment(outputs, workspace))
-        leases.change(outputs.stack, seeded=True)
         self._tell(f"ephemera: {outputs.stack} is seeded by {system.seed} after {seconds:.1f} s")
 
     def _attach(self, wanted: Wanted) -> EnvironmentOutputs:

@@ -193,7 +193,6 @@ class EnvironmentFactory:
             self._in_use.append(running)
             if plant is not None:
                 seeding.seed(declared.seed, plant, RunningEnvironment(outputs, self._workspace))
-                leases.change(outputs.stack, seeded=True)
         return running
 
     def close(self) -> None:

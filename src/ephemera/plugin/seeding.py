@@ -13,6 +13,7 @@ from docker.errors import DockerException
 
 from ephemera.contract.catalog import System
 from ephemera.contract.errors import EngineError, EphemeraError
+from ephemera.home import leases
 from ephemera.plugin.failing import shorten
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def load(system: System) -> Seed | None:
 
 
 def seed(name: str, function: Seed, running: RunningEnvironment) -> float:
-    """Call it, close what it was handed out; seconds. Raises :class:`SeedError`, after evidence was taken."""
+    """Call it, close what it was handed out, and remember it in the lease; seconds.
+
+    Raises :class:`SeedError`, after evidence was taken.
+    """
     started = time.monotonic()
     try:
         function(running)
@@ -47,6 +51,7 @@ def seed(name: str, function: Seed, running: RunningEnvironment) -> float:
         raise failure from error
     finally:
         running.close()
+    leases.change(running.stack, seeded=True)
     return time.monotonic() - started
 
 
