@@ -26,12 +26,15 @@ _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _DATA = "/var/lib/postgresql/data"
 _PORT = 5432
 _IMAGE = EngineImage(name="postgres")
+# What a killed server has written is safe with the kernel; only a machine that crashes could lose it, with the whole
+# environment. To wait for the disk costs a first start, each commit and each new database most of their time.
+_PARAMETERS = ("fsync=off",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresArgs:
     """``database``, ``user``: lower-case SQL identifiers. ``image``: one with the official image's interface.
-    ``parameters``: server settings, ``max_connections=50``. ``memory_mb``: MiB."""
+    ``parameters``: server settings, ``max_connections=50``, over ``fsync=off``. ``memory_mb``: MiB."""
 
     environment: Environment
     database: str
@@ -59,7 +62,7 @@ class Postgres(pulumi.ComponentResource):
         password = environment.credential(name, "password")
         child = pulumi.ResourceOptions(parent=self)
         data = Volume(f"{name}-data", VolumeArgs(environment=environment), child)
-        parameters = [part for parameter in args.parameters for part in ("-c", parameter)]
+        parameters = [part for parameter in (*_PARAMETERS, *args.parameters) for part in ("-c", parameter)]
         self.container = Container(
             name,
             ContainerArgs(
@@ -73,7 +76,7 @@ class Postgres(pulumi.ComponentResource):
                     "POSTGRES_DB": args.database,
                     "PGDATA": _DATA,
                 },
-                command=["postgres", *parameters] if parameters else None,
+                command=["postgres", *parameters],
                 healthcheck=HealthCheck(
                     command=["pg_isready", "-U", args.user, "-d", args.database],
                     interval_seconds=5,
@@ -85,6 +88,7 @@ class Postgres(pulumi.ComponentResource):
                 tmpfs={"/tmp": "size=64m", "/var/run/postgresql": "size=1m,mode=1777"},  # noqa: S108 - in the container
                 memory_mb=args.memory_mb,
                 user="postgres",
+                data="components.postgres_data:DATA",
                 credentials={"user": args.user, "password": password, "database": args.database},
             ),
             child,

@@ -80,6 +80,7 @@ class Redis(pulumi.ComponentResource):
                 tmpfs=tmpfs,
                 memory_mb=args.memory_mb,
                 user="redis",
+                data="components.redis_data:DATA",
                 credentials={"password": password},
             ),
             child,

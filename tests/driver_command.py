@@ -94,7 +94,7 @@ class Ephemera:
 
     def command(self, *arguments: str) -> Sequence[str]:
         """The command line."""
-        return [sys.executable, "-m", "ephemera.cli.main", *arguments]
+        return [sys.executable, "-m", "ephemera", *arguments]
 
     def pytest_command(self, *arguments: str) -> Sequence[str]:
         """Pytest's command line."""

@@ -1,6 +1,6 @@
 """``python -m ephemera``: the command, also where its script is not on PATH."""
 
-from ephemera.cli.main import main
+from ephemera.cli.entry import main
 
 if __name__ == "__main__":
     main()

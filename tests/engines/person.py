@@ -48,7 +48,7 @@ class Person:
 
     def __call__(self, *arguments: str, groups: Sequence[str] = ()) -> Done:
         """Run ``ephemera`` as this user, in those groups besides their own."""
-        command = self.command(["-m", "ephemera.cli.main", *arguments], groups)
+        command = self.command(["-m", "ephemera", *arguments], groups)
         done = subprocess.run(
             command,
             cwd=self.project,

@@ -13,6 +13,7 @@ from ephemera.cli import options
 from ephemera.cli.commands_machine import make_ready
 from ephemera.cli.console import Output, Screen
 from ephemera.cli.live import LiveView
+from ephemera.cli.timeline import Stopwatch, show
 from ephemera.contract.catalog import find_system
 from ephemera.contract.errors import (
     EphemeraError,
@@ -108,6 +109,12 @@ def up(
     images: options.ImagesOption = None,
     config: options.ConfigOption = None,
     keep_on_failure: options.KeepOnFailureOption = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run the engine even if nothing is known to have changed.")
+    ] = False,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Show where the time went, and the critical path.")
+    ] = False,
     show_secrets: Annotated[bool, typer.Option("--show-secrets", help="Print credentials.")] = False,
     output: options.OutputOption = Output.table,
 ) -> None:
@@ -124,15 +131,22 @@ def up(
             config=config, only=only, profile=profile, expose=expose, port_table=port_table, images=images
         ),
         keep_on_failure=keep_on_failure,
+        force=force,
+        timed=timeline,
     )
-    _, ready = _up(workspace, request, screen)
+    stopwatch = Stopwatch()
+    _, ready = _up(workspace, request, screen, stopwatch)
+    document = ready.outputs.document(show_secrets=show_secrets)
     if screen.machine:
-        screen.document(ready.outputs.document(show_secrets=show_secrets))
+        screen.document({**document, "timeline": stopwatch.timeline().document()} if timeline else document)
         return
     from ephemera.cli.tables import outputs_table
 
     screen.out.print(outputs_table(ready.outputs, show_secrets=show_secrets))
-    screen.note(f"{ready.outputs.stack} is ready after {ready.seconds:.1f} s")
+    how = "unchanged and " if ready.unchanged else "claimed from its pool and " if ready.claimed else ""
+    if timeline:
+        show(screen, stopwatch.timeline())
+    screen.note(f"{ready.outputs.stack} is {how}ready after {ready.seconds:.1f} s")
 
 
 def down(
@@ -206,16 +220,20 @@ class _PytestCommand(TyperCommand):
         return rest
 
 
-def _up(workspace: Any, request: Any, screen: Screen) -> tuple[float, Any]:
+def _up(workspace: Any, request: Any, screen: Screen, stopwatch: Stopwatch | None = None) -> tuple[float, Any]:
     """Seconds of making the machine ready, and the environment. Bad input is refused before the one and the other."""
     from ephemera.driver import lifecycle
 
+    stopwatch = stopwatch or Stopwatch()
+    stopwatch.phase("plan")
     stack, system, settings = lifecycle.plan(workspace, request)
+    stopwatch.phase("machine")
     machine_seconds = make_ready(screen)
+    stopwatch.phase("check")
     view = LiveView(screen, f"bringing up {stack}", system.selected(only=settings.only, profiles=settings.profiles))
     try:
         with view.running():
-            return machine_seconds, lifecycle.up(workspace, request, view.report)
+            return machine_seconds, lifecycle.up(workspace, request, stopwatch.noting(view.report))
     except NotReadyError:
         if request.keep_on_failure:
             with suppress(EphemeraError):  # what failed is told, whatever comes of this

@@ -12,7 +12,15 @@ from typing import Annotated, NoReturn
 import typer
 
 from ephemera import __version__
-from ephemera.cli import commands_containers, commands_inspect, commands_leases, commands_lifecycle, commands_machine
+from ephemera.cli import (
+    commands_containers,
+    commands_data,
+    commands_inspect,
+    commands_leases,
+    commands_lifecycle,
+    commands_machine,
+    commands_pool,
+)
 from ephemera.cli.console import Output, Screen
 from ephemera.contract.errors import EphemeraError, InputError, InterruptedByUserError
 
@@ -31,7 +39,15 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-for module in (commands_lifecycle, commands_inspect, commands_containers, commands_leases, commands_machine):
+for module in (
+    commands_lifecycle,
+    commands_inspect,
+    commands_containers,
+    commands_data,
+    commands_leases,
+    commands_pool,
+    commands_machine,
+):
     module.register(app)
 
 

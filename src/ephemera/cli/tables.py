@@ -63,6 +63,20 @@ def environments_table(environments: Iterable[Listed]) -> Table:
     return table
 
 
+def pools_table(pools: Iterable[dict[str, Any]]) -> Table:
+    """How many environments of each system wait, and why not as many as there should be."""
+    table = _table("system", "ready", "coming up", "checkout", "problem")
+    for pool in pools:
+        table.add_row(
+            escape(pool["system"]),
+            f"{len(pool['ready'])} of {pool['size']}",
+            str(len(pool["coming_up"])),
+            escape(pool["checkout"]),
+            f"[red]{escape(pool['problem'])}[/]" if pool["problem"] else "-",
+        )
+    return table
+
+
 def summary_table(document: dict[str, Any], kept: bool) -> Table:
     """What a run came to."""
     tests, seconds = document["tests"], document["seconds"]

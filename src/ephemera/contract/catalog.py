@@ -124,12 +124,12 @@ class System:
 
     def load(self) -> Callable[[Any], None]:
         """Import the program."""
-        program: Callable[[Any], None] = _imported(self.program, Callable)
+        program: Callable[[Any], None] = imported(self.program, Callable)
         return program
 
     def load_seed(self) -> Callable[[Any], None]:
         """Import the function that puts the suite's data in."""
-        seed: Callable[[Any], None] = _imported(self.seed, Callable)
+        seed: Callable[[Any], None] = imported(self.seed, Callable)
         return seed
 
 
@@ -156,7 +156,7 @@ def load_catalog(project: Path) -> Catalog:
         )
     if str(project) not in sys.path:
         sys.path.insert(0, str(project))
-    catalog: Catalog = _imported(reference, Mapping)
+    catalog: Catalog = imported(reference, Mapping)
     for name, system in catalog.items():
         declared.expect(f"a key of {reference}", name, str, "a system's name")
         check_system_name(name)
@@ -170,6 +170,22 @@ def find_system(catalog: Catalog, name: str) -> System:
     if name not in catalog:
         raise UnknownNameError("system", name, catalog)
     return catalog[name]
+
+
+def imported(reference: str, kind: Any) -> Any:
+    """What ``module:NAME`` names; raises :class:`InputError` unless it is there, and of that kind."""
+    module_name, _, attribute = reference.partition(":")
+    if not attribute or not all(part.isidentifier() for part in module_name.split(".")):
+        raise InputError(f"{reference!r} cannot be imported", remedy="it must be of the form module:NAME")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except EphemeraError:
+        raise  # its catalog is wrong, and says how; or somebody interrupts
+    except (Exception, SystemExit) as error:  # whatever somebody else's module does when it is imported
+        raise InputError(f"{reference!r} cannot be imported", remedy=_told(error)) from error
+    if not isinstance(found, kind):
+        raise InputError(f"{reference!r} is a {type(found).__name__}", remedy=f"it must be a {kind.__name__}")
+    return found
 
 
 def _catalog_reference(project: Path) -> str | None:
@@ -198,18 +214,3 @@ def _reserved() -> tuple[str, ...]:
     from ephemera.contract.settings import CONFIG_KEYS  # which are read from a model that knows the catalog
 
     return CONFIG_KEYS
-
-
-def _imported(reference: str, kind: Any) -> Any:
-    module_name, _, attribute = reference.partition(":")
-    if not attribute or not all(part.isidentifier() for part in module_name.split(".")):
-        raise InputError(f"{reference!r} cannot be imported", remedy="it must be of the form module:NAME")
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except EphemeraError:
-        raise  # its catalog is wrong, and says how; or somebody interrupts
-    except (Exception, SystemExit) as error:  # whatever somebody else's module does when it is imported
-        raise InputError(f"{reference!r} cannot be imported", remedy=_told(error)) from error
-    if not isinstance(found, kind):
-        raise InputError(f"{reference!r} is a {type(found).__name__}", remedy=f"it must be a {kind.__name__}")
-    return found

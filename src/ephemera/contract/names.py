@@ -19,6 +19,7 @@ from ephemera.contract.errors import InputError, UnknownNameError
 MAX_STACK_LENGTH = 63
 _HASH_LENGTH = 8
 _SUFFIX_LENGTH = 6
+_POOL_MARK = "--"
 _MAX_BRANCH_LENGTH = 4096
 _SYSTEM = re.compile(r"[a-z][a-z0-9-]{0,23}(?<!-)")
 _SERVICE = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -50,6 +51,20 @@ def branch_slug(branch: str, length: int = 40) -> str:
     digest = hashlib.sha256(branch.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]
     head = slug[: length - _HASH_LENGTH - 1].rstrip("-")
     return f"{head}-{digest}" if head else digest
+
+
+def pool_stack_name(system: str) -> str:
+    """The stack of an environment that is kept ready for whichever branch comes first: ``tasker--k3v9qp``.
+
+    No branch's stack is ever called so: neither a system's name nor a slug has a hyphen where the two meet.
+    """
+    check_system_name(system)
+    return f"{system}{_POOL_MARK}{random_suffix()}"
+
+
+def is_pool_stack(stack: str, system: str) -> bool:
+    """Whether that stack of ``system`` was made for its pool, whoever uses it by now."""
+    return stack.startswith(f"{system}{_POOL_MARK}")
 
 
 def random_suffix() -> str:

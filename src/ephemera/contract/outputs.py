@@ -38,7 +38,8 @@ class Endpoint(_Model):
 
 class ServiceOutputs(_Model):
     """One service. ``image``: the image's id. ``capabilities``: what the engine behind it can do (``version``, …).
-    ``readiness``: the probe that says when it is ready, as plain values."""
+    ``readiness``: the probe that says when it is ready, as plain values. ``data``: what brings its data back,
+    ``module:NAME`` (:mod:`ephemera.contract.data`); empty when it has none."""
 
     container: str
     image: str
@@ -46,6 +47,7 @@ class ServiceOutputs(_Model):
     credentials: Mapping[str, SecretStr] = {}
     capabilities: Mapping[str, str] = {}
     readiness: Mapping[str, Any] = {}
+    data: str = ""
 
     def endpoint(self, name: str | None = None) -> Endpoint:
         """The endpoint of that name; without one, the only or first one."""

@@ -6,6 +6,8 @@ Events are plain dictionaries with a ``type``:
 ``{"type": "failed", "error": <document of an EphemeraError>}``
 ``{"type": "building", "message"}``: the last line of an image that is built or pulled
 ``{"type": "notice", "message"}``
+
+Besides those the driver reports what a timeline is made of (:mod:`ephemera.driver.timeline`).
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ _SECRET_NAME = re.compile(
     r"(?i)(pass(word|wd|phrase)?|secret(_?key)?|token|credentials?|(api|access|private|encryption|signing)_?key)$"
 )
 _OPTION = re.compile(r"--?([A-Za-z][\w-]*)=(.+)", re.DOTALL)
-_PUBLIC_PURPOSES = frozenset({"user", "username", "database", "dbname", "bucket", "region", "host", "port"})
+PUBLIC_PURPOSES = frozenset({"user", "username", "database", "dbname", "bucket", "region", "host", "port"})
+"""What is listed with credentials and is none."""
 
 
 class Redactor:
@@ -44,7 +45,7 @@ class Redactor:
         for service in outputs.services.values():
             for purpose, secret in service.credentials.items():
                 value = secret.get_secret_value()
-                if purpose in _PUBLIC_PURPOSES:
+                if purpose in PUBLIC_PURPOSES:
                     self._public.add(value)
                 else:
                     self.learn([value])

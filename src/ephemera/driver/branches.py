@@ -45,6 +45,11 @@ def current_branch(project: Path, given: str | None, environment: Mapping[str, s
     raise InputError(f"{project} is on no branch", remedy="give one with --branch NAME")
 
 
+def branch_variables() -> tuple[str, ...]:
+    """Names of the variables that may say which branch it is."""
+    return ("EPHEMERA_BRANCH", *_CI_VARIABLES)
+
+
 def _git(project: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, text=True, check=False)

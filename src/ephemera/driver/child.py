@@ -1,9 +1,11 @@
 """The process that drives one run of the engine; the driver starts it in a process group of its own.
 
-``python -m ephemera.driver.child PROJECT STACK create|update``: runs the project's ``__main__.py`` as an inline
+``python -m ephemera.driver.child PROJECT STACK [events]``: runs the project's ``__main__.py`` as an inline
 Automation API program and writes JSON lines to standard output: the program's events
-(:mod:`ephemera.contract.progress`), then ``{"type": "outputs", "document"}`` or
-``{"type": "engine_failed", "output"}``. What the program prints goes to standard error.
+(:mod:`ephemera.contract.progress`), then ``{"type": "outputs", "document"}`` and ``{"type": "reads"}`` with what it is
+made from (:mod:`ephemera.driver.reads`), or ``{"type": "engine_failed", "output"}``. What the program prints goes to
+standard error. With ``events``, every event says when it was, and the engine's steps are among them
+(:mod:`ephemera.driver.timeline`).
 """
 
 from __future__ import annotations
@@ -13,21 +15,29 @@ import os
 import runpy
 import sys
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ephemera.contract import progress
 from ephemera.contract.outputs import EXPORT
+from ephemera.driver import timeline
+from ephemera.driver.reads import Reads, secrets_in
+
+if TYPE_CHECKING:
+    from pulumi import automation
 
 _KEPT_LINES = 40
 
 
 def main(arguments: list[str]) -> int:
     """Run the engine once; exit code 0 when it succeeded."""
-    project, stack, mode = arguments
-    channel = _Channel()
+    project, stack, *wanted = arguments
+    reads = Reads()
+    channel = _Channel(timed=bool(wanted))
     from pulumi import automation
 
     output: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -36,42 +46,80 @@ def main(arguments: list[str]) -> int:
     sys.path.insert(0, project)
     workspace = automation.LocalWorkspace(
         work_dir=project,
-        program=lambda: _program(Path(project), channel),
-        pulumi_command=automation.PulumiCommand(skip_version_check=True),
+        program=lambda: _program(Path(project), channel, reads),
+        pulumi_command=_command(),
     )
     try:
-        if mode == "create":
-            workspace.create_stack(stack)
-        _stack_class()(stack, workspace).up(on_output=output.append, on_error=output.append, color="never")
+        told = _step_teller(channel) if channel.timed else None
+        _stack_class()(stack, workspace).up(
+            on_output=output.append, on_error=output.append, on_event=told, color="never"
+        )
     except automation.CommandError as error:
         channel.send({"type": "engine_failed", "output": list(output) or str(error).splitlines()[-_KEPT_LINES:]})
         return 1
+    channel.send({"type": "reads", **reads.document()})
     return 0
 
 
 class _Channel:
     """Standard output, kept for events: everything else that is written there goes to standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, timed: bool) -> None:
+        self.timed = timed
         self._file: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8")
         self._lock = threading.Lock()
         os.dup2(2, 1)
 
     def send(self, event: dict[str, Any]) -> None:
+        if self.timed:
+            event = {**event, "at": time.monotonic()}
         with self._lock:
             self._file.write(json.dumps(event) + "\n")
             self._file.flush()
 
 
-def _program(project: Path, channel: _Channel) -> None:
+def _program(project: Path, channel: _Channel, reads: Reads) -> None:
     import pulumi
 
+    if channel.timed:
+        channel.send(timeline.phase(timeline.PROGRAM))
+    reads.watch_monitor(pulumi.runtime.settings.get_monitor())
     runpy.run_path(str(project / "__main__.py"), run_name="__main__")
     # The program knows its outputs: no need to ask the engine for them afterwards.
     root: Any = pulumi.runtime.get_root_resource()
     document = root.outputs.get(EXPORT)
     if document is not None:
         pulumi.Output.from_input(document).apply(lambda known: channel.send({"type": "outputs", "document": known}))
+        pulumi.Output.from_input(secrets_in(document, pulumi.Output)).apply(reads.check_secrets)
+
+
+def _step_teller(channel: _Channel) -> Callable[[automation.EngineEvent], None]:
+    """Sends the engine's steps, by the time at which they are heard of: the engine's own has whole seconds only."""
+
+    def tell(event: automation.EngineEvent) -> None:
+        for state, found in (("begun", event.resource_pre_event), ("done", event.res_outputs_event)):
+            if found is not None:
+                step = found.metadata
+                resource = step.new or step.old
+                custom = bool(resource and resource.custom)
+                channel.send({"type": "resource", "state": state, "op": step.op, "urn": step.urn, "custom": custom})
+
+    return tell
+
+
+def _command() -> Any:
+    from pulumi import automation
+    from semver import VersionInfo
+
+    class Known(automation.PulumiCommand):
+        """The engine that the toolchain pins, without a process that asks it for its version first."""
+
+        def __init__(self) -> None:
+            self.command = "pulumi"
+            # At least that: the first whose events are sent as they happen.
+            self.version = VersionInfo(3, 206)
+
+    return Known()
 
 
 def _stack_class() -> type[Any]:

@@ -8,36 +8,42 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any
 
 from ephemera.contract.errors import EngineError
 from ephemera.contract.outputs import EXPORT, EnvironmentOutputs
 from ephemera.contract.progress import Event
+from ephemera.driver import known, state
 from ephemera.driver.failures import error_from_document
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
 from ephemera.home.scratch import scratch
 from ephemera.host.processes import ProcessId, end_group, end_marked, pid_alive
+from ephemera.warm import client
+from ephemera.warm.client import Forked
 
 _KEPT_LINES = 40
 _MARK = "EPHEMERA_ENGINE_OF"
+_CHILD = "ephemera.driver.child"
+_CLI = "pulumi"
 
 
-def up(
-    workspace: Workspace, stack: str, mode: Literal["create", "update"], report: Callable[[Event], None]
-) -> EnvironmentOutputs:
-    """Run the project's program; every event is reported as it comes.
+def up(workspace: Workspace, stack: str, report: Callable[[Event], None], *, timed: bool = False) -> EnvironmentOutputs:
+    """Run the project's program; every event is reported as it comes. ``timed``: with what a timeline is made of
+    (:mod:`ephemera.driver.timeline`).
 
     Raises what the program said stopped it (a :class:`ServiceFailedError` as soon as it is known: the engine is not
     waited for), or :class:`EngineError` with the engine's last lines.
     """
-    arguments = [sys.executable, "-m", "ephemera.driver.child", str(workspace.project), stack, mode]
+    arguments = [str(workspace.project), stack, *(["events"] if timed else [])]
+    # What this run deletes is in the state before it alone.
+    before = state.dependencies(state.resources(workspace, stack)) if timed else {}
     document: Any = None
     output: list[str] = []
-    with tempfile.TemporaryFile("w+") as noise, _running(workspace, stack, arguments, noise) as process:
+    with tempfile.TemporaryFile("w+") as noise, _running(workspace, stack, _CHILD, arguments, noise) as process:
         assert process.stdout is not None  # noqa: S101 - asked for as a pipe
         for line in process.stdout:
             event = json.loads(line)
@@ -54,6 +60,9 @@ def up(
             noise.seek(0)
             output = output or noise.read().splitlines()[-_KEPT_LINES:]
             raise EngineError(f"the engine could not bring up {stack}", remedy=_first_error(output), output=output)
+    if timed:
+        after = state.dependencies(state.resources(workspace, stack))
+        report({"type": "dependencies", "of": {**before, **after}})
     if document is None:
         raise EngineError(f"the program of {stack} exports no {EXPORT!r}", remedy="end __main__.py with run_project(…)")
     return EnvironmentOutputs.parse(document)
@@ -96,7 +105,9 @@ def _holder(lock: Path) -> int | None:
 
 
 def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs:
-    """The outputs document from the stack's state."""
+    """The outputs document from the stack's state, or from what is known of a state that nobody has changed."""
+    if (remembered := known.outputs(workspace, stack)) is not None:
+        return remembered
     text = run(workspace, stack, ["stack", "output", "--json", "--show-secrets"])
     document = json.loads(text).get(EXPORT)
     if document is None:
@@ -111,7 +122,6 @@ def run(workspace: Workspace, stack: str, arguments: Sequence[str]) -> str:
     """Run the CLI on a stack; its standard output."""
     with _project_folder(workspace, stack) as folder:
         command = [
-            "pulumi",
             *arguments,
             "--stack",
             stack,
@@ -121,9 +131,10 @@ def run(workspace: Workspace, stack: str, arguments: Sequence[str]) -> str:
             "--cwd",
             str(folder),
         ]
-        with tempfile.TemporaryFile("w+") as noise, _running(workspace, stack, command, noise) as process:
-            text, _ = process.communicate()
-            if process.returncode != 0:
+        with tempfile.TemporaryFile("w+") as noise, _running(workspace, stack, _CLI, command, noise) as process:
+            assert process.stdout is not None  # noqa: S101 - asked for as a pipe
+            text = process.stdout.read()
+            if process.wait() != 0:
                 noise.seek(0)
                 output = (text + noise.read()).splitlines()[-_KEPT_LINES:]
                 raise EngineError(
@@ -144,20 +155,19 @@ def _project_folder(workspace: Workspace, stack: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _running(workspace: Workspace, stack: str, arguments: Sequence[str], noise: Any) -> Iterator[subprocess.Popen[str]]:
+def _running(
+    workspace: Workspace, stack: str, program: str, arguments: Sequence[str], noise: IO[str]
+) -> Iterator[subprocess.Popen[str] | Forked]:
     """A process in a session of its own; on the way out, whatever of its group still lives is ended."""
     with scratch(stack) as temporary:
-        process = subprocess.Popen(
+        process = _started(
+            program,
             arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=noise,
-            text=True,
-            start_new_session=True,
-            env={**workspace.environment(), _MARK: _mark(stack), "TMPDIR": str(temporary)},
-            cwd=workspace.project if workspace.project.is_dir() else os.sep,
+            environment={**workspace.environment(), _MARK: _mark(stack), "TMPDIR": str(temporary)},
+            folder=str(workspace.project) if workspace.project.is_dir() else os.sep,
+            noise=noise,
         )
-        leader = ProcessId.of(process.pid)
+        leader = ProcessId.of_started(process.pid)
         leases.change(stack, engine=leader)
         try:
             yield process
@@ -170,6 +180,27 @@ def _running(workspace: Workspace, stack: str, arguments: Sequence[str], noise: 
             if process.stdout is not None:
                 process.stdout.close()
             leases.change(stack, engine=None)
+
+
+def _started(
+    program: str, arguments: Sequence[str], *, environment: Mapping[str, str], folder: str, noise: IO[str]
+) -> subprocess.Popen[str] | Forked:
+    command = [program, *arguments]
+    if program == _CHILD:
+        warm = client.started(f"{program}:main", arguments, environment=environment, folder=folder, noise=noise)
+        if warm is not None:
+            return warm
+        command = [sys.executable, "-m", *command]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=noise,
+        text=True,
+        start_new_session=True,
+        env=environment,
+        cwd=folder,
+    )
 
 
 def _first_error(output: Sequence[str]) -> str:

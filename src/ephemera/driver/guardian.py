@@ -14,28 +14,39 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ephemera.contract.errors import EphemeraError
 from ephemera.home import leases
 from ephemera.home.paths import state_dir
-from ephemera.host.processes import ProcessId, start_detached
+from ephemera.host.processes import ProcessId
+from ephemera.warm.client import Forked, detached
 
 if TYPE_CHECKING:
     from ephemera.home.leases import Lease
+
+_Process = Forked | subprocess.Popen[bytes]
 
 _RETRY_SECONDS = 1.0
 _PATIENCE_SECONDS = 900.0
 """An engine that is down, or a disk that is full, may come back; after that it is the reaper's."""
 
 
-def keep(project: Path, stack: str) -> None:
-    """Have a guardian for ``stack`` for as long as this process holds its lease; it outlives this process."""
+def keep(project: Path, stack: str, record: Callable[[ProcessId], object] | None = None) -> None:
+    """Have a guardian for ``stack`` for as long as this process holds its lease; it outlives this process.
+
+    ``record`` writes it into the lease, with whatever else makes this process the holder: there is no moment at which
+    something is held that nobody guards.
+    """
     owner = ProcessId.of()
-    process = _start(project, stack, owner)
-    leases.change(stack, guardian=ProcessId.of(process.pid))
-    watch = threading.Thread(target=_replace_when_killed, args=(project, stack, owner, process), daemon=True)
+    guardian, process = _start(project, stack, owner)
+    if record is None:
+        leases.change(stack, guardian=guardian)
+    else:
+        record(guardian)
+    watch = threading.Thread(target=_replace_when_killed, args=(project, stack, owner, guardian, process), daemon=True)
     watch.name = f"guardian-{stack}"
     watch.start()
 
@@ -46,9 +57,14 @@ def dismiss(stack: str, lease: Lease | None = None) -> None:
     if lease is None or lease.guardian is None:
         return
     leases.change(stack, guardian=None)  # first: one that ends with the lease naming it is replaced
-    if lease.guardian.alive():
-        os.kill(lease.guardian.pid, signal.SIGTERM)
+    end(lease.guardian)
     log_file(stack).unlink(missing_ok=True)
+
+
+def end(guardian: ProcessId) -> None:
+    """End one that no lease names any more."""
+    if guardian.alive():
+        os.kill(guardian.pid, signal.SIGTERM)
 
 
 def log_file(stack: str) -> Path:
@@ -91,22 +107,22 @@ def _cleaned_up(project: Path, lease: Lease) -> bool:
         time.sleep(_RETRY_SECONDS)
 
 
-def _start(project: Path, stack: str, owner: ProcessId) -> subprocess.Popen[bytes]:
+def _start(project: Path, stack: str, owner: ProcessId) -> tuple[ProcessId, _Process]:
     log = log_file(stack)
     log.parent.mkdir(exist_ok=True)
     arguments = [str(project), stack, str(owner.pid), repr(owner.started)]
-    return start_detached("ephemera.driver.guardian", arguments, log)
+    process = detached("ephemera.driver.guardian", arguments, log)
+    return ProcessId.of_started(process.pid), process
 
 
-def _replace_when_killed(project: Path, stack: str, owner: ProcessId, process: subprocess.Popen[bytes]) -> None:
+def _replace_when_killed(project: Path, stack: str, owner: ProcessId, guardian: ProcessId, process: _Process) -> None:
     while True:
-        guardian = ProcessId.of(process.pid)  # there, if only as a zombie, until it is waited for
         ended_by_itself = process.wait() >= 0
         lease = leases.read(stack)
         if ended_by_itself or lease is None or lease.holder != owner or lease.guardian != guardian:
             return
-        process = _start(project, stack, owner)
-        leases.change(stack, guardian=ProcessId.of(process.pid))
+        guardian, process = _start(project, stack, owner)
+        leases.change(stack, guardian=guardian)
 
 
 def _wait(owner: ProcessId) -> None:

@@ -6,6 +6,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Literal
 
 from docker.errors import DockerException
 
@@ -28,7 +30,7 @@ def new_lease(workspace: Workspace, stack: str, settings: Settings, *, phase: le
         stack=stack,
         project=workspace.name,
         system=settings.system,
-        branch=settings.branch,
+        branch=known.branch if known and known.from_pool else settings.branch,
         owner=settings.owner,
         checkout=str(workspace.project),
         run=evidence.new_run(stack),
@@ -49,8 +51,7 @@ def making(
     """Around an update; on any way out but success, evidence and then the clean-up."""
     before = leases.read(lease.stack)
     try:
-        leases.write(lease)
-        guardian.keep(workspace.project, lease.stack)
+        guardian.keep(workspace.project, lease.stack, lambda guardian: leases.write(replace(lease, guardian=guardian)))
         yield
     except BaseException as error:
         failed = isinstance(error, EphemeraError) and not isinstance(error, InterruptedByUserError)
@@ -74,10 +75,10 @@ def taking_down(workspace: Workspace, stack: str, identity: Identity) -> Iterato
     guardian; one that the engine refuses leaves the environment as it was."""
     before = leases.read(stack) or leases.first_seen(stack, workspace.name, str(workspace.project), identity)
     mine = ProcessId.of(os.getpid())
-    leases.change(stack, phase="destroying", holder=mine)
-    if before.holder != mine:
-        guardian.dismiss(stack)
-        guardian.keep(workspace.project, stack)
+    if before.holder == mine:
+        leases.change(stack, phase="destroying")
+    else:
+        _take_over(workspace, before)
     try:
         yield
     except InterruptedByUserError:
@@ -96,9 +97,20 @@ def taking_down(workspace: Workspace, stack: str, identity: Identity) -> Iterato
         guardian.dismiss(stack, held)
 
 
-def let_go(stack: str) -> None:
-    """Stop holding a kept environment: it stays, until its lease expires or it is taken down."""
-    leases.change(stack, holder=None, phase="kept")
+def _take_over(workspace: Workspace, before: Lease) -> None:
+    """Hold a stack that is to be destroyed; whoever guarded it need not do so any more."""
+
+    def record(guardian: ProcessId) -> None:
+        leases.change(before.stack, phase="destroying", holder=ProcessId.of(), guardian=guardian)
+
+    guardian.keep(workspace.project, before.stack, record)
+    if before.guardian is not None:
+        guardian.end(before.guardian)
+
+
+def let_go(stack: str, phase: Literal["kept", "pooled"] = "kept") -> None:
+    """Stop holding an environment: it stays, until its lease expires, it is taken down or, in a pool, claimed."""
+    leases.change(stack, holder=None, phase=phase)
     leases.touch(stack)
     guardian.dismiss(stack)
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from docker import DockerClient
+
 from ephemera.contract import labels
 from ephemera.contract.catalog import System, find_system
 from ephemera.contract.errors import (
@@ -24,10 +26,25 @@ from ephemera.contract.names import check_stack_name, split_stack_name, stack_na
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.contract.progress import Event
 from ephemera.contract.settings import Settings, from_environment, read_settings
-from ephemera.driver import engine, evidence, holding, reaper, recording, services, sweep, teardown
+from ephemera.driver import (
+    engine,
+    evidence,
+    holding,
+    pool,
+    reaper,
+    recording,
+    removing,
+    resetting,
+    services,
+    state,
+    sweep,
+    teardown,
+)
 from ephemera.driver.branches import current_branch
 from ephemera.driver.holding import let_go
+from ephemera.driver.known import remembering, unchanged
 from ephemera.driver.preflight import check_ports
+from ephemera.driver.timeline import phase
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
 from ephemera.host.engine import connected
@@ -37,6 +54,7 @@ __all__ = [
     "Ready",
     "Request",
     "alive",
+    "called",
     "down",
     "find_stack",
     "let_go",
@@ -54,23 +72,31 @@ class Request:
     """Which environment is wanted. ``config``: settings given as flags, key → text as in Pulumi config.
 
     ``suffix``: sets a test run's environment apart. ``phase``: ``kept`` stays until it is taken down, ``disposable``
-    goes with whoever asked for it. ``keep_on_failure``: leave what did not become ready, to be looked at.
+    goes with whoever asked for it, ``pooled`` waits for a branch. ``stack``: a name that is not the branch's.
+    ``keep_on_failure``: leave what did not become ready, to be looked at. ``force``: run the engine even if nothing is
+    known to have changed, and claim nothing from a pool. ``timed``: report what a timeline is made of.
     """
 
     system: str
     branch: str | None = None
     suffix: str | None = None
     config: Mapping[str, str] = field(default_factory=dict)
-    phase: Literal["kept", "disposable"] = "kept"
+    phase: Literal["kept", "disposable", "pooled"] = "kept"
+    stack: str | None = None
     keep_on_failure: bool = False
+    force: bool = False
+    timed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """An environment that is up. ``created``: by this request; ``seconds``: until it was ready."""
+    """An environment that is up. ``created``: by this request; ``unchanged``: it was ready as it is, and no engine ran;
+    ``claimed``: it was ready in a pool, and is given to nobody else; ``seconds``: until it was ready."""
 
     outputs: EnvironmentOutputs
     created: bool
+    unchanged: bool = False
+    claimed: bool = False
     seconds: float
 
 
@@ -87,7 +113,7 @@ def plan(workspace: Workspace, request: Request) -> tuple[str, System, Settings]
     """The stack's name and settings, everything checked; nothing is created."""
     system = find_system(workspace.catalog, request.system)
     branch = current_branch(workspace.project, request.branch)
-    stack = stack_name(request.system, branch, suffix=request.suffix)
+    stack = request.stack or _stack_of(workspace, request.system, branch, request.suffix)
     known = workspace.read_config(stack)
     if known.get("system", request.system) != request.system:
         raise StackTakenError(
@@ -110,29 +136,52 @@ def up(workspace: Workspace, request: Request, report: Callable[[Event], None]) 
     Raises :class:`InputError` before anything is created, :class:`NotReadyError` after what was created is gone.
     """
     started = time.monotonic()
+    while (ready := _up(workspace, request, report, started)) is None:
+        pass  # meanwhile the branch has got an environment of another name
+    if request.phase != "pooled":
+        pool.start_if_due()
+    return ready
+
+
+def _up(workspace: Workspace, request: Request, report: Callable[[Event], None], started: float) -> Ready | None:
     stack, system, settings = plan(workspace, request)
     workspace.environment()  # a machine that is not ready is found out before anything is written
     reaper.start_if_due()
     with leases.exclusive(stack):
         holding.end_what_a_dead_holder_left(stack)
         created = not workspace.exists(stack)
+        if created and not request.stack and plan(workspace, request)[0] != stack:
+            return None
+        if not request.force and (same := _unchanged(workspace, stack, system, settings)):
+            return Ready(outputs=same, created=False, unchanged=True, seconds=time.monotonic() - started)
+        if created and (claimed := _claimed(workspace, request, stack, system, settings)):
+            return Ready(outputs=claimed, created=True, claimed=True, seconds=time.monotonic() - started)
+        report(phase("prepare"))
         _refuse_taken(workspace, stack)
         check_ports(stack, system, settings)
         lease = holding.new_lease(workspace, stack, settings, phase="creating" if created else "kept")
         with holding.making(workspace, lease, created, request.keep_on_failure, report):
             workspace.write_config(stack, settings.to_config())
-            if not created:
+            if created:
+                workspace.create(stack)
+            else:
                 engine.cancel_dead(workspace, stack)
-                _start_stopped(stack)
-            with recording.of(stack, "up"):
-                outputs = engine.up(
-                    workspace, stack, "create" if created else "update", recording.reporting(stack, report)
-                )
+                _start_stopped(workspace, stack)
+            with (
+                recording.of(stack, "up"),
+                remembering(workspace, stack, system, settings, report) as (listener, ready),
+            ):
+                report(phase("engine"))
+                outputs = engine.up(workspace, stack, recording.reporting(stack, listener), timed=request.timed)
+                report(phase("finish"))
+                resetting.remember_ready(workspace, outputs, report)
+                ready(outputs)
         if created:
             leases.change(stack, phase=request.phase)
-        if request.phase == "kept":
-            let_go(stack)
-    return Ready(outputs=outputs, created=created, seconds=time.monotonic() - started)
+            workspace.share_salt(stack)
+        if request.phase != "disposable":
+            let_go(stack, request.phase)
+    return Ready(outputs=_as_leased(outputs), created=created, seconds=time.monotonic() - started)
 
 
 def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lambda _: None) -> Gone:
@@ -148,9 +197,8 @@ def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lam
             raise NoSuchEnvironmentError(stack, alive(workspace))
         holding.end_what_a_dead_holder_left(stack)
         with holding.taking_down(workspace, stack, sweep.identity_of(client, stack)):
-            if workspace.exists(stack):
-                _destroy(workspace, stack, report)
-            leftovers = tuple(str(found) for found in sweep.remove(client, stack))
+            unknown = _destroy(workspace, client, stack, report) if workspace.exists(stack) else []
+            leftovers = tuple(str(found) for found in [*unknown, *sweep.remove(client, stack)])
     return Gone(stack=stack, seconds=time.monotonic() - started, leftovers=leftovers)
 
 
@@ -175,7 +223,7 @@ def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs:
     if not workspace.exists(stack):
         raise NoSuchEnvironmentError(stack, alive(workspace))
     leases.touch(stack)
-    return engine.outputs(workspace, stack)
+    return _as_leased(engine.outputs(workspace, stack))
 
 
 def outputs_or_containers(workspace: Workspace, stack: str) -> EnvironmentOutputs:
@@ -195,10 +243,10 @@ def outputs_or_containers(workspace: Workspace, stack: str) -> EnvironmentOutput
 
 
 def alive(workspace: Workspace) -> list[str]:
-    """Every stack of the project that has state, or objects on the engine."""
+    """Every stack of the project that has state, or objects on the engine; none that waits in a pool."""
     with connected() as client:
         objects = {found.stack for found in sweep.find(client)}
-    return sorted({*workspace.stacks(), *objects})
+    return sorted({*workspace.stacks(), *objects} - pool.waiting())
 
 
 def find_stack(workspace: Workspace, name: str | None, branch: str | None) -> str:
@@ -207,20 +255,52 @@ def find_stack(workspace: Workspace, name: str | None, branch: str | None) -> st
     if name is not None and name not in workspace.catalog:
         check_stack_name(name)
         split_stack_name(name, workspace.catalog)
-        return name
+        return called(workspace, name)
     if name is not None:
-        return stack_name(name, current_branch(workspace.project, branch))
+        return _stack_of(workspace, name, current_branch(workspace.project, branch))
     running = alive(workspace)
     if not running:
         raise InputError("no environment is running", remedy="start one with `ephemera up SYSTEM`")
     if len(running) == 1 and branch is None:
         return running[0]
     wanted = current_branch(workspace.project, branch)
-    of_branch = [stack for stack in running if stack in {stack_name(system, wanted) for system in workspace.catalog}]
+    names = {_stack_of(workspace, system, wanted) for system in workspace.catalog}
+    of_branch = [stack for stack in running if stack in names]
     if len(of_branch) == 1:
         return of_branch[0]
     found = "several environments are" if of_branch else "none of the environments of this project is"
     raise InputError(f"{found} of branch {wanted!r}", remedy=f"name one: {', '.join(running)}")
+
+
+def _stack_of(workspace: Workspace, system: str, branch: str, suffix: str | None = None) -> str:
+    """The stack that is named after the branch, or the one that the branch has claimed from a pool."""
+    own = stack_name(system, branch, suffix=suffix)
+    if suffix is not None or workspace.exists(own):
+        return own
+    return leases.claimed_as(own, system, str(workspace.project)) or own
+
+
+def _as_leased(outputs: EnvironmentOutputs) -> EnvironmentOutputs:
+    """With the branch that has claimed it, where the program knows but that it is a pool's."""
+    lease = leases.read(outputs.stack)
+    return outputs.model_copy(update={"branch": lease.branch}) if lease and lease.from_pool else outputs
+
+
+def _claimed(
+    workspace: Workspace, request: Request, stack: str, system: System, settings: Settings
+) -> EnvironmentOutputs | None:
+    """The outputs of an environment of the pool that is the branch's, or the run's, from now on."""
+    if request.force or request.phase == "pooled" or workspace.config_file(stack).exists():
+        return None  # config that somebody has prepared may hold what no pool's has
+    return pool.claim(workspace, system, settings, request.phase)
+
+
+def called(workspace: Workspace, name: str) -> str:
+    """The stack that is meant by a stack's name: itself, or the one that a branch with a stack of that name claimed."""
+    if workspace.exists(name):
+        return name
+    claims = (leases.claimed_as(name, system, str(workspace.project)) for system in workspace.catalog)
+    return next((stack for stack in claims if stack is not None), name)
 
 
 def _added(known: str | None, wanted: str) -> str:
@@ -228,6 +308,18 @@ def _added(known: str | None, wanted: str) -> str:
         return "[]"  # all of it is there: a part of it adds nothing
     names = [name.strip(" []'\"") for text in (known, wanted) for name in text.split(",")]
     return ",".join(dict.fromkeys(name for name in names if name))
+
+
+def _unchanged(workspace: Workspace, stack: str, system: System, settings: Settings) -> EnvironmentOutputs | None:
+    """The outputs of an environment of this checkout that nobody holds and that is ready as it is."""
+    lease = leases.read(stack)
+    if lease is None or lease.phase != "kept" or lease.holder or lease.checkout != str(workspace.project):
+        return None
+    same = unchanged(workspace, stack, system, settings)
+    if same is None:
+        return None
+    leases.touch(stack)
+    return _as_leased(same)
 
 
 def _refuse_taken(workspace: Workspace, stack: str) -> None:
@@ -247,9 +339,16 @@ def _refuse_taken(workspace: Workspace, stack: str) -> None:
                 )
 
 
-def _destroy(workspace: Workspace, stack: str, report: Callable[[Event], None]) -> None:
+def _destroy(
+    workspace: Workspace, client: DockerClient, stack: str, report: Callable[[Event], None]
+) -> list[sweep.Found]:
+    """Destroy what the stack's state names; what else bore its label, and went with it."""
     engine.cancel_dead(workspace, stack)
     recording.append(stack, "session", what="down")
+    resources, found = state.resources(workspace, stack), sweep.find(client, stack)
+    if not workspace.locks(stack) and removing.covered(client, resources, found):
+        removing.remove(client, stack, resources)
+        return removing.unknown(resources, found)
     try:
         engine.destroy(workspace, stack)
     except EngineError as error:
@@ -261,11 +360,17 @@ def _destroy(workspace: Workspace, stack: str, report: Callable[[Event], None]) 
         evidence.take(workspace, stack, run, error, report)
         report({"type": "notice", "message": f"{error.message}; removed by label instead"})
         teardown.remove(stack)
+    return []
 
 
-def _start_stopped(stack: str) -> None:
-    """Start the stack's containers that are there but stopped: the engine's state does not tell."""
+def _start_stopped(workspace: Workspace, stack: str) -> None:
+    """Start the stack's containers that are there but stopped: the engine's state does not tell. A one-shot that ended
+    well has done what it was there for."""
+    one_shots = state.one_shots(state.resources(workspace, stack))
     with connected() as client:
         filters = {"label": f"{labels.STACK}={stack}", "status": "exited"}
         for item in client.api.containers(all=True, filters=filters):
-            client.api.start(item["Id"])
+            identifier = item["Id"]
+            if identifier in one_shots and client.api.inspect_container(identifier)["State"]["ExitCode"] == 0:
+                continue
+            client.api.start(identifier)

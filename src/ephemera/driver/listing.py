@@ -10,7 +10,7 @@ from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
 from ephemera.host.engine import connected
 
-State = Literal["running", "stopped", "coming up", "going down", "empty"]
+State = Literal["running", "stopped", "coming up", "going down", "empty", "pooled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,4 +65,6 @@ def _state(lease: leases.Lease, items: list[dict[str, Any]]) -> State:
         return "going down"
     if not items:
         return "empty"
-    return "running" if all(item["State"] == "running" for item in items) else "stopped"
+    if not all(item["State"] == "running" for item in items):
+        return "stopped"
+    return "pooled" if lease.phase == "pooled" else "running"

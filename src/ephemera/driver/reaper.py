@@ -16,7 +16,7 @@ from ephemera.contract.errors import EphemeraError
 from ephemera.home import leases
 from ephemera.home.leases import Lease
 from ephemera.home.paths import state_dir
-from ephemera.host.processes import start_detached
+from ephemera.warm.client import detached
 
 Reason = Literal["its owner died", "expired"]
 
@@ -54,7 +54,7 @@ def start_if_due() -> None:
     if due():
         folder = state_dir() / "logs"
         folder.mkdir(exist_ok=True)
-        start_detached("ephemera.driver.reaper", [], folder / "reaper.log").returncode = 0
+        detached("ephemera.driver.reaper", [], folder / "reaper.log").returncode = 0
 
 
 def _reason(lease: Lease, now: float) -> Reason | None:
@@ -83,7 +83,7 @@ def _act(lease: Lease, reason: Reason) -> str:
     return ""
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:  # noqa: ARG001 - as every program of a background process
     """Reap once; one line for each."""
     for done in reap():
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -92,4 +92,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 from docker import DockerClient
 from docker.errors import APIError, NotFound
@@ -86,8 +85,8 @@ def remove(client: DockerClient, stack: str, backend: str | None = None, *, sett
                 f"{listed} of {stack} cannot be removed",
                 remedy="see what holds them with `docker inspect`, then try again",
             )
-        for kind in ("container", "volume", "network"):
-            _remove_all(client, kind, [item.name for item in found if item.kind == kind])
+        _remove_all(client, [item for item in found if item.kind == "container"])
+        _remove_all(client, [item for item in found if item.kind != "container"])  # which containers held until now
     return list(seen)
 
 
@@ -107,7 +106,7 @@ def _remove_one(client: DockerClient, kind: str, name: str) -> None:
             raise
 
 
-def _remove_all(client: DockerClient, kind: str, names: list[str]) -> None:
-    if names:
-        with ThreadPoolExecutor(min(len(names), 16)) as pool:
-            list(pool.map(partial(_remove_one, client, kind), names))
+def _remove_all(client: DockerClient, found: list[Found]) -> None:
+    if found:
+        with ThreadPoolExecutor(min(len(found), 16)) as pool:
+            list(pool.map(lambda item: _remove_one(client, item.kind, item.name), found))

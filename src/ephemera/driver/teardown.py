@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from typing import Any
 
 from ephemera import images
-from ephemera.contract.errors import EngineError, InputError
+from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, PublicImage, ServiceImage
-from ephemera.driver import engine, guardian, recording, sweep
+from ephemera.driver import engine, guardian, known, recording, state, sweep
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, leases, scratch
 from ephemera.home.leases import Lease
@@ -69,6 +67,7 @@ def forget(workspace: Workspace, stack: str) -> None:
     """Drop everything recorded of a stack whose objects are gone."""
     workspace.forget(stack)
     addresses.release(stack)
+    known.forget(stack)
     recording.forget(stack)
     guardian.log_file(stack).unlink(missing_ok=True)
     scratch.remove(stack)
@@ -87,14 +86,8 @@ def drop_intermediates(workspace: Workspace, lease: Lease) -> None:
 
 def has_foreign_resources(workspace: Workspace, stack: str) -> bool:
     """Whether the stack's state names resources that carry no label of ours."""
-    try:
-        state: dict[str, Any] = json.loads(workspace.state_file(stack).read_text())
-    except FileNotFoundError:
-        return False
-    except json.JSONDecodeError as error:
-        raise EngineError(f"the state of {stack} cannot be read", remedy=str(error)) from error
-    resources = (state.get("checkpoint", {}).get("latest") or {}).get("resources") or ()
-    return any(resource["custom"] and not resource["type"].startswith(_SWEPT_TYPES) for resource in resources)
+    found = state.resources(workspace, stack)
+    return any(resource["custom"] and not resource["type"].startswith(_SWEPT_TYPES) for resource in found)
 
 
 def _built(wanted: Iterable[AnyImage]) -> set[str]:

@@ -74,6 +74,7 @@ class Workspace:
             "PULUMI_HOME": str(toolchain.pulumi_home),
             "PULUMI_BACKEND_URL": identity.backend_url(),
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(identity.passphrase_file()),
+            "EPHEMERA_DERIVED_KEYS": str(identity.derived_keys_dir()),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
         }
@@ -94,6 +95,30 @@ class Workspace:
         """Whether the stack has state."""
         return self.state_file(stack).is_file()
 
+    def create(self, stack: str) -> None:
+        """Give the stack a state without resources, as ``pulumi stack init`` does in a process of its own."""
+        meta = self._state / "meta.yaml"
+        for path, content in (
+            (
+                meta,
+                "version: 1\n",
+            ),  # without it, the backend would take the folder for one of before stacks had projects
+            (self.state_file(stack), json.dumps({"version": 3, "checkpoint": {"stack": self._reference(stack)}})),
+        ):
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write(path, content)
+
+    def _reference(self, stack: str) -> str:
+        return f"organization/{self.name}/{stack}"
+
+    def share_salt(self, stack: str) -> None:
+        """Have new stacks use the salt of this one, whose key the engine has derived already. A salt is for passphrases
+        that somebody could have chosen elsewhere too; this one is random."""
+        salt = _yaml(self.config_file(stack)).get("encryptionsalt")
+        if isinstance(salt, str) and not identity.salt_file().exists():
+            _write(identity.salt_file(), salt)
+
     def read_config(self, stack: str) -> dict[str, str]:
         """The stack's config of this product: key without namespace → text."""
         path = self.config_file(stack)
@@ -111,9 +136,9 @@ class Workspace:
             # As `pulumi config set` writes it: text, whatever it looks like, and lists.
             **{f"{NAMESPACE}:{key}": json.loads(text) if key in LIST_KEYS else text for key, text in values.items()},
         }
-        partial = path.with_suffix(".partial")
-        partial.write_text(yaml.safe_dump(document, sort_keys=True))
-        partial.replace(path)
+        if not self.exists(stack) and identity.salt_file().exists():
+            document.setdefault("encryptionsalt", identity.salt_file().read_text())
+        _write(path, yaml.safe_dump(document, sort_keys=True))
 
     def forget(self, stack: str) -> None:
         """Drop all that is recorded of a stack whose objects are gone: state, locks, history, config."""
@@ -130,6 +155,12 @@ class Workspace:
     @property
     def _state(self) -> Path:
         return Path(identity.backend_url().removeprefix("file://")) / ".pulumi"
+
+
+def _write(path: Path, content: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(content)
+    partial.replace(path)
 
 
 def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import secrets
 import socket
 from collections.abc import Callable
@@ -38,6 +39,20 @@ def passphrase_file() -> Path:
     path = state_dir() / "passphrase"
     _made_once(path, lambda: secrets.token_urlsafe(32))
     return path
+
+
+def derived_keys_dir() -> Path:
+    """Folder in which our engine remembers the keys that it derived from the passphrase, which takes a third of a
+    second each time; mode 0700, as is what lies in it for this user alone."""
+    directory = state_dir() / "derived-keys"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    return directory
+
+
+def salt_file() -> Path:
+    """File with the salt that stacks made from now on share, once there is one; it goes with the passphrase."""
+    digest = hashlib.sha256(passphrase_file().read_bytes()).hexdigest()
+    return derived_keys_dir() / f"salt-{digest}"
 
 
 def key() -> bytes:

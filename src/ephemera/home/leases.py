@@ -1,8 +1,8 @@
 """Leases: who uses which environment, until when. One file per stack; the state of record for sweeps and `ls`.
 
 A lease is written before the first side effect of a stack and removed after the last. Its ``phase`` tells a guardian
-what to do when the holder dies: ``creating``, ``disposable`` and ``destroying`` environments are destroyed, ``kept``
-ones are unlocked.
+what to do when the holder dies: ``kept`` environments are unlocked, all others are destroyed. ``pooled`` ones wait for
+a branch; the process that claims one holds it until it has found it fit.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from typing import Any, Literal, get_args
 
 from ephemera.contract.errors import InputError, MachineError
 from ephemera.contract.labels import Identity
+from ephemera.contract.names import is_pool_stack, stack_name
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
 from ephemera.host.processes import ProcessId
 
 DEFAULT_TTL_SECONDS = 12 * 3600.0
+POOL_BRANCH = "pool"
+"""What labels of a pool's environments, and leases of unclaimed ones, give as their branch."""
 
-Phase = Literal["creating", "disposable", "kept", "destroying"]
+Phase = Literal["creating", "disposable", "kept", "pooled", "destroying"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,17 @@ class Lease:
     created_at: float
     used_at: float
     expires_at: float
+
+    @property
+    def from_pool(self) -> bool:
+        """Whether it was made for a pool: its branch is then the lease's, and not what its labels say."""
+        return is_pool_stack(self.stack, self.system)
+
+    @property
+    def unclaimed(self) -> bool:
+        """Whether no branch has claimed it yet: it comes up for a pool, waits in it, or is taken down out of it."""
+        made = self.branch == POOL_BRANCH and self.phase in ("creating", "destroying")
+        return self.from_pool and (self.phase == "pooled" or made)
 
     def held(self) -> bool:
         """Whether its holder lives."""
@@ -175,12 +189,18 @@ def touch(stack: str, ttl_seconds: float = DEFAULT_TTL_SECONDS) -> Lease | None:
 
 def claim(stack: str, allowed: Callable[[Lease], bool]) -> bool:
     """Mark the stack as being taken down, if its lease still allows it: then nobody begins to use it any more."""
+    return take(stack, allowed, phase="destroying") is not None
+
+
+def take(stack: str, allowed: Callable[[Lease], bool], **fields: Any) -> Lease | None:
+    """Change fields of the stack's lease, if it still allows it: of several processes that ask, one gets it."""
     with _guarded(stack):
         lease = read(stack)
         if lease is None or not allowed(lease):
-            return False
-        _write(replace(lease, phase="destroying"))
-        return True
+            return None
+        lease = replace(lease, **fields)
+        _write(lease)
+        return lease
 
 
 def remove(stack: str) -> None:
@@ -194,6 +214,15 @@ def all_leases() -> list[Lease]:
     """Every lease of this user, by stack."""
     leases = (read(path.stem) for path in sorted((state_dir() / "leases").glob("*.json")))
     return [lease for lease in leases if lease is not None]
+
+
+def claimed_as(stack: str, system: str, checkout: str) -> str | None:
+    """The stack that the branch which would call its own ``stack`` has claimed from a pool; None without one."""
+    for lease in all_leases():
+        named = lease.from_pool and lease.phase in ("kept", "destroying") and not lease.unclaimed
+        if named and (lease.system, lease.checkout, stack_name(system, lease.branch)) == (system, checkout, stack):
+            return lease.stack
+    return None
 
 
 @contextmanager

@@ -27,6 +27,14 @@ class ProcessId:
         process = psutil.Process(pid)
         return ProcessId(pid=process.pid, started=process.create_time())
 
+    @staticmethod
+    def of_started(pid: int) -> ProcessId:
+        """The process that was just started; one that nobody is, when it has ended already and left no zombie."""
+        try:
+            return ProcessId.of(pid)
+        except psutil.NoSuchProcess:
+            return ProcessId(pid=pid, started=0.0)
+
     def alive(self) -> bool:
         """Whether it still runs; a zombie does not."""
         try:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ephemera.contract.errors import MachineError
 from ephemera.machine import go
-from ephemera.machine.artifacts import published
+from ephemera.machine.artifacts import published, remove
 from ephemera.machine.data import data_dir
 from ephemera.machine.toolchain import LANGUAGE_HOST, PLUGIN_EXECUTABLE, built_engine_dir, plugin_path
 from ephemera.machine.work import CommandFailedError, Work
@@ -30,16 +32,22 @@ class _Build:
         return (go.NAME,)
 
     def _go(self, work: Work, folder: Path, arguments: Sequence[str]) -> list[str]:
+        return self._run(work, folder, [self._compiler(), *arguments])
+
+    def _compiler(self) -> str:
         compiler = go.executable()
         if compiler is None:
             raise MachineError("Go is not there any more", remedy="run the command again")
+        return str(compiler)
+
+    def _run(self, work: Work, folder: Path, command: Sequence[str]) -> list[str]:
         # A GOFLAGS of the user's (-mod=mod, -race, …) would make another program of the same source.
         env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "local"}
         while not _SLOTS.acquire(blocking=False):
             work.say("waiting for another build")
             work.pause(0.5)
         try:
-            return work.run([str(compiler), *arguments], cwd=folder, env=env)
+            return work.run(command, cwd=folder, env=env)
         except CommandFailedError as failure:
             raise failure.as_machine_error(
                 f"the {self.name} cannot be built", f"try `go build` in {folder}"
@@ -47,10 +55,11 @@ class _Build:
         finally:
             _SLOTS.release()
 
-    def _build(self, work: Work, folder: Path, package: str, target: Path, *ldflags: str) -> None:
+    def _build(self, work: Work, folder: Path, package: str, target: Path, *ldflags: str, modules: str = "") -> None:
         flags = " ".join(("-s", "-w", *ldflags))
+        given = ["-modfile", modules] if modules else []
         # -v: names each package as it is compiled, which is all the progress that Go has to show.
-        self._go(work, folder, ["build", "-v", "-trimpath", "-ldflags", flags, "-o", str(target), package])
+        self._go(work, folder, ["build", "-v", "-trimpath", *given, "-ldflags", flags, "-o", str(target), package])
 
 
 class BuiltEngine(_Build):
@@ -69,8 +78,10 @@ class BuiltEngine(_Build):
             required = re.search(r"github\.com/pulumi/pulumi/pkg/v3 (v\S+)", (folder / "go.mod").read_text())
             if required is None:
                 raise MachineError(f"{folder / 'go.mod'} does not pin Pulumi's engine", remedy="restore the file")
-            with published(target) as partial:
-                self._build(work, folder, _CLI, partial, f"-X {_VERSION_VARIABLE}={required[1]}")
+            with _emptied(target.parent.parent / "source") as source, published(target) as partial:
+                self._run(work, folder, [sys.executable, str(folder / "patched_sdk.py"), str(source), self._compiler()])
+                version = f"-X {_VERSION_VARIABLE}={required[1]}"
+                self._build(work, folder, _CLI, partial, version, modules=str(source / "go.mod"))
                 _run_once(work, partial, required[1])
 
 
@@ -112,6 +123,17 @@ class BuiltPlugin(_Build):
             with published(plugin_path().parent) as partial:
                 partial.mkdir()
                 self._build(work, folder, f"./cmd/{PLUGIN_EXECUTABLE}", partial / PLUGIN_EXECUTABLE)
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """An empty folder that is gone afterwards; what a killed build left in it is, too."""
+    remove(folder)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        remove(folder)
 
 
 def _run_once(work: Work, pulumi: Path, expected: str) -> None:

@@ -25,7 +25,7 @@ PLUGIN_VERSION = "5.2.0"
 PLUGIN_EXECUTABLE = "pulumi-resource-docker"
 LANGUAGE_HOST = ("pulumi-language-python-exec", "pulumi-language-python")
 """The script, then the host that looks for it."""
-_SOURCES = (".go", ".mod", ".sum", ".json")
+_SOURCES = (".go", ".mod", ".sum", ".json", "patched_sdk.py")
 _REMEDY = "run `ephemera setup`, which makes it"
 
 

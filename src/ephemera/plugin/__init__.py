@@ -69,13 +69,45 @@ def environment(request: pytest.FixtureRequest) -> Iterator[RunningEnvironment]:
     running.close()
 
 
+@pytest.fixture
+def fresh_data(environment: RunningEnvironment, request: pytest.FixtureRequest) -> None:
+    """The environment's data is as it was when the environment became ready, and this test has it alone.
+
+    It is brought back before the test and not after it: so it is right whatever other tests left, also those that do
+    not ask for it, and what a failed test left can be looked at.
+    """
+    from ephemera.plugin.failing import failing_plainly
+
+    request.config.stash[_STATE].hold_data(alone=True)
+    with failing_plainly(required=True):
+        environment.reset()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    item.config.stash[_STATE].hold_data()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    try:
+        return (yield)
+    finally:
+        item.config.stash[_STATE].end_test()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[Any]:
-    if fixturedef.argname == "environment" and fixturedef.func.__module__ == __name__:
-        # The value holds for one system: for a test of another, pytest sets it up anew, and what is made of it.
-        state = request.config.stash[_STATE]
-        fixturedef.cache_key = lambda request: state.systems.key(state.item)  # type: ignore[method-assign] # noqa: ARG005
-    return (yield from _shortened())
+    if fixturedef.argname != "environment" or fixturedef.func.__module__ != __name__:
+        return (yield from _shortened())
+    # The value holds for one system: for a test of another, pytest sets it up anew, and what is made of it.
+    state = request.config.stash[_STATE]
+    fixturedef.cache_key = lambda request: state.systems.key(state.item)  # type: ignore[method-assign] # noqa: ARG005
+    try:
+        return (yield from _shortened())
+    finally:
+        state.hold_data()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -177,11 +177,12 @@ class Broker:
                 self._cut_short.append(stack)
             raise
         else:
-            self._there[stack] = workspace
+            self._there[ready.outputs.stack] = workspace
         finally:
             del self._coming_up[stack]
             ended.set()
-        self._tell(f"ephemera: {stack} is ready after {ready.seconds:.1f} s")
+        source = ", claimed from its pool" if ready.claimed else ""
+        self._tell(f"ephemera: {ready.outputs.stack} is ready after {ready.seconds:.1f} s{source}")
         if seed is not None:
             self._seed_made(workspace, system, seed, ready.outputs)
         return ready.outputs
@@ -205,7 +206,7 @@ class Broker:
 
     def _attach(self, wanted: Wanted) -> EnvironmentOutputs:
         workspace = Workspace(wanted.project)
-        outputs = lifecycle.outputs(workspace, self._attached or "")
+        outputs = lifecycle.outputs(workspace, lifecycle.called(workspace, self._attached or ""))
         if outputs.system != wanted.system:
             raise lifecycle.wrong_system(outputs, wanted.system)
         system = find_system(workspace.catalog, wanted.system)

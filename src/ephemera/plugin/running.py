@@ -17,13 +17,14 @@ from ephemera.contract.errors import EphemeraError, NoSuchEnvironmentError, Unkn
 from ephemera.contract.names import random_suffix
 from ephemera.contract.outputs import Endpoint, EnvironmentOutputs
 from ephemera.contract.progress import Event
-from ephemera.driver import evidence, lifecycle, recording
+from ephemera.driver import evidence, lifecycle, recording, resetting
 from ephemera.driver.services import ServiceHandle
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.host.engine import connect
 from ephemera.plugin import seeding
 from ephemera.plugin.failing import NO_SERVICE, failing_plainly
+from ephemera.plugin.fresh import Database, DatabaseMaker
 
 if TYPE_CHECKING:
     import httpx
@@ -44,7 +45,12 @@ class RunningEnvironment:
         self._required = required
         self._client = connect()
         self._since = time.time()
-        self._closers: list[Callable[[], Any]] = [self._client.close, recording.start(self.stack, "tests")]
+        self._databases = DatabaseMaker(workspace, outputs)
+        self._closers: list[Callable[[], Any]] = [
+            self._client.close,
+            recording.start(self.stack, "tests"),
+            self._databases.close,
+        ]
         lease = leases.read(self.stack)
         self._run = (lease.run if lease else "") or evidence.new_run(self.stack)
 
@@ -89,6 +95,24 @@ class RunningEnvironment:
         connection: psycopg.Connection[Any] = psycopg.connect(**{**known, **options})
         self._closers.append(connection.close)
         return connection
+
+    def database(self, service: str = "postgres", *, name_prefix: str = "test") -> Database:
+        """A database of the test's own, with the data that the environment had when it became ready: cloned from a
+        template that is made once. Dropped when the test has ended, or the block of a ``with``."""
+        return self._databases.make(service, name_prefix)
+
+    def reset(self, *services: str) -> None:
+        """Bring the data of these services, or of all, back to what it was when the environment became ready. Nobody
+        is kept from using it meanwhile: in an environment that tests share, ask for ``fresh_data`` instead."""
+        resetting.reset(self._workspace, self.outputs, services)
+
+    def remember(self) -> None:
+        """Take the state that the data has now for the one to come back to."""
+        resetting.remember(self._workspace, self.outputs)
+
+    def seeded(self) -> None:
+        """Its data is as tests are to find it. What cannot be remembered is told when somebody wants it back."""
+        resetting.remember_ready(self._workspace, self.outputs, _quiet, again=True)
 
     def service(self, name: str) -> ServiceHandle:
         """A service: its logs and files, commands in it, and what breaks and mends it."""
@@ -142,6 +166,10 @@ class RunningEnvironment:
             return evidence.account(self._workspace, self.outputs, self._run, max(start, self._since), stop)
         except (EphemeraError, DockerException, OSError) as error:
             return f"no evidence could be taken: {error}", None
+
+    def end_test(self) -> None:
+        """Drop the databases that were made for a test."""
+        self._databases.end_of_test()
 
     def close(self) -> None:
         """Close what was handed out; the environment itself goes on."""

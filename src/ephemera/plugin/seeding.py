@@ -52,6 +52,7 @@ def seed(name: str, function: Seed, running: RunningEnvironment) -> float:
     finally:
         running.close()
     leases.change(running.stack, seeded=True)
+    running.seeded()
     return time.monotonic() - started
 
 

@@ -17,6 +17,7 @@ from ephemera.plugin.systems import Systems, Wanted
 if TYPE_CHECKING:
     from ephemera.contract.outputs import EnvironmentOutputs
     from ephemera.plugin.broker import Broker
+    from ephemera.plugin.fresh import Hold
     from ephemera.plugin.running import RunningEnvironment
 
 EVIDENCE = "ephemera_evidence"
@@ -41,6 +42,7 @@ class Session:
         self._item: pytest.Item | None = None
         self._outputs: dict[Wanted, EnvironmentOutputs] = {}
         self._broker: Broker | None = None
+        self._hold: Hold | None = None
 
     @property
     def broker(self) -> Broker:
@@ -77,6 +79,27 @@ class Session:
         if wanted not in self._outputs:
             self._outputs[wanted] = self._ask(wanted)
         return RunningEnvironment(self._outputs[wanted], Workspace(wanted.project), required=self.required)
+
+    def hold_data(self, *, alone: bool = False) -> None:
+        """Hold the data of the running test's environment for as long as the test runs, if that is up and it uses it:
+        with other tests or, when it asks for fresh data, ``alone``."""
+        fixtures = getattr(self.item, "fixturenames", ())
+        wanted = self.systems.key(self.item) if alone or "environment" in fixtures else None
+        if wanted is None or wanted not in self._outputs:
+            return
+        from ephemera.plugin.fresh import Hold
+
+        self._hold = self._hold or Hold()
+        self._hold.take(self._outputs[wanted].stack, alone=alone or "fresh_data" in fixtures)
+
+    def end_test(self) -> None:
+        """Drop the test's databases, and let others at the data."""
+        try:
+            for running in self.in_use:
+                running.end_test()
+        finally:
+            if self._hold is not None:
+                self._hold.let_go()
 
     def finish(self, session: pytest.Session) -> None:
         """Take the run's environments down, prove it, and write the counts."""

@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 import pulumi_docker as docker
+from pulumi.output import UNKNOWN
 
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage
@@ -57,7 +58,8 @@ class ContainerArgs:
     ``user``: overrides the image's; root is refused without ``root_reason``.
     ``capabilities``: those it keeps, ``CHOWN``, each with the reason why. ``writable_root_reason``, ``root_reason``:
     opting out of hardening, and why. ``stop_grace_seconds``: between the polite and the hard stop; 0 kills at once.
-    ``credentials``, ``engine_capabilities``: listed in the outputs.
+    ``credentials``, ``engine_capabilities``: listed in the outputs. ``data``: what brings its data back, ``module:NAME``
+    (:mod:`ephemera.contract.data`).
     """
 
     environment: Environment
@@ -81,6 +83,7 @@ class ContainerArgs:
     publish: bool = True
     credentials: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     engine_capabilities: Mapping[str, str] = field(default_factory=dict)
+    data: str = ""
 
 
 class Container(pulumi.ComponentResource):
@@ -112,13 +115,14 @@ class Container(pulumi.ComponentResource):
         }
         gate = _gate(service, args, any(host is not None for host in hosts.values()))
         environment.policy.excuse(service, _reasons(args))
+        variables = {key: pulumi.Output.from_input(value) for key, value in sorted(args.variables.items())}
         container = docker.Container(
             service,
             name=f"{environment.stack}-{service}",
             hostname=service,
             image=environment.image_id(args.image),
             command=list(args.command) if args.command is not None else None,
-            envs=[pulumi.Output.concat(key, "=", value) for key, value in sorted(args.variables.items())],
+            envs=[_value_alone(pulumi.Output.concat(key, "=", value)) for key, value in variables.items()],
             ports=[
                 docker.ContainerPortArgs(
                     internal=args.ports[name].number, external=host[1], ip=environment.bind_address(), protocol="tcp"
@@ -152,7 +156,9 @@ class Container(pulumi.ComponentResource):
             log_driver="json-file",
             log_opts={"max-size": "10m", "max-file": "3"},
             destroy_grace_seconds=args.stop_grace_seconds or None,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[_started_after(needed) for needed in args.needs]),
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[*map(_started_after, args.needs), *map(_behind, variables.values())]
+            ),
         )
         self.resource: pulumi.Resource = container
         self.ready = container.id.apply(lambda identifier: self._passed(service, identifier, args, gate, hosts))
@@ -168,6 +174,7 @@ class Container(pulumi.ComponentResource):
                 "credentials": dict(args.credentials),
                 "capabilities": dict(args.engine_capabilities),
                 "readiness": describe(gate.probe),
+                "data": args.data,
             },
         )
         self.register_outputs({"id": self.ready, "endpoints": dict(self.endpoints)})
@@ -261,6 +268,28 @@ def _duration(seconds: int) -> str:
     # As Go prints it, so that what is read back equals what was given.
     minutes, rest = divmod(seconds, 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _value_alone(output: pulumi.Output[str]) -> pulumi.Output[str]:
+    """``output``, as a property that depends on no resource.
+
+    A container is deleted before it is replaced, and the engine then replaces whatever has a property that depends on
+    it, too: it cannot know yet that a database's URL stays as it is. What comes of the value alone is that a service
+    whose variables did not change runs on. When it is created is said apart (:func:`_behind`).
+    """
+
+    async def alone() -> Any:
+        if not await output.is_known():
+            return UNKNOWN
+        value = await output.future()
+        return pulumi.Output.secret(value) if await output.is_secret() else value
+
+    return pulumi.Output.from_input(alone())
+
+
+def _behind(output: pulumi.Output[str]) -> pulumi.Output[pulumi.Resource]:
+    """What ``output`` comes from, to be created after: an option takes an output's resources, whatever its value."""
+    return cast("pulumi.Output[pulumi.Resource]", output.apply(lambda _: None))
 
 
 def _started_after(needed: Container) -> pulumi.Resource | pulumi.Output[pulumi.Resource]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chain import SYSTEM as CHAIN
+
 from ephemera.contract.catalog import Option, Service, System
 from ephemera.contract.images import EngineImage, PublicImage
 
@@ -36,6 +38,7 @@ SYSTEMS = {
     ),
     "data": System(program="shop:data", suite="tests", services={"postgres": Service()}, images=(POSTGRES,)),
     "lost": System(program="shop:lost", suite="tests", services={"web": Service()}, images=(MISSING,)),
+    "chain": CHAIN,
 }
 
 

@@ -101,6 +101,19 @@ def test_run_brings_up_tests_takes_down_and_proves(ephemera: Command, driver: Dr
     assert document["evidence"] is None
 
 
+def test_timeline_is_shown_when_asked_for(ephemera: Command, driver: Driver) -> None:
+    document = ephemera("up", "shop", "--timeline", "--output", "json").document
+    assert driver.requests[0].timed
+    assert document["services"]["db"]["container"] == "c"
+    found = document["timeline"]
+    assert [segment["name"] for segment in found["segments"]] == ["start", "plan", "machine", "check"]
+    assert found["critical_path"][-1]["end"] == found["seconds"]
+    assert "critical path" in ephemera("up", "shop", "--timeline").out
+    assert "timeline" not in ephemera("up", "shop", "--output", "json").document
+    assert "critical path" not in ephemera("up", "shop").out
+    assert not driver.requests[-1].timed
+
+
 def test_failed_tests_exit_with_1_and_still_go_down(ephemera: Command, driver: Driver) -> None:
     driver.result = replace(_RESULT, failed=1, exit_code=1, evidence=Path("/evidence"))
     said = ephemera("run", "shop", "--output", "json")

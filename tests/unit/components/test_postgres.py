@@ -39,7 +39,7 @@ def test_server_has_a_volume_a_user_and_a_generated_password(gates: OpenGates) -
     assert registered.inputs("volume:Volume", "db-data")["name"] == "shop-main-db-data"
     assert container["volumes"] == [{"containerPath": "/var/lib/postgresql/data", "volumeName": "shop-main-db-data"}]
     assert container["healthcheck"]["tests"] == ["CMD", "pg_isready", "-U", "app", "-d", "shop"]
-    assert "command" not in container
+    assert container["command"] == ["postgres", "-c", "fsync=off"]
 
 
 def test_server_is_as_hardened_as_any_container(gates: OpenGates) -> None:
@@ -79,8 +79,8 @@ def test_outputs_tell_all_that_a_client_needs(gates: OpenGates) -> None:
 
 
 def test_parameters_become_the_servers_command(gates: OpenGates) -> None:
-    container = _postgres(parameters=["max_connections=50", "fsync=off"], memory_mb=128).container("db")
-    assert container["command"] == ["postgres", "-c", "max_connections=50", "-c", "fsync=off"]
+    container = _postgres(parameters=["max_connections=50", "fsync=on"], memory_mb=128).container("db")
+    assert container["command"] == ["postgres", "-c", "fsync=off", "-c", "max_connections=50", "-c", "fsync=on"]
     assert container["memory"] == 128
 
 

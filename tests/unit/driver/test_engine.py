@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,8 +100,35 @@ def test_program_reports_as_it_runs_and_gives_its_outputs(workspace: Workspace, 
     gate = {"type": "gate", "service": "db", "state": "ready", "seconds": 1.0, "detail": ""}
     program(_saying(gate, {"type": "outputs", "document": _DOCUMENT}))
     seen: list[Event] = []
-    assert engine.up(workspace, "shop-main", "create", seen.append).document() == _DOCUMENT
+    assert engine.up(workspace, "shop-main", seen.append).document() == _DOCUMENT
     assert seen == [gate]
+
+
+def test_timed_run_tells_what_is_made_after_what_also_of_what_it_deleted(workspace: Workspace, program: Script) -> None:
+    state = workspace.state_file("shop-main")
+    state.parent.mkdir(parents=True)
+    provider = {"urn": "urn:provider", "type": "pulumi:providers:docker", "custom": True}
+    old = {"urn": "urn:old", "type": "docker:index/container:Container", "custom": True, "dependencies": ["urn:db"]}
+    new = {"urn": "urn:new", "custom": True, "type": "x", "parent": "urn:component", "provider": "urn:provider::1-2"}
+
+    def write(*resources: dict[str, Any]) -> str:
+        return json.dumps({"checkpoint": {"latest": {"resources": list(resources)}}})
+
+    state.write_text(write(provider, old))
+    program(
+        f"cat > {state} <<'END'\n{write(provider, new)}\nEND\n"
+        + 'for last; do :; done; echo "{\\"type\\": \\"notice\\", \\"message\\": \\"$last\\"}"\n'
+        + _saying({"type": "outputs", "document": _DOCUMENT})
+    )
+    seen: list[Event] = []
+    engine.up(workspace, "shop-main", seen.append, timed=True)
+    assert seen == [
+        {"type": "notice", "message": "events"},
+        {
+            "type": "dependencies",
+            "of": {"urn:provider": [], "urn:old": ["urn:db"], "urn:new": ["urn:component", "urn:provider"]},
+        },
+    ]
 
 
 def test_failed_gate_is_raised_without_waiting_for_the_engine(workspace: Workspace, program: Script) -> None:
@@ -108,7 +136,7 @@ def test_failed_gate_is_raised_without_waiting_for_the_engine(workspace: Workspa
     program(_saying({"type": "failed", "error": error.document()["error"]}) + "\nsleep 60")
     started = time.monotonic()
     with pytest.raises(ServiceFailedError) as caught:
-        engine.up(workspace, "shop-main", "create", lambda _: None)
+        engine.up(workspace, "shop-main", lambda _: None)
     assert time.monotonic() - started < 10
     assert caught.value.document() == error.document()
 
@@ -117,20 +145,20 @@ def test_failed_engine_tells_its_error(workspace: Workspace, program: Script) ->
     output = ["updating", "    error: port is taken", "done"]
     program(_saying({"type": "engine_failed", "output": output}) + "\nexit 1")
     with pytest.raises(EngineError, match="could not bring up shop-main: port is taken") as caught:
-        engine.up(workspace, "shop-main", "update", lambda _: None)
+        engine.up(workspace, "shop-main", lambda _: None)
     assert caught.value.output == tuple(output)
 
 
 def test_program_that_crashes_tells_its_last_line(workspace: Workspace, program: Script) -> None:
     program("echo 'Traceback' >&2; echo 'NameError: x' >&2; exit 1")
     with pytest.raises(EngineError, match="could not bring up shop-main: NameError: x"):
-        engine.up(workspace, "shop-main", "create", lambda _: None)
+        engine.up(workspace, "shop-main", lambda _: None)
 
 
 def test_program_without_outputs_is_told_how_to_end(workspace: Workspace, program: Script) -> None:
     program("exit 0")
     with pytest.raises(EngineError, match=r"exports no 'environment': end __main__.py with run_project"):
-        engine.up(workspace, "shop-main", "create", lambda _: None)
+        engine.up(workspace, "shop-main", lambda _: None)
 
 
 def test_engine_that_runs_is_in_the_lease_and_ends_as_a_whole(workspace: Workspace, program: Script) -> None:
@@ -150,7 +178,7 @@ def test_engine_that_runs_is_in_the_lease_and_ends_as_a_whole(workspace: Workspa
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        engine.up(workspace, "shop-main", "create", report)
+        engine.up(workspace, "shop-main", report)
     assert len(left) == 2
     assert not any(process.alive() for process in left)
     lease = leases.read("shop-main")

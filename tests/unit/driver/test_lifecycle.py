@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from ephemera.contract.errors import (
     UnknownNameError,
 )
 from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.contract.progress import Event
 from ephemera.driver import engine, guardian, lifecycle, sweep, teardown
 from ephemera.driver.lifecycle import Gone, Request
 from ephemera.driver.workspace import Workspace
@@ -28,6 +31,9 @@ from ephemera.host.processes import ProcessId
 from tests.unit.doubles import FakeClient, marks
 
 _STACK = "shop-main"
+# An image that is to go with the stack, which only the engine sees to.
+_RESOURCE = {"urn": "urn:image", "type": "docker:index/remoteImage:RemoteImage", "custom": True, "inputs": {}}
+_STATE = json.dumps({"version": 3, "checkpoint": {"latest": {"resources": [_RESOURCE]}}})
 
 
 @pytest.fixture
@@ -51,14 +57,13 @@ class FakePulumi:
         self._workspace = workspace
         self._docker = docker
 
-    def up(self, workspace: Workspace, stack: str, mode: str, _report: Any) -> EnvironmentOutputs:
-        self.calls.append(f"{mode} {stack}")
+    def up(self, workspace: Workspace, stack: str, _report: Any, *, timed: bool = False) -> EnvironmentOutputs:
+        made = self._workspace.state_file(stack).read_text() == _STATE
+        self.calls.append(f"{'update' if made else 'create'} {stack}")
         lease = leases.read(stack)
         assert lease is not None
         assert lease.held()
-        path = self._workspace.state_file(stack)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}")
+        self._workspace.state_file(stack).write_text(_STATE)
         addresses.allocate(stack, pool="10.213.0.0/16")
         self._docker.api.add("network", stack, marks(stack, identity.backend_id()))
         if self.failure is not None:
@@ -80,9 +85,9 @@ class FakePulumi:
     def cancel(self, _: Workspace, stack: str) -> None:
         self.calls.append(f"cancel {stack}")
 
-    def guard(self, _project: Path, stack: str) -> None:
+    def guard(self, _project: Path, stack: str, record: Callable[[ProcessId], object]) -> None:
         self.calls.append(f"guard {stack}")
-        leases.change(stack, guardian=ProcessId(pid=2**22 - 1, started=1.0))
+        record(ProcessId(pid=2**22 - 1, started=1.0))
 
 
 def _up(workspace: Workspace, **given: Any) -> lifecycle.Ready:
@@ -259,6 +264,38 @@ def test_stopped_containers_are_started_by_an_update(
     docker.api.add("container", "shop-main-db", marks(_STACK, identity.backend_id(), "db"), State="exited")
     _up(workspace)
     assert docker.api.started == ["shop-main-db-id"]
+
+
+@pytest.mark.parametrize(("exit_code", "started"), [(0, []), (1, ["shop-main-setup-id"])])
+def test_one_shot_that_ended_well_is_not_run_again(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi, exit_code: int, started: list[str]
+) -> None:
+    _up(workspace)
+    docker.api.add("container", "shop-main-setup", marks(_STACK, identity.backend_id(), "setup"), State="exited")
+    docker.api.end("shop-main-setup-id", exit_code)
+    document = json.loads(_STATE)
+    one_shot = {"type": "docker:index/container:Container", "id": "shop-main-setup-id", "inputs": {"mustRun": False}}
+    document["checkpoint"]["latest"]["resources"].append({**_RESOURCE, **one_shot})
+    workspace.state_file(_STACK).write_text(json.dumps(document))
+    _up(workspace, force=True)
+    assert docker.api.started == started
+
+
+def test_phases_and_what_a_timeline_is_made_of_are_reported(
+    workspace: Workspace, pulumi: FakePulumi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def up(*given: Any, timed: bool) -> EnvironmentOutputs:
+        asked.append(timed)
+        return pulumi.up(*given)
+
+    monkeypatch.setattr(engine, "up", up)
+    seen: list[Event] = []
+    lifecycle.up(workspace, Request(system="shop", branch="main", timed=True), seen.append)
+    assert [event["name"] for event in seen if event["type"] == "phase"] == ["prepare", "engine", "finish"]
+    _up(workspace, force=True)
+    assert asked == [True, False]
 
 
 def test_name_that_is_alive_in_another_checkout_is_refused(workspace: Workspace, pulumi: FakePulumi) -> None:

@@ -98,7 +98,7 @@ def test_one_that_cannot_be_reaped_does_not_keep_the_others(done: list[str], mon
 
 def test_nothing_is_started_when_nothing_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
     _lease()
-    monkeypatch.setattr(reaper, "start_detached", None)
+    monkeypatch.setattr(reaper, "detached", None)
     reaper.start_if_due()
 
 

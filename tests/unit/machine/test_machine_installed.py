@@ -16,7 +16,7 @@ from ephemera.contract.errors import MachineError
 from ephemera.machine import dockerd, installed, prebuilt, toolchain
 from ephemera.machine.steps import PLUGIN
 from ephemera.machine.work import Children, Work
-from tests.unit.machine.test_machine_steps import FAKE_GO
+from tests.unit.machine.test_machine_steps import go_stand_in
 
 DEADLINE_SECONDS = 20
 
@@ -24,17 +24,10 @@ DEADLINE_SECONDS = 20
 @pytest.fixture
 def go(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without engine and plugin, and a stand-in for Go that makes them; the log of what it was asked."""
-    (home / "module").mkdir()
-    (home / "pulumi-language-python-exec").write_text("#!/usr/bin/env python3\n")
-    (home / "bin").mkdir()
-    compiler = home / "bin" / "go"
-    compiler.write_text(FAKE_GO.format(log=home / "go.log", module=home / "module"))
-    compiler.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{home / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setenv("FAIL", "")
+    log = go_stand_in(home, monkeypatch)
     monkeypatch.setenv("EPHEMERA_ENGINE", "build")
     monkeypatch.setattr(dockerd, "answers", lambda: None)
-    return home / "go.log"
+    return log
 
 
 def test_what_is_missing_is_told_and_made_once(go: Path) -> None:

@@ -29,24 +29,37 @@ case $1 in
 esac
 """
 
+CRYPT = """import (
+	"crypto/sha256"
+	"golang.org/x/crypto/pbkdf2"
+)
+	key := pbkdf2.Key([]byte(phrase), salt, 1000000, SymmetricCrypterKeyBytes, sha256.New)
+"""
+
 
 def work() -> Work:
     return Work("build", lambda _: None, Children())
 
 
-@pytest.fixture
-def calls(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def go_stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Puts one on PATH; the log of what it is asked."""
     log = home / "go.log"
-    module = home / "module"
-    module.mkdir()
-    (module.parent / "pulumi-language-python-exec").write_text("#!/usr/bin/env python3\n")
+    crypt = home / "module" / "go" / "common" / "resource" / "config" / "crypt.go"
+    crypt.parent.mkdir(parents=True)
+    crypt.write_text(CRYPT)
+    (home / "pulumi-language-python-exec").write_text("#!/usr/bin/env python3\n")
     folder = home / "bin"
     folder.mkdir()
-    (folder / "go").write_text(FAKE_GO.format(log=log, module=module))
+    (folder / "go").write_text(FAKE_GO.format(log=log, module=home / "module"))
     (folder / "go").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setenv("FAIL", "")
     return log
+
+
+@pytest.fixture
+def calls(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return go_stand_in(home, monkeypatch)
 
 
 @pytest.mark.usefixtures("calls")
@@ -81,6 +94,14 @@ def test_a_build_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(MachineError, match=r"the engine cannot be built \(x\.go:1: cannot use this\): .*full log"):
         builds.BuiltEngine().run(work())
     assert list(toolchain.built_engine_dir().iterdir()) == []
+
+
+def test_an_engine_whose_source_is_not_what_it_was_is_not_built(home: Path, calls: Path) -> None:
+    (home / "module" / "go" / "common" / "resource" / "config" / "crypt.go").write_text("key := scrypt.Key()")
+    with pytest.raises(MachineError, match=r"the engine cannot be built \(crypt\.go .* is not what it was: .*pbkdf2"):
+        builds.BuiltEngine().run(work())
+    assert "build" not in calls.read_text()
+    assert not toolchain.built_engine_dir().parent.joinpath("source").exists()
 
 
 @pytest.mark.usefixtures("calls")

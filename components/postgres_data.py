@@ -1,0 +1,146 @@
+"""The data of a PostgreSQL database: remembered within it, and brought back while its clients stay connected.
+
+Everything is done by ``psql`` and ``pg_dump`` in the server's own container, so the versions agree, nothing has to be
+published, and no client library is imported. Rows are kept in a schema ``ephemera`` of the database itself. A restore
+compares the catalog first. Where only rows changed, or objects were created since, it puts back the rows of the tables
+that were written to. Where objects were altered or dropped, it makes the whole schema anew from its definition. Both
+are one transaction: all of it, or nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ephemera.contract.data import Databases, DataError, DataService
+
+if TYPE_CHECKING:
+    import psycopg
+
+_SQL, _SHELL = (Path(__file__).with_suffix(suffix) for suffix in (".sql", ".sh"))
+_SECONDS = 60.0
+_REBUILD = "rebuild: "
+_ERROR = re.compile(r"\b(?:ERROR|FATAL): +(.+)")
+_OWNER = 1_701_865_576  # "eph": the first of the two numbers of our locks
+
+
+class PostgresData:
+    """The protocol's implementation, which keeps nothing between calls. The user has to be a superuser."""
+
+    def remember(self, service: DataService) -> str:
+        """Copy all rows, sequences and large objects; returns nothing that matters: it is in the database."""
+        generation = secrets.token_hex(4)
+        call = f"SELECT ephemera.remember('{generation}');"
+        steps = ("BEGIN ISOLATION LEVEL REPEATABLE READ;", _SQL.read_text(), call, "COMMIT;")
+        _run(service, "remember", "\n".join(steps))
+        return generation
+
+    def restore(self, service: DataService, remembered: str) -> str:  # noqa: ARG002 - it is in the database
+        """Bring rows back; make the schema anew where it was altered."""
+        said = _run(service, "restore")
+        if not said.startswith(_REBUILD):
+            return said
+        if _run(service, "anew") != "t":
+            raise DataError(
+                f"the schema of {service.name!r} was made anew, but is not quite what it was",
+                remedy="take the environment down and bring it up again",
+            )
+        return f"made anew, since DDL changed it: {said.removeprefix(_REBUILD)}"
+
+    def databases(self, service: DataService) -> Databases:
+        """Databases cloned from a template of what was remembered, which is made when it is not there yet."""
+        return _Clones(service)
+
+
+DATA = PostgresData()
+
+
+class _Clones:
+    """Clones of the template, made over one connection. Whose they are is said in their comments, by a number that is
+    locked in the server for as long as that connection lives: what a killed process left is dropped by the next one."""
+
+    def __init__(self, service: DataService) -> None:
+        self._service = service
+        self._endpoint = service.outputs.endpoint()
+        if self._endpoint.host is None:
+            raise DataError(
+                f"{service.name!r} publishes nothing, so no test could connect to a database of its own",
+                remedy="bring the environment up with another `expose` than none",
+            )
+        self._server = self._connect()
+        self._template = _run(service, "template")
+        self._number = secrets.randbelow(2**31)
+        self._names: set[str] = set()
+        self._server.execute("SELECT pg_advisory_lock(%s, %s)", (_OWNER, self._number))
+        for name in self._left_by_others():
+            self._drop(name)
+
+    def create(self, name: str) -> str:
+        from psycopg import sql
+
+        database, template = sql.Identifier(name), sql.Identifier(self._template)
+        self._names.add(name)
+        self._server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(database, template))
+        mark = sql.Literal(f"ephemera {self._number}")
+        self._server.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, mark))
+        user, password = (quote(self._credentials[key], safe="") for key in ("user", "password"))
+        return f"postgresql://{user}:{password}@{self._endpoint.host}:{self._endpoint.port}/{quote(name, safe='')}"
+
+    def drop(self, name: str) -> None:
+        self._drop(name)
+        self._names.discard(name)
+
+    def close(self) -> None:
+        for name in list(self._names):
+            self.drop(name)
+        self._server.close()
+
+    @property
+    def _credentials(self) -> dict[str, str]:
+        return {key: secret.get_secret_value() for key, secret in self._service.outputs.credentials.items()}
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        try:
+            import psycopg
+        except ImportError as error:
+            raise DataError(
+                "psycopg is not installed, which makes databases for tests", remedy="pip install 'psycopg[binary]'"
+            ) from error
+        known = self._credentials
+        return psycopg.connect(
+            host=self._endpoint.host,
+            port=self._endpoint.port,
+            user=known["user"],
+            password=known["password"],
+            dbname="postgres",
+            autocommit=True,
+            connect_timeout=10,
+        )
+
+    def _drop(self, name: str) -> None:
+        from psycopg import sql
+
+        self._server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _left_by_others(self) -> list[str]:
+        found = self._server.execute(
+            "SELECT d.datname FROM pg_database d JOIN pg_shdescription s ON s.objoid = d.oid"
+            " AND s.classoid = 'pg_database'::regclass WHERE s.description ~ '^ephemera [0-9]+$' AND NOT EXISTS"
+            " (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2"
+            " AND objid::bigint = split_part(s.description, ' ', 2)::bigint)",
+            (_OWNER,),
+        ).fetchall()
+        return [row[0] for row in found]
+
+
+def _run(service: DataService, step: str, stdin: str | None = None) -> str:
+    """Do a step in the container; what it says, or :class:`DataError` with the server's own words."""
+    code, output = service.exec(["sh", "-c", _SHELL.read_text(), "sh", step], stdin=stdin, timeout_seconds=_SECONDS)
+    if code == 0:
+        return output.strip()
+    told = _ERROR.search(output)
+    said = told[1] if told else (output.strip().splitlines() or [f"exit code {code}"])[-1]
+    raise DataError(f"the data of {service.name!r}: {said}", remedy="nothing was changed")

@@ -1,0 +1,61 @@
+# What is done in the server's container: `sh -c "$(cat this)" sh STEP`. The variables are those of the official image.
+# Nothing of ours fires a trigger.
+export PGUSER="${POSTGRES_USER:-postgres}" PGPASSWORD="${POSTGRES_PASSWORD:-}" PGAPPNAME=ephemera
+export PGDATABASE="${POSTGRES_DB:-$PGUSER}"
+export PGOPTIONS='-c client_min_messages=warning -c statement_timeout=0 -c session_replication_role=replica'
+
+sql() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
+
+# with_definition STATEMENT: run it with the schema's definition, all but ours, in a variable. Newer versions mark each
+# dump with a key of its own.
+with_definition() {
+    printf '%s\n' '\set definition `pg_dump -s -N ephemera | grep -v "^.restrict \|^.unrestrict "`' "$1" | sql -f -
+}
+
+keep() { with_definition "SELECT ephemera.keep(:'definition')"; }
+
+is_kept() { [ "$(sql -c 'SELECT dump IS NOT NULL FROM ephemera.ready')" = t ]; }
+
+# rebuild DATABASE: make all of it anew, in one transaction.
+rebuild() {
+    {
+        echo 'BEGIN; SELECT ephemera.clear();'
+        sql -c 'SELECT dump FROM ephemera.ready'
+        echo 'SELECT ephemera.refill(); COMMIT;'
+    } | sql -d "$1" -f - > /dev/null
+}
+
+# Standard input: what is to be run. The definition is not waited for: it is of use only when somebody alters the schema.
+remember() {
+    sql -f - || exit
+    keep > /dev/null 2>&1 < /dev/null &
+}
+
+restore() { sql -c 'SELECT ephemera.restore()'; }
+
+# Says whether the schema is what it was, to the letter.
+anew() {
+    rebuild "$PGDATABASE" && with_definition "SELECT dump = :'definition' FROM ephemera.ready"
+}
+
+# Makes the template, unless it is there; its name.
+template() {
+    set -e
+    name=ephemera_template_$(sql -c 'SELECT generation FROM ephemera.ready')
+    if [ "$(sql -c "SELECT count(*) FROM pg_database WHERE datname = '$name'")" = 0 ]; then
+        is_kept || { keep && is_kept; } || { echo 'ERROR: its schema was changed before it could be kept'; exit 1; }
+        sql -c "SELECT format('DROP DATABASE %I WITH (FORCE);', datname) FROM pg_database
+            WHERE datname ~ '^ephemera_(template_|building$)'" | sql -d postgres -f -
+        sql -c "SELECT format('CREATE DATABASE ephemera_building TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L;',
+            pg_encoding_to_char(encoding), datcollate, datctype) FROM pg_database WHERE datname = current_database()" |
+            sql -d postgres -f -
+        pg_dump -n ephemera | sql -d ephemera_building -f - > /dev/null
+        rebuild ephemera_building
+        sql -d ephemera_building -c 'DROP SCHEMA ephemera CASCADE'
+        sql -d postgres -c 'ALTER DATABASE ephemera_building ALLOW_CONNECTIONS false' \
+            -c "ALTER DATABASE ephemera_building RENAME TO $name"
+    fi
+    echo "$name"
+}
+
+"$@"

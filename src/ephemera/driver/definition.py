@@ -1,0 +1,253 @@
+"""The definition of an environment: all that decides what a run of the engine would make of its program.
+
+Files and folders that the program's process read (:mod:`ephemera.driver.reads`), the stack's settings and config, the
+process environment, the machine's engine, plugin and packages, and the images that the system's containers use. It is
+recorded after a run, and compared before the next one; what cannot be told counts as a difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ephemera import images
+from ephemera.contract.catalog import System
+from ephemera.contract.settings import NAMESPACE, Settings
+from ephemera.driver.branches import branch_variables
+from ephemera.driver.reads import site_folders
+from ephemera.driver.workspace import Workspace
+from ephemera.home import identity
+from ephemera.host.configured import configured
+
+_BY_BRANCH = ("branch", "owner")
+_BRANCH_VARIABLES = frozenset(("EPHEMERA_OWNER", *branch_variables()))
+# What differs from one terminal, or one test, to the next, and says nothing of what is to be made.
+_VOLATILE = frozenset(
+    "PWD OLDPWD SHLVL _ TERM COLUMNS LINES COLORTERM NO_COLOR FORCE_COLOR TERM_PROGRAM TERM_PROGRAM_VERSION "  # noqa: SIM905
+    "TERM_SESSION_ID VTE_VERSION WINDOWID XDG_SESSION_ID TMUX TMUX_PANE STY LS_COLORS PS1 EPHEMERA_READY_SECONDS "
+    "EPHEMERA_OUTPUT EPHEMERA_KEEP EPHEMERA_KEEP_ON_FAILURE EPHEMERA_REQUIRE_SERVICES".split()
+)
+_VOLATILE_PREFIXES = ("SSH_", "PYTEST_")
+_UNLISTED = frozenset(("__pycache__", ".ephemera", ".git", ".pytest_cache", ".mypy_cache", ".ruff_cache"))
+_MODULE_SUFFIXES = (".py", ".pyc", ".so")
+_INSTALLED_SUFFIXES = (".dist-info", ".egg-info", ".egg-link", ".pth")
+# The kernel's clock for files ticks every few milliseconds: one that changed just before may be stamped a bit later.
+_TICK_NANOSECONDS = 20_000_000
+
+Stamp = list[int]
+"""Times of change of content and of entry in nanoseconds, size, inode: equal ones mean that nobody wrote to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """Plain values, so that it can be kept. ``settings``: as config; ``config``: digest of what else the stack's config
+    holds; ``variables``: digest of the process environment, ``shared_variables``: of what of it differs by no branch.
+    ``images``: id by reference. ``files``: stamp and digest by path, None where there was none. ``folders``: digest of
+    names by path; ``listed`` ones with all names, others with what can be imported."""
+
+    settings: Mapping[str, str]
+    config: str
+    variables: str
+    shared_variables: str
+    machine: str
+    images: Mapping[str, str]
+    files: Mapping[str, tuple[Stamp, str] | None]
+    searched: Mapping[str, str]
+    listed: Mapping[str, str]
+
+
+def define(workspace: Workspace, stack: str, settings: Settings, reads: Mapping[str, Any]) -> Definition:
+    """The definition as it is now, of a program that has read ``reads``; the images' ids are still to be asked for.
+
+    Raises :class:`ChangedMeanwhileError` when it changed while the program ran: then nobody knows what was read.
+    """
+    paths = {str(workspace.project / "Pulumi.yaml"), *reads["files"]} - {str(workspace.config_file(stack))}
+    files = {path: _file(path) for path in sorted(paths)}
+    latest = reads["started"] - _TICK_NANOSECONDS
+    for path, known in files.items():
+        if known is not None and max(known[0][:2]) >= latest:
+            raise ChangedMeanwhileError(path)
+    return Definition(
+        settings=settings.to_config(),
+        config=config_digest(workspace, stack),
+        variables=_variables(_VOLATILE),
+        shared_variables=_variables(_VOLATILE | _BRANCH_VARIABLES),
+        machine=_machine(workspace),
+        images={},
+        files=files,
+        searched={path: _searched(path) for path in reads["searched"]},
+        listed={path: _listed(path) for path in reads["listed"]},
+    )
+
+
+class ChangedMeanwhileError(Exception):
+    """A file of the definition was written while the program ran."""
+
+
+def difference(
+    known: Definition, workspace: Workspace, stack: str, settings: Settings, *, any_branch: bool = False
+) -> str:
+    """What is not as it was, in a few words, or nothing; the images' ids are not looked at.
+
+    ``any_branch``: what differs by branch alone is no difference.
+    """
+    if not _same_settings(known, settings, any_branch):
+        return "the settings differ"
+    if known.machine != _machine(workspace):
+        return "engine, plugin or packages differ"
+    if known.config != config_digest(workspace, stack):
+        return "the stack's config differs"
+    return _changed_file(known)
+
+
+def same_variables(known: Definition) -> bool:
+    """Whether this process's environment is that of the process which made it, as far as it counts."""
+    return known.variables == _variables(_VOLATILE)
+
+
+def same_request(known: Definition, settings: Settings) -> bool:
+    """Whether it was made for these settings in this process environment, but for what differs by branch."""
+    variables = _variables(_VOLATILE | _BRANCH_VARIABLES)
+    return known.shared_variables == variables and _same_settings(known, settings, any_branch=True)
+
+
+def references(system: System, settings: Settings) -> list[str]:
+    """References of the system's images, by what they are made from now."""
+    mode = settings.images if settings.images != "auto" else images.mode()
+    return sorted({images.resolve(image, mode) for image in system.images})
+
+
+def config_digest(workspace: Workspace, stack: str) -> str:
+    """Digest of the stack's config without what this product writes there, and without the salt of its secrets."""
+    try:
+        document = yaml.safe_load(workspace.config_file(stack).read_text())
+    except FileNotFoundError:
+        document = None
+    except (yaml.YAMLError, ValueError):
+        return "unreadable"
+    if not isinstance(document, dict):
+        return _digest({})
+    config = document.get("config") or {}
+    others = {key: value for key, value in config.items() if not str(key).startswith(f"{NAMESPACE}:")}
+    rest = {key: value for key, value in document.items() if key not in ("config", "encryptionsalt")}
+    return _digest([others, rest])
+
+
+def stamp(path: str | Path) -> Stamp | None:
+    """The file's stamp, or None when there is no such file."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return [found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino]
+
+
+def _same_settings(known: Definition, settings: Settings, any_branch: bool) -> bool:
+    left_out = dict.fromkeys(_BY_BRANCH if any_branch else (), "")
+    return {**known.settings, **left_out} == {**settings.to_config(), **left_out}
+
+
+def _changed_file(known: Definition) -> str:
+    for path, before in known.files.items():
+        now = stamp(path)
+        if before is None or now is None:
+            if (before is None) is not (now is None):
+                return f"{path} is {'new' if now else 'gone'}"
+        elif now != list(before[0]) and _content(path) != before[1]:
+            return f"{path} differs"
+    for folders, digest in ((known.searched, _searched), (known.listed, _listed)):
+        for path, names in folders.items():
+            if names != digest(path):
+                return f"other files are in {path}"
+    return ""
+
+
+def _file(path: str) -> tuple[Stamp, str] | None:
+    found = stamp(path)
+    return (found, _content(path)) if found is not None else None
+
+
+def _content(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        return error.__class__.__name__
+
+
+def _searched(path: str) -> str:
+    """Digest of what an import could find there: a new file may stand before the one that was found."""
+    return _digest(sorted(_importable(path)))
+
+
+def _importable(path: str) -> Iterable[str]:
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name.endswith(_MODULE_SUFFIXES):
+                    yield entry.name
+                elif entry.name.isidentifier() and entry.name not in _UNLISTED and entry.is_dir():
+                    yield f"{entry.name}/{Path(entry.path, '__init__.py').exists()}"
+    except OSError as error:
+        yield error.__class__.__name__
+
+
+def _listed(path: str) -> str:
+    try:
+        with os.scandir(path) as entries:
+            names = {entry.name for entry in entries} - _UNLISTED
+    except OSError as error:
+        return error.__class__.__name__
+    return _digest(sorted(name for name in names if not name.startswith("Pulumi.") or name == "Pulumi.yaml"))
+
+
+def _variables(left_out: frozenset[str]) -> str:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in left_out and not name.startswith(_VOLATILE_PREFIXES)
+    }
+    # With the user's key: whoever reads the digest cannot try values against it.
+    return hmac.new(identity.key(), _bytes(kept), hashlib.sha256).hexdigest()
+
+
+def _machine(workspace: Workspace) -> str:
+    variables = workspace.exported()
+    plugins = sorted(Path(variables["PULUMI_HOME"], "plugins").glob("*/pulumi-resource-*"))
+    engines = [Path(folder, "pulumi") for folder in variables["PATH"].split(os.pathsep)]
+    programs = [*engines, *plugins, Path(sys.executable)]
+    return _digest(
+        [
+            variables,
+            configured().handed_on(),
+            sys.version,
+            {str(program): stamp(program) for program in programs},
+            {folder: _installed(folder) for folder in site_folders()},
+        ]
+    )
+
+
+def _installed(folder: str) -> list[Any]:
+    """Packages with their versions, each with the time at which it was installed."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if entry.name.endswith(_INSTALLED_SUFFIXES)]
+        return sorted((entry.name, entry.stat().st_mtime_ns) for entry in found)
+    except OSError as error:
+        return [error.__class__.__name__]
+
+
+def _digest(document: Any) -> str:
+    return hashlib.sha256(_bytes(document)).hexdigest()
+
+
+def _bytes(document: Any) -> bytes:
+    return json.dumps(document, sort_keys=True, default=str).encode("utf-8", "surrogatepass")

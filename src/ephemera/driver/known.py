@@ -1,0 +1,350 @@
+"""What is remembered of an environment that became ready, so that an unchanged one needs no run of the engine.
+
+``$XDG_STATE_HOME/ephemera/known/<stack>.json``, mode 0600: its definition (:mod:`ephemera.driver.definition`), a stamp
+of its state, what the engine held of it, and its outputs. Generated credentials stand there as service and purpose,
+from which they are derived again. What cannot be known for sure is not remembered; the file then says why.
+
+It counts as unchanged when all of that is so: same definition, state untouched, nothing but its own objects there,
+every container the one that became ready and running since then, and every probe answered now.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from docker import DockerClient
+from docker.errors import DockerException, NotFound
+from requests.exceptions import RequestException
+
+from ephemera.contract import labels
+from ephemera.contract.catalog import System
+from ephemera.contract.errors import EphemeraError
+from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
+from ephemera.contract.progress import Event
+from ephemera.contract.redaction import PUBLIC_PURPOSES
+from ephemera.contract.settings import Settings
+from ephemera.driver import definition
+from ephemera.driver.definition import ChangedMeanwhileError, Definition, Stamp
+from ephemera.driver.services import ServiceHandle
+from ephemera.driver.workspace import Workspace
+from ephemera.home import credentials, identity
+from ephemera.home.paths import state_dir
+from ephemera.host.engine import connected
+from ephemera.host.probes import Target, describe, from_description
+
+_SCHEMA = 1
+_REFERENCE = "ephemera:credential"
+_THREADS = 16
+# Resources that labels tell of, and that nothing but the program decides.
+_COVERED = (
+    "docker:index/container:Container",
+    "docker:index/network:Network",
+    "docker:index/remoteImage:RemoteImage",
+    "docker:index/volume:Volume",
+    "pulumi:providers:docker",
+)
+# Inputs for which the plugin reads files of its own accord.
+_READING = frozenset(("build", "uploads"))
+_TROUBLE = (EphemeraError, DockerException, RequestException, OSError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """``state``: of the state's file. ``objects``: what the engine held, with marks that change when anybody touches
+    it. ``outputs``: the document, credentials as references; ``mark``: proves that they are derived from this key."""
+
+    definition: Definition
+    state: Stamp
+    objects: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    mark: str
+
+
+class Listener:
+    """Passes events on, all but the program's account of what it read, which it keeps."""
+
+    def __init__(self, report: Callable[[Event], None]) -> None:
+        self._report = report
+        self.reads: Mapping[str, Any] | None = None
+
+    def __call__(self, event: Event) -> None:
+        if event["type"] == "reads":
+            self.reads = event
+        else:
+            self._report(event)
+
+
+@contextmanager
+def remembering(
+    workspace: Workspace, stack: str, system: System, settings: Settings, report: Callable[[Event], None]
+) -> Iterator[tuple[Listener, Callable[[EnvironmentOutputs], None]]]:
+    """Around a run of the engine: what to report to, and what to call with the outputs when it is ready.
+
+    Whatever was known before is forgotten; what cannot be remembered fails nothing.
+    """
+    forget(stack)
+    before = definition.config_digest(workspace, stack)
+    listener = Listener(report)
+
+    def ready(outputs: EnvironmentOutputs) -> None:
+        try:
+            doubt, known = _known(workspace, stack, system, settings, listener.reads, outputs, before)
+        except _TROUBLE as error:
+            doubt, known = str(error), None
+        except ChangedMeanwhileError as error:
+            doubt, known = f"{error} was written meanwhile", None
+        _write(stack, {"schema": _SCHEMA, "doubt": doubt, "known": asdict(known) if known else None})
+
+    yield listener, ready
+
+
+def unchanged(workspace: Workspace, stack: str, system: System, settings: Settings) -> EnvironmentOutputs | None:
+    """The outputs of an environment that an engine's run would leave as it is and find ready; else, or in any doubt,
+    None."""
+    known = read(stack)
+    if known is None or not definition.same_variables(known.definition):
+        return None
+    if why_not(known, workspace, stack, system, settings):
+        return None
+    return shown(stack, known)
+
+
+def why_not(
+    known: Known, workspace: Workspace, stack: str, system: System, settings: Settings, *, any_branch: bool = False
+) -> str:
+    """Why the environment is not, or may not be, as it is known, in a few words; nothing when it is.
+
+    ``any_branch``: it may be one of another branch, with the same definition otherwise.
+    """
+    try:
+        return (
+            ("its state was changed" if not _state_is(workspace, stack, known) else "")
+            or ("an engine is at work on it" if workspace.locks(stack) else "")
+            or definition.difference(known.definition, workspace, stack, settings, any_branch=any_branch)
+            or _unlike(known, stack, definition.references(system, settings))
+        )
+    except _TROUBLE as error:
+        return str(error)
+
+
+def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs | None:
+    """The outputs, when nobody has changed the state since they were remembered; else None."""
+    known = read(stack)
+    return shown(stack, known) if known is not None and _state_is(workspace, stack, known) else None
+
+
+def read(stack: str) -> Known | None:
+    """What is known of the stack; nothing when the file is not there, or not as this version writes it."""
+    document = _document(stack)
+    try:
+        found = document["known"]
+        files = {path: None if entry is None else tuple(entry) for path, entry in found["definition"]["files"].items()}
+        known = Known(**{**found, "definition": Definition(**{**found["definition"], "files": files})})
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return None
+    return known if known.mark == _mark(stack) else None
+
+
+def doubt(stack: str) -> str:
+    """Why the environment was not remembered; nothing when it was, or has not become ready."""
+    return str(_document(stack).get("doubt") or "")
+
+
+def shown(stack: str, known: Known) -> EnvironmentOutputs:
+    """The outputs that are known, with their credentials."""
+
+    def show(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            if _REFERENCE in value:
+                return credentials.credential(stack, *value[_REFERENCE])
+            return {key: show(part) for key, part in value.items()}
+        return [show(part) for part in value] if isinstance(value, list) else value
+
+    return EnvironmentOutputs.parse(show(known.outputs))
+
+
+def forget(stack: str) -> None:
+    """Drop what is known of the stack."""
+    for path in (_path(stack), _path(stack).with_suffix(".partial")):
+        path.unlink(missing_ok=True)
+
+
+def _known(
+    workspace: Workspace,
+    stack: str,
+    system: System,
+    settings: Settings,
+    reads: Mapping[str, Any] | None,
+    outputs: EnvironmentOutputs,
+    config_before: str,
+) -> tuple[str, Known | None]:
+    if reads is None:
+        return "the program did not say what it read", None
+    state = definition.stamp(workspace.state_file(stack))
+    hidden = _hidden(stack, outputs.document(show_secrets=True), reads["credentials"])
+    doubts = [f"the program {doubt}" for doubt in reads["doubts"]]
+    doubts += _uncovered(workspace, stack)
+    doubts += [f"{name} has a probe of its own" for name, each in outputs.services.items() if not _askable(each)]
+    doubts += [] if hidden is not None else ["its outputs hold a secret that is not generated"]
+    defined = definition.define(workspace, stack, settings, reads)
+    doubts += [] if defined.config == config_before else ["its config was written meanwhile"]
+    if doubts or state is None or hidden is None:
+        return "; ".join(doubts) or "it has no state", None
+    with connected() as client, ThreadPoolExecutor(_THREADS) as pool:
+        wanted = definition.references(system, settings)
+        known = Known(
+            definition=replace(defined, images=dict(zip(wanted, pool.map(_image_id(client), wanted), strict=True))),
+            state=state,
+            objects=_objects(client, pool, stack),
+            outputs=hidden,
+            mark=_mark(stack),
+        )
+    return "", known
+
+
+def _unlike(known: Known, stack: str, wanted: Iterable[str]) -> str:
+    """What the engine holds otherwise than is known, or which service does not answer."""
+    if sorted(known.definition.images) != sorted(wanted):
+        return "its images are made from something else by now"
+    outputs = shown(stack, known)
+    with connected() as client, ThreadPoolExecutor(_THREADS) as pool:
+        ids = {reference: pool.submit(_image_id(client), reference) for reference in known.definition.images}
+        answers = {
+            name: pool.submit(_answers, client, stack, name, service) for name, service in outputs.services.items()
+        }
+        if _objects(client, pool, stack) != known.objects:
+            return "its containers, networks or volumes are not as they were"
+        if {reference: found.result() for reference, found in ids.items()} != known.definition.images:
+            return "its images were made anew"
+        silent = [name for name, answer in answers.items() if not answer.result()]
+        return f"{', '.join(silent)} does not answer" if silent else ""
+
+
+def _objects(client: DockerClient, pool: ThreadPoolExecutor, stack: str) -> dict[str, Any]:
+    """What the engine holds of the stack, as plain values that are equal only when nobody touched any of it."""
+    filters = {"label": [f"{labels.BACKEND}={identity.backend_id()}", f"{labels.STACK}={stack}"]}
+    networks = pool.submit(client.api.networks, filters=filters)
+    volumes = pool.submit(client.api.volumes, filters=filters)
+    found = [item["Id"] for item in client.api.containers(all=True, filters=filters)]
+    states = pool.map(lambda container: client.api.inspect_container(container)["State"], found)
+    return {
+        "containers": {container: _life(state) for container, state in zip(found, states, strict=True)},
+        "networks": sorted(item["Id"] for item in networks.result()),
+        "volumes": {item["Name"]: item["CreatedAt"] for item in volumes.result()["Volumes"] or ()},
+    }
+
+
+def _life(state: Mapping[str, Any]) -> list[Any]:
+    """Which of its lives a container is in: every start and every end makes another one."""
+    return [state["Status"], state["StartedAt"], None if state["Running"] else [state["FinishedAt"], state["ExitCode"]]]
+
+
+def _image_id(client: DockerClient) -> Callable[[str], str]:
+    def ask(reference: str) -> str:
+        try:
+            return str(client.api.inspect_image(reference)["Id"])
+        except NotFound:
+            return ""
+
+    return ask
+
+
+def _answers(client: DockerClient, stack: str, name: str, service: ServiceOutputs) -> bool:
+    """Whether the service's gate would open now."""
+    probe = from_description(service.readiness)
+    endpoint = next((each for each in service.endpoints.values() if each.host is not None), None)
+    ended = None
+    if probe.finishes:
+        state = client.api.inspect_container(service.container)["State"]
+        ended = None if state["Running"] else state["ExitCode"]
+    target = Target(
+        host=endpoint.host if endpoint else None,
+        port=endpoint.port if endpoint else None,
+        execute=lambda command: ServiceHandle(client, stack, name, service).exec(command)[0],
+        exit_code=ended,
+    )
+    return probe.ready(target)
+
+
+def _askable(service: ServiceOutputs) -> bool:
+    """Whether its description says all of its probe; one of somebody else's class is only named."""
+    return bool(describe(from_description(service.readiness))["type"] == service.readiness.get("type"))
+
+
+def _uncovered(workspace: Workspace, stack: str) -> list[str]:
+    """Resources in the state that can change without anything here telling of it."""
+    state: dict[str, Any] = json.loads(workspace.state_file(stack).read_text())
+    found = []
+    for resource in (state.get("checkpoint", {}).get("latest") or {}).get("resources") or ():
+        if not resource.get("custom"):
+            continue
+        inputs = {key for key, value in (resource.get("inputs") or {}).items() if value}
+        own = resource["type"].startswith("pulumi:providers:") and inputs - {"__internal", "version"}
+        if resource["type"] not in _COVERED or resource.get("external") or own or inputs & _READING:
+            found.append(f"{resource['urn'].rpartition('::')[2]} is a resource that is looked at by the engine alone")
+    return found
+
+
+def _hidden(stack: str, document: Mapping[str, Any], made: Iterable[tuple[str, str]]) -> dict[str, Any] | None:
+    """The outputs with each generated credential as a reference; None when one is part of something else, or when
+    something else is a secret."""
+    values = {credentials.credential(stack, service, purpose): [service, purpose] for service, purpose in made}
+
+    def hide(value: Any) -> Any:
+        if isinstance(value, str):
+            if value in values:
+                return {_REFERENCE: values[value]}
+            if any(secret in value for secret in values):
+                raise ValueError
+            return value
+        if isinstance(value, Mapping):
+            return {key: hide(part) for key, part in value.items()}
+        return [hide(part) for part in value] if isinstance(value, list | tuple) else value
+
+    try:
+        hidden: dict[str, Any] = hide(document)
+    except ValueError:
+        return None
+    given = [pair for service in hidden["services"].values() for pair in service["credentials"].items()]
+    return None if any(isinstance(value, str) and key not in PUBLIC_PURPOSES for key, value in given) else hidden
+
+
+def _state_is(workspace: Workspace, stack: str, known: Known) -> bool:
+    return definition.stamp(workspace.state_file(stack)) == known.state
+
+
+def _mark(stack: str) -> str:
+    """Of the user's key, which may have been replaced."""
+    return credentials.credential(stack, "", "known")
+
+
+def _document(stack: str) -> Mapping[str, Any]:
+    try:
+        document = json.loads(_path(stack).read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) and document.get("schema") == _SCHEMA else {}
+
+
+def _write(stack: str, document: Mapping[str, Any]) -> None:
+    path = _path(stack)
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        partial.unlink(missing_ok=True)
+        with os.fdopen(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600), "w") as file:
+            file.write(json.dumps(document))
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)  # a full disk: then nothing is known
+
+
+def _path(stack: str) -> Path:
+    return state_dir() / "known" / f"{stack}.json"

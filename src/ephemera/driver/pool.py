@@ -1,0 +1,192 @@
+"""Pools: environments of a system that are up already, for whichever branch, or test run, asks first.
+
+``$XDG_STATE_HOME/ephemera/pools/<system>-<hash of the checkout>.json`` says how many are wanted. Each has a stack name
+of its own, and a lease in phase ``pooled``. Claiming one is a change of that lease, under its lock: whoever gets it
+looks whether it is still what the branch would make now, and then the lease says which branch it is of. They are made
+by :mod:`ephemera.driver.filling`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ephemera.contract.catalog import System
+from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.contract.settings import Settings
+from ephemera.driver import definition, evidence, guardian, known
+from ephemera.driver.workspace import Workspace
+from ephemera.home import leases
+from ephemera.home.leases import Lease
+from ephemera.home.locks import locked
+from ephemera.home.paths import state_dir
+from ephemera.host.processes import ProcessId
+from ephemera.warm.client import detached
+
+_FIRST_PAUSE_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """What is wanted of a system in one checkout. ``config``: settings, key → text as in Pulumi config. ``problem``:
+    why the last try to make one failed; ``failures``: tries that failed in a row; ``tried_at``: seconds since the
+    epoch."""
+
+    system: str
+    project: str
+    checkout: str
+    size: int
+    config: Mapping[str, str]
+    problem: str = ""
+    failures: int = 0
+    tried_at: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.system}-{hashlib.sha256(self.checkout.encode()).hexdigest()[:8]}"
+
+    def workspace(self) -> Workspace:
+        """The project that it makes environments of."""
+        return Workspace(Path(self.checkout), self.project)
+
+
+def claim(
+    workspace: Workspace, system: System, settings: Settings, phase: Literal["kept", "disposable"]
+) -> EnvironmentOutputs | None:
+    """The outputs of an environment of the pool that is what ``settings`` would make now, given to nobody else; None
+    without one. A disposable one is held by this process, a kept one by nobody."""
+    me = ProcessId.of()
+    for lease in _members(workspace.project, settings.system):
+        found = known.read(lease.stack)
+        if not free(lease) or found is None or not definition.same_request(found.definition, settings):
+            continue
+        if leases.take(lease.stack, free, holder=me) is None:
+            continue  # somebody was faster
+        held = _held_by(me)
+        if known.why_not(found, workspace, lease.stack, system, settings, any_branch=True):
+            leases.take(lease.stack, held, holder=None, expires_at=0.0)  # for the reaper, and never given again
+            continue
+        now = time.time()
+        mine = leases.take(
+            lease.stack,
+            held,
+            phase=phase,
+            branch=settings.branch,
+            run=evidence.new_run(lease.stack),
+            holder=me if phase == "disposable" else None,
+            used_at=now,
+            expires_at=now + leases.DEFAULT_TTL_SECONDS,
+        )
+        if mine is None:
+            continue  # it was taken down by name meanwhile
+        if phase == "disposable":
+            guardian.keep(workspace.project, lease.stack)
+        return known.shown(lease.stack, found).model_copy(update={"branch": settings.branch})
+    return None
+
+
+def free(lease: Lease) -> bool:
+    """Whether it waits to be claimed."""
+    return lease.phase == "pooled" and lease.expires_at > time.time() and not lease.in_use()
+
+
+def members(pool: Pool) -> list[Lease]:
+    """Leases of its environments that nobody has claimed, oldest first; those that are coming up, or going, too."""
+    return _members(Path(pool.checkout), pool.system)
+
+
+def waiting() -> set[str]:
+    """Stacks of pools that no branch has claimed."""
+    return {lease.stack for lease in leases.all_leases() if lease.unclaimed}
+
+
+def pools() -> list[Pool]:
+    """Every pool of this user, by name."""
+    found = (read(path.stem) for path in sorted((state_dir() / "pools").glob("*.json")))
+    return [pool for pool in found if pool is not None]
+
+
+def read(name: str) -> Pool | None:
+    """The pool of that name, or None."""
+    try:
+        return Pool(**json.loads(_path(name).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def write(pool: Pool) -> None:
+    """Want that many from now on; none at all with size 0, which forgets the pool."""
+    with _guarded(pool.name):
+        if pool.size:
+            _write(pool)
+        else:
+            _path(pool.name).unlink(missing_ok=True)
+
+
+def note(pool: Pool, problem: str) -> None:
+    """Remember how a try to make one ended; ``problem`` is empty when it was made."""
+    with _guarded(pool.name):
+        if (current := read(pool.name)) is not None:
+            failures = current.failures + 1 if problem else 0
+            _write(replace(current, problem=problem, failures=failures, tried_at=time.time()))
+
+
+def due(pool: Pool) -> bool:
+    """Whether environments are missing, and the last failure is long enough ago to try again."""
+    pause = min(_FIRST_PAUSE_SECONDS * 2 ** (pool.failures - 1), _LONGEST_PAUSE_SECONDS) if pool.failures else 0.0
+    return missing(pool) and time.time() >= pool.tried_at + pause
+
+
+def missing(pool: Pool) -> bool:
+    """Whether fewer are there, or coming up, than are wanted."""
+    there = [lease for lease in members(pool) if free(lease) or (lease.phase == "creating" and lease.held())]
+    return len(there) < pool.size
+
+
+def start_if_due() -> None:
+    """Fill pools that want it, each in a process of its own; the asking command goes on."""
+    for pool in pools():
+        if due(pool):
+            folder = state_dir() / "logs"
+            folder.mkdir(exist_ok=True)
+            detached("ephemera.driver.filling", [pool.name], folder / "pools.log").returncode = 0
+
+
+def filling_lock(name: str) -> Path:
+    """Held by whoever fills, or empties, the pool."""
+    return state_dir() / "pools" / f"{name}.filling"
+
+
+def _members(checkout: Path, system: str) -> list[Lease]:
+    found = [
+        lease
+        for lease in leases.all_leases()
+        if lease.unclaimed and (lease.system, lease.checkout) == (system, str(checkout))
+    ]
+    return sorted(found, key=lambda lease: lease.created_at)
+
+
+def _held_by(me: ProcessId) -> Callable[[Lease], bool]:
+    return lambda lease: lease.phase == "pooled" and lease.holder == me
+
+
+def _guarded(name: str) -> AbstractContextManager[None]:
+    return locked(_path(name).with_suffix(".lock"))
+
+
+def _write(pool: Pool) -> None:
+    partial = _path(pool.name).with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(pool), indent=1))
+    partial.replace(_path(pool.name))
+
+
+def _path(name: str) -> Path:
+    return state_dir() / "pools" / f"{name}.json"

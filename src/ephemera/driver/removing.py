@@ -1,0 +1,95 @@
+"""Destroying a stack side by side by the Docker engine's API, where that takes away all that Pulumi's engine would.
+
+Its engine removes one after the other what depends on each other, and writes the state after each. Labels find all of
+it at once. What is not plainly covered by them is left to the engine (:func:`ephemera.driver.engine.destroy`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from docker import DockerClient
+from docker.errors import APIError, NotFound
+
+from ephemera.driver import sweep
+from ephemera.driver.state import Resource
+from ephemera.driver.sweep import Found
+
+_KINDS = {
+    "docker:index/container:Container": "container",
+    "docker:index/network:Network": "network",
+    "docker:index/volume:Volume": "volume",
+}
+_IMAGE = "docker:index/remoteImage:RemoteImage"
+
+
+def covered(client: DockerClient, resources: Iterable[Resource], found: Iterable[Found]) -> bool:
+    """Whether removing what was ``found`` by the stack's label comes to the same as destroying its ``resources``.
+
+    Not so when there are resources of other providers, kinds of Docker's that have no labels, images that are to go
+    too, anything protected, kept, or destroyed by a hook, and objects that are there without the label.
+    """
+    labelled = {(item.kind, item.name) for item in found}
+    return all(_covered(client, resource, labelled) for resource in resources)
+
+
+def unknown(resources: Iterable[Resource], found: Iterable[Found]) -> list[Found]:
+    """What bears the stack's label and is in no state: somebody else made it, or an engine that was killed."""
+    known = {(_KINDS[each["type"]], _name(each)) for each in resources if each["type"] in _KINDS}
+    return [item for item in found if (item.kind, item.name) not in known]
+
+
+def remove(client: DockerClient, stack: str, resources: Iterable[Resource]) -> None:
+    """Stop those containers that are given the time for it, side by side; then remove everything at once."""
+    patient = [(each["id"], seconds) for each in resources if (seconds := _grace_seconds(each)) and "id" in each]
+    if patient:
+        with ThreadPoolExecutor(len(patient)) as pool:
+            for done in [pool.submit(_stop, client, *each) for each in patient]:
+                done.result()
+    sweep.remove(client, stack)
+
+
+def _covered(client: DockerClient, resource: Resource, labelled: set[tuple[str, str]]) -> bool:
+    if any(resource.get(option) for option in ("protect", "retainOnDelete", "external", "resourceHooks")):
+        return False
+    if not resource.get("custom") or resource["type"].startswith("pulumi:providers:docker"):
+        return True
+    if resource["type"] == _IMAGE:
+        return resource.get("inputs", {}).get("keepLocally") is True
+    kind = _KINDS.get(resource["type"])
+    return kind is not None and ((kind, _name(resource)) in labelled or _gone(client, kind, _name(resource)))
+
+
+def _gone(client: DockerClient, kind: str, name: str) -> bool:
+    """Whether somebody has removed it already."""
+    inspect = {
+        "container": client.api.inspect_container,
+        "network": client.api.inspect_network,
+        "volume": client.api.inspect_volume,
+    }[kind]
+    try:
+        inspect(name)
+    except NotFound:
+        return True
+    return False
+
+
+def _name(resource: Resource) -> str:
+    outputs: dict[str, Any] = resource.get("outputs") or {}
+    return str(outputs.get("name", ""))
+
+
+def _grace_seconds(resource: Resource) -> int:
+    return int(resource.get("inputs", {}).get("destroyGraceSeconds") or 0)
+
+
+def _stop(client: DockerClient, container: str, seconds: int) -> None:
+    try:
+        client.api.stop(container, timeout=seconds)
+    except NotFound:
+        return
+    except APIError as error:
+        if error.status_code != 409:  # it is being removed
+            raise

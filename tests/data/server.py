@@ -1,0 +1,92 @@
+"""A container of an engine's image as an implementation of the data protocol sees it, without an environment around."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from docker import DockerClient
+from pydantic import SecretStr
+
+from ephemera.contract.images import EngineImage
+from ephemera.contract.outputs import Endpoint, ServiceOutputs
+from ephemera.driver.services import ServiceHandle
+from ephemera.host.engine import connected
+from ephemera.images import ensure
+
+ADDRESS = "127.83.254.2"
+PASSWORD = "p'a\"s $s\\w:@/ord"  # noqa: S105
+
+
+class Service(ServiceHandle):
+    """``variables`` are set for each command, over the container's own."""
+
+    def __init__(
+        self, client: DockerClient, container: str, outputs: ServiceOutputs, variables: Mapping[str, str]
+    ) -> None:
+        super().__init__(client, "none", outputs.container, outputs)
+        self._identifier = container
+        self._variables = [f"{key}={value}" for key, value in variables.items()]
+
+    @property
+    def container(self) -> str:
+        return self._identifier
+
+    def exec(
+        self, command: Sequence[str], *, stdin: str | bytes | None = None, timeout_seconds: float | None = None
+    ) -> tuple[int, str]:
+        return super().exec(["env", *self._variables, *command], stdin=stdin, timeout_seconds=timeout_seconds)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A container that runs, and where it answers."""
+
+    client: DockerClient
+    container: Any
+    port: int
+
+    def service(self, name: str, credentials: Mapping[str, str], **variables: str) -> Service:
+        """What an implementation is given."""
+        url = f"{name}://{ADDRESS}:{self.port}"
+        endpoint = Endpoint(
+            scheme=name,
+            host=ADDRESS,
+            port=self.port,
+            url=url,
+            internal_host=name,
+            internal_port=self.port,
+            internal_url=url,
+        )
+        outputs = ServiceOutputs(
+            container=name,
+            image="",
+            endpoints={name: endpoint},
+            credentials={key: SecretStr(value) for key, value in credentials.items()},
+        )
+        return Service(self.client, self.container.id, outputs, variables)
+
+
+@contextmanager
+def running(engine: str, port: int, **options: Any) -> Iterator[Server]:
+    """A container of the engine's image, hardened as components do it."""
+    image = EngineImage(name=engine)
+    reference = ensure([image], "local")[image]
+    with connected() as client:
+        container = client.containers.run(
+            reference,
+            name=f"test-{engine}-{secrets.token_hex(4)}",
+            detach=True,
+            init=True,
+            cap_drop=["ALL"],
+            ports={f"{port}/tcp": (ADDRESS, None)},
+            **options,
+        )
+        try:
+            container.reload()
+            yield Server(client, container, int(container.ports[f"{port}/tcp"][0]["HostPort"]))
+        finally:
+            container.remove(force=True, v=True)

@@ -1,0 +1,107 @@
+"""A system in which services need each other: a store with data, a one-shot that prepares it, an API, a worker."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ephemera.contract.catalog import Option, Service, System
+from ephemera.contract.images import EngineImage, ServiceImage
+
+if TYPE_CHECKING:
+    from ephemera.resources import Environment
+
+_SOURCES = Path(__file__).parent / "services"
+_NAME = os.environ.get("CHAIN_IMAGE", "chain")
+_POSTGRES = EngineImage(name="postgres")
+_PYTHON = EngineImage(name="python")
+_API = ServiceImage(name=f"{_NAME}-api", context=_SOURCES / "api", bases={"BASE": _PYTHON})
+_WORKER = ServiceImage(name=f"{_NAME}-worker", context=_SOURCES / "worker", bases={"BASE": _PYTHON})
+
+SYSTEM = System(
+    program="chain:program",
+    suite="tests",
+    services={
+        "store": Service(),
+        "setup": Service(requires=("store",)),
+        "api": Service(requires=("store", "setup")),
+        "worker": Service(requires=("api",)),
+    },
+    images=(_POSTGRES, _API, _WORKER),
+    options={
+        "connections": Option(type="integer", default=20, help="that the store accepts"),
+        "greeting": Option(type="string", default="hello", help="in the environment of the API"),
+    },
+)
+
+
+def program(environment: Environment) -> None:
+    """The store's URL reaches the others as tasker's does: through its gate."""
+    import pulumi
+
+    from ephemera.resources import (
+        Container,
+        ContainerArgs,
+        ExitZeroProbe,
+        Gate,
+        HttpProbe,
+        Port,
+        PostgresProbe,
+        Volume,
+        VolumeArgs,
+    )
+
+    password = environment.credential("store", "password")
+    store = Container(
+        "store",
+        ContainerArgs(
+            environment=environment,
+            image=_POSTGRES,
+            gate=Gate(probe=PostgresProbe(user="shop", database="shop")),
+            ports={"postgres": Port(number=5432, scheme="postgresql", path="/shop")},
+            variables={"POSTGRES_USER": "shop", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "shop"},
+            command=["postgres", "-c", f"max_connections={environment.option('connections')}"],
+            volumes={"/var/lib/postgresql/data": Volume("data", VolumeArgs(environment=environment))},
+            tmpfs={"/tmp": "size=16m", "/var/run/postgresql": "size=1m,mode=1777"},  # noqa: S108 - inside
+            user="postgres",
+        ),
+    )
+    url = pulumi.Output.all(password, store.ready).apply(lambda known: f"postgresql://shop:{known[0]}@store/shop")
+    setup = Container(
+        "setup",
+        ContainerArgs(
+            environment=environment,
+            image=_POSTGRES,
+            gate=Gate(probe=ExitZeroProbe()),
+            command=["psql", "-h", "store", "-U", "shop", "-d", "shop", "-c", "CREATE TABLE made_once ()"],
+            variables={"PGPASSWORD": password},
+            user="postgres",
+            needs=(store,),
+        ),
+    )
+    api = Container(
+        "api",
+        ContainerArgs(
+            environment=environment,
+            image=_API,
+            gate=Gate(probe=HttpProbe(path="/")),
+            ports={"http": Port(number=8000)},
+            variables={"STORE_URL": url, "GREETING": str(environment.option("greeting"))},
+            memory_mb=64,
+            needs=(store, setup),
+        ),
+    )
+    if "worker" in environment.selected:
+        Container(
+            "worker",
+            ContainerArgs(
+                environment=environment,
+                image=_WORKER,
+                gate=Gate(probe=HttpProbe(path="/")),
+                ports={"http": Port(number=8001)},
+                variables={"API_URL": "http://api:8000"},
+                memory_mb=64,
+                needs=(api,),
+            ),
+        )

@@ -1,0 +1,156 @@
+"""What is noted of a program's process. Each in a process of its own: a listener like that is never taken away."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_RUN = """
+import json, os, runpy, sys
+from ephemera.driver.reads import Reads
+reads = Reads()
+os.chdir(sys.argv[1])
+sys.path.insert(0, sys.argv[1])
+runpy.run_path(os.path.join(sys.argv[1], "__main__.py"), {"reads": reads})
+print(json.dumps(reads.document()))
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+def _reads(project: Path, program: str) -> dict[str, Any]:
+    (project / "__main__.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN, str(project)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return document
+
+
+def test_files_that_are_opened_and_modules_that_are_imported(project: Path) -> None:
+    (project / "data.txt").write_text("x")
+    (project / "shop.py").write_text("import pathlib\n")
+    (project / "parts").mkdir()
+    (project / "parts" / "one.py").write_text("")
+    found = _reads(
+        project, "import shop, parts.one\nopen('data.txt').read()\nimport os\nos.open('shop.py', os.O_RDONLY)"
+    )
+    names = {path.removeprefix(f"{project}/") for path in found["files"] if path.startswith(str(project))}
+    assert names == {"__main__.py", "data.txt", "shop.py", "parts/one.py"}
+    assert {str(project), str(project / "parts")} <= set(found["searched"])
+    assert found["doubts"] == []
+
+
+def test_modules_that_were_there_before_count_too(project: Path) -> None:
+    import ephemera
+
+    assert str(Path(ephemera.__file__)) in _reads(project, "")["files"]
+
+
+def test_file_that_is_not_there_is_noted_as_one_that_may_come(project: Path) -> None:
+    found = _reads(project, "try:\n    open('local.toml')\nexcept FileNotFoundError:\n    pass")
+    assert str(project / "local.toml") in found["files"]
+
+
+def test_what_is_written_is_not_read(project: Path) -> None:
+    found = _reads(project, "open('new.txt', 'w').close()\nopen('log', 'a').close()")
+    assert [path for path in found["files"] if path.endswith(("new.txt", "log"))] == []
+
+
+def test_folders_that_are_listed(project: Path) -> None:
+    (project / "conf.d").mkdir()
+    (project / "conf.d" / "deep").mkdir()
+    found = _reads(
+        project, "import os, pathlib\nlist(pathlib.Path('conf.d').iterdir())\nlist(os.scandir('conf.d/deep'))"
+    )
+    assert {str(project / "conf.d"), str(project / "conf.d" / "deep")} <= set(found["listed"])
+
+
+def test_libraries_and_the_interpreter_are_none_of_the_programs(project: Path) -> None:
+    found = _reads(project, "import yaml, email.mime.text\nopen('/dev/null').read()\nopen('/proc/self/stat').read()")
+    foreign = ("/dev/", "/proc/", str(Path(json.__file__).parent), str(Path(pytest.__file__).parent))
+    assert [path for path in found["files"] if path.startswith(foreign)] == []
+
+
+@pytest.mark.parametrize(
+    ("program", "doubt"),
+    [
+        ("import subprocess\nsubprocess.run(['true'])", "starts a process"),
+        ("import os\nos.system('true')", "starts a process"),
+        ("import os\nos.fork() or os._exit(0)\nos.wait()", "starts a process"),
+        ("import socket\nsocket.getaddrinfo('127.0.0.1', 80)", "asks another process"),
+        (
+            "import socket\nserver = socket.create_server(('127.0.0.1', 0))\n"
+            "socket.create_connection(server.getsockname())",
+            "asks another process",
+        ),
+        ("import sqlite3\nsqlite3.connect(':memory:')", "reads a database"),
+        ("import ctypes\nctypes.CDLL(None)", "loads a library"),
+    ],
+)
+def test_what_reaches_beyond_files_is_a_doubt(project: Path, program: str, doubt: str) -> None:
+    assert doubt in _reads(project, program)["doubts"]
+
+
+def test_what_ephemera_itself_and_an_imported_library_do_is_none(project: Path, tmp_path: Path) -> None:
+    found = _reads(project, "from ephemera.host import ports\nports.is_free('127.0.0.1', 9)\nimport uuid, webbrowser")
+    assert found["doubts"] == []
+
+
+def test_functions_of_providers_are_a_doubt(project: Path) -> None:
+    program = (
+        "class Monitor:\n    def Invoke(self, request):\n        return request\n    Call = Invoke\n"
+        "monitor = Monitor()\nreads.watch_monitor(monitor)\n"
+    )
+    assert _reads(project, program)["doubts"] == []
+    assert _reads(project, program + "assert monitor.Invoke(7) == 7")["doubts"] == ["asks a provider"]
+
+
+def test_credentials_are_noted_by_service_and_purpose_and_tell_from_other_secrets(project: Path) -> None:
+    program = (
+        "from ephemera.home import credentials\nmade = credentials.credential('shop-main', 'db', 'password')\n"
+        "reads.check_secrets([made])\n"
+    )
+    found = _reads(project, program)
+    assert found["credentials"] == [["db", "password"]]
+    assert found["doubts"] == []
+    found = _reads(project, program + "reads.check_secrets([made, 'hunter2'])")
+    assert found["doubts"] == ["puts a secret of its own into the outputs"]
+
+
+def test_secrets_are_found_at_any_depth_of_the_outputs() -> None:
+    import asyncio
+
+    from ephemera.driver.reads import secrets_in
+
+    class Output:
+        def __init__(self, value: Any, secret: bool = False) -> None:
+            self._value, self._secret = value, secret
+
+        async def future(self) -> Any:
+            return self._value
+
+        async def is_secret(self) -> bool:
+            return self._secret
+
+    document = {
+        "plain": "a",
+        "one": Output("b", secret=True),
+        "inner": [Output({"two": Output(["c"], secret=True), "open": "d"}), Output({"e": ["f"]}, secret=True)],
+    }
+    assert sorted(asyncio.run(_awaited(secrets_in(document, Output)))) == ["b", "c", "f"]
+
+
+async def _awaited(found: Any) -> Any:
+    return await found

@@ -1,0 +1,66 @@
+"""``python patched_sdk.py FOLDER [GO]``: what the engine is built with besides what lies here.
+
+Makes Pulumi's Go SDK, with derived keys remembered (``_sdk/derived_key.go``), and a ``go.mod`` and ``go.sum`` that put
+it in the place of the published one. A module's file can be replaced in a copy of the module only. The copy is made
+from what ``go.sum`` vouches for, and a line that is not where it was in the pinned version stops the build.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+_HERE = Path(__file__).resolve().parent
+_SDK = "github.com/pulumi/pulumi/sdk/v3"
+_FILE = "go/common/resource/config/crypt.go"
+_EDITS = {
+    "\tkey := pbkdf2.Key([]byte(phrase), salt, 1000000, SymmetricCrypterKeyBytes, sha256.New)\n": (
+        "\tkey := derivedKey(phrase, salt)\n"
+    ),
+    '\t"golang.org/x/crypto/pbkdf2"\n': "",
+    '\t"crypto/sha256"\n': "",
+}
+
+
+def main(folder: Path, go: str = "go") -> None:
+    """Make ``sdk/``, ``go.mod`` and ``go.sum`` in ``folder``."""
+    listed = _run(go, "list", "-f", "{{.Module.Dir}}", f"{_SDK}/go/common/resource/config")
+    copy = folder / "sdk"
+    shutil.copytree(listed, copy, ignore=shutil.ignore_patterns("*_test.go"), copy_function=_copy)
+    _edit(copy / _FILE)
+    shutil.copyfile(_HERE / "_sdk" / "derived_key.go", (copy / _FILE).with_name("derived_key.go"))
+    for name in ("go.mod", "go.sum"):
+        shutil.copyfile(_HERE / name, folder / name)
+    replacements = [f"-replace={_SDK}={copy}"]
+    for line in (_HERE / "go.mod").read_text().splitlines():
+        old, arrow, new = line.strip().partition(" => ./")
+        if arrow:  # relative to go.mod's folder, which is another one now
+            replacements.append(f"-replace={old.removeprefix('replace ')}={_HERE / new}")
+    _run(go, "mod", "edit", *replacements, str(folder / "go.mod"))
+
+
+def _edit(file: Path) -> None:
+    text = file.read_text()
+    for old, new in _EDITS.items():
+        times = text.count(old)
+        if times != 1:
+            raise SystemExit(f"{file.name} of {_SDK} is not what it was: {old.strip()!r} is there {times} times")
+        text = text.replace(old, new)
+    file.write_text(text)
+
+
+def _copy(source: str, target: str) -> None:
+    shutil.copyfile(source, target)  # not its mode: the module cache is read-only
+
+
+def _run(go: str, *arguments: str) -> str:
+    done = subprocess.run([go, *arguments], cwd=_HERE, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(done.stdout.strip() or f"`go {' '.join(arguments)}` ended with {done.returncode}")
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])
