@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,6 @@ _ORPHAN_SECONDS = 10.0
 _ORPHAN_INTERVAL_SECONDS = 0.01
 _INTERRUPT_SECONDS = 60.0
 _TAIL_LINES = 12
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -42,11 +41,14 @@ class Command:
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """From the start of the first process to the end (or readiness) of the last. ``cpu_seconds``: user and system, of
-    every process; ``peak_bytes``: the largest sum of their resident sets, which counts shared pages in each."""
+    every process; ``peak_bytes``: the largest sum of their proportional sets, in which what n processes share counts
+    for 1/n in each; 0 for several commands, which would be slowed by being looked at. ``stayed``: processes that are
+    there to stay, as daemons do."""
 
     seconds: float
     cpu_seconds: float
     peak_bytes: int
+    stayed: frozenset[int] = frozenset()
 
 
 class CommandFailedError(Exception):
@@ -121,8 +123,9 @@ def adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
-def run(commands: Sequence[Command], seconds: float) -> tuple[Measured, list[Process]]:
+def run(commands: Sequence[Command], seconds: float, daemons: Collection[int] = ()) -> tuple[Measured, list[Process]]:
     """Run them side by side until each has ended with 0 or, where it holds, is ready; those that hold are handed on.
+    ``daemons``: what stayed of earlier ones, and works for these.
 
     Raises :class:`CommandFailedError` for the first that does not, or is not done after ``seconds``; none is left then.
     """
@@ -132,7 +135,7 @@ def run(commands: Sequence[Command], seconds: float) -> tuple[Measured, list[Pro
     try:
         for command in commands:
             processes.append(Process(command))
-        measured = _followed(processes, before, started, seconds, lambda process: process.ready)
+        measured = _followed(processes, before - set(daemons), started, seconds, lambda process: process.ready, daemons)
     except BaseException:
         _interrupt(processes)
         raise
@@ -163,9 +166,24 @@ def abandon(held: Sequence[Process]) -> None:
     _interrupt(held)
 
 
+def stop(daemons: Collection[int]) -> None:
+    """End what stayed, by SIGTERM, and wait until it is gone."""
+    for pid in daemons:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
+
+
 def _followed(
-    processes: Sequence[Process], before: set[int], started: float, seconds: float, done: Callable[[Process], bool]
+    processes: Sequence[Process],
+    before: set[int],
+    started: float,
+    seconds: float,
+    done: Callable[[Process], bool],
+    daemons: Collection[int] = (),
 ) -> Measured:
+    cpu_before = sum(map(_cpu, daemons))
+    idle = {pid: set(_descendants(pid)) for pid in daemons}
     poll = select.poll()
     by_descriptor = {}
     for process in processes:
@@ -188,16 +206,27 @@ def _followed(
                     poll.unregister(descriptor)
         if time.monotonic() - started > seconds:
             raise pending[0].failure(f"was not done after {seconds:g} s")
-        peak = max(peak, sum(map(_resident, _tree(before))))
+        if len(processes) == 1:
+            peak = max(peak, sum(map(_proportional, _tree(before))))
     for process in processes:
         if process.code is None:
             process.cpu_counted = sum(map(_cpu, _descendants(process.pid)))
             cpu += process.cpu_counted
+    cpu += _reap_orphans(known := before | set(daemons) | {process.pid for process in processes})
+    _settle(idle)
     return Measured(
         seconds=at - started,
-        cpu_seconds=cpu + _reap_orphans(before | {process.pid for process in processes}),
+        cpu_seconds=cpu + sum(map(_cpu, daemons)) - cpu_before,
         peak_bytes=peak,
+        stayed=frozenset(_children(os.getpid()) - known),
     )
+
+
+def _settle(idle: Mapping[int, set[int]]) -> None:
+    """Wait until the daemons have nothing more at work than they had before."""
+    deadline = time.monotonic() + _ORPHAN_SECONDS
+    while any(set(_descendants(pid)) - known for pid, known in idle.items()) and time.monotonic() < deadline:
+        time.sleep(_ORPHAN_INTERVAL_SECONDS)
 
 
 def _reap_orphans(known: set[int]) -> float:
@@ -250,9 +279,11 @@ def _children(pid: int) -> set[int]:
     return found
 
 
-def _resident(pid: int) -> int:
-    with suppress(OSError), open(f"/proc/{pid}/statm") as file:  # noqa: PTH123
-        return int(file.read().split()[1]) * _PAGE
+def _proportional(pid: int) -> int:
+    with suppress(OSError), open(f"/proc/{pid}/smaps_rollup") as file:  # noqa: PTH123
+        for line in file:
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
     return 0
 
 

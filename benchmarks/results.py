@@ -14,7 +14,13 @@ from rich.table import Table
 from benchmarks import load
 from benchmarks.rounds import Failure, Record, Sample
 
-TIMES: Mapping[str, str] = {"up": "up", "unchanged": "unchanged", "change": "change", "down": "down"}
+TIMES: Mapping[str, str] = {
+    "first_up": "first up",
+    "up": "up",
+    "unchanged": "unchanged",
+    "change": "change",
+    "down": "down",
+}
 COSTS: Mapping[str, str] = {"up_cpu": "CPU of up", "down_cpu": "CPU of down", "memory_mib": "memory"}
 """Of one environment, with headings; of n at once: ``parallel<n>``, ``parallel<n>_each``, ``parallel<n>_down``."""
 _OURS = "ephemera"

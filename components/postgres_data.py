@@ -43,12 +43,14 @@ class PostgresData:
         said = _run(service, "restore")
         if not said.startswith(_REBUILD):
             return said
-        if _run(service, "anew") != "t":
+        same, _, disconnected = _run(service, "anew").partition("|")
+        if same != "t":
             raise DataError(
                 f"the schema of {service.name!r} was made anew, but is not quite what it was",
                 remedy="take the environment down and bring it up again",
             )
-        return f"made anew, since DDL changed it: {said.removeprefix(_REBUILD)}"
+        clients = f", {disconnected} clients disconnected" if disconnected != "0" else ""
+        return f"made anew, since DDL changed it{clients}: {said.removeprefix(_REBUILD)}"
 
     def databases(self, service: DataService) -> Databases:
         """Databases cloned from a template of what was remembered, which is made when it is not there yet."""

@@ -16,10 +16,10 @@ keep() { with_definition "SELECT ephemera.keep(:'definition')"; }
 
 is_kept() { [ "$(sql -c 'SELECT dump IS NOT NULL FROM ephemera.ready')" = t ]; }
 
-# rebuild DATABASE: make all of it anew, in one transaction.
+# rebuild DATABASE [STATEMENT]: make all of it anew, in one transaction that begins with the statement.
 rebuild() {
     {
-        echo 'BEGIN; SELECT ephemera.clear();'
+        echo "BEGIN; $2 SELECT ephemera.clear();"
         sql -c 'SELECT dump FROM ephemera.ready'
         echo 'SELECT ephemera.refill(); COMMIT;'
     } | sql -d "$1" -f - > /dev/null
@@ -33,9 +33,10 @@ remember() {
 
 restore() { sql -c 'SELECT ephemera.restore()'; }
 
-# Says whether the schema is what it was, to the letter.
+# Says whether the schema is what it was, to the letter, and how many clients were disconnected.
 anew() {
-    rebuild "$PGDATABASE" && with_definition "SELECT dump = :'definition' FROM ephemera.ready"
+    rebuild "$PGDATABASE" 'SELECT ephemera.drop_roles();' &&
+        with_definition "SELECT dump = :'definition', ephemera.disconnect() FROM ephemera.ready"
 }
 
 # Makes the template, unless it is there; its name.

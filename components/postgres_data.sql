@@ -196,6 +196,23 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Drops the roles that were created since, which may own what is not to be there any more; how many.
+CREATE FUNCTION ephemera.drop_roles() RETURNS integer LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    role regrole;
+    dropped integer := 0;
+BEGIN
+    FOR role IN
+        SELECT a.oid FROM pg_authid a LEFT JOIN ephemera.objects k ON k.class = 'pg_authid'::regclass AND k.object = a.oid
+        WHERE k.object IS NULL
+    LOOP
+        EXECUTE format('DROP OWNED BY %s CASCADE', role);
+        EXECUTE format('DROP ROLE %s', role);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END $$;
+
 -- Drops what was created since; how many objects.
 CREATE FUNCTION ephemera.drop_created() RETURNS integer LANGUAGE plpgsql
 SET search_path = '' SET lock_timeout = '5s' SET session_replication_role = 'replica' AS $$
@@ -209,7 +226,7 @@ BEGIN
         FROM (SELECT * FROM ephemera.changes() WHERE how = 'created') c
         JOIN unnest(ARRAY['pg_extension', 'pg_namespace', 'pg_class', 'pg_constraint', 'pg_trigger', 'pg_rewrite',
                           'pg_policy', 'pg_proc', 'pg_type', 'pg_cast', 'pg_publication', 'pg_event_trigger',
-                          'pg_statistic_ext', 'pg_foreign_data_wrapper', 'pg_language', 'pg_authid'
+                          'pg_statistic_ext', 'pg_foreign_data_wrapper', 'pg_language'
                          ]::regclass[]) WITH ORDINALITY AS k (class, position) ON k.class = c.class
         LEFT JOIN pg_class p ON p.oid = c.object AND c.class = 'pg_class'::regclass
         LEFT JOIN pg_constraint s ON s.oid = c.object AND c.class = 'pg_constraint'::regclass
@@ -225,9 +242,6 @@ BEGIN
             SELECT format('ALTER TABLE %s DROP CONSTRAINT %I CASCADE', conrelid::regclass, conname) INTO o.identity
                 FROM pg_constraint WHERE oid = r.object;
             EXECUTE o.identity;
-        ELSIF o.type = 'role' THEN
-            EXECUTE format('DROP OWNED BY %s CASCADE', o.identity);
-            EXECUTE format('DROP ROLE %s', o.identity);
         ELSE
             EXECUTE format('DROP %s IF EXISTS %s CASCADE',
                 CASE o.type WHEN 'composite type' THEN 'TYPE' WHEN 'statistics object' THEN 'STATISTICS' ELSE o.type END,
@@ -235,7 +249,7 @@ BEGIN
         END IF;
         dropped := dropped + 1;
     END LOOP;
-    RETURN dropped;
+    RETURN dropped + ephemera.drop_roles();
 END $$;
 
 -- Gives one table its rows back.
@@ -332,6 +346,17 @@ CREATE FUNCTION ephemera.beyond() RETURNS text LANGUAGE sql SET search_path = ''
     SELECT string_agg(DISTINCT label || ' ' || how, ', ') FROM ephemera.changes()
     WHERE class IN ('pg_authid'::regclass, 'pg_auth_members'::regclass, 'pg_database'::regclass,
                     'pg_db_role_setting'::regclass)
+      AND NOT (class = 'pg_authid'::regclass AND how = 'created')
+$$;
+
+-- Ends all other sessions where types were made anew: clients, and what they have prepared, know those by number.
+CREATE FUNCTION ephemera.disconnect() RETURNS bigint LANGUAGE sql SET search_path = '' AS $$
+    SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a
+    WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.application_name <> 'ephemera'
+      AND EXISTS (
+          SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+          WHERE t.typnamespace IN (SELECT oid FROM ephemera.spaces) AND t.typcategory <> 'A'
+            AND (t.typtype <> 'c' OR c.relkind = 'c'))
 $$;
 
 -- Everything that data needs where the schema is still the same, up to what was created since. Says in words what was

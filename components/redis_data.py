@@ -76,4 +76,6 @@ def _checked(service: DataService, said: str) -> str:
 
 
 def _error(service: DataService, said: str) -> DataError:
-    return DataError(f"the data of {service.name!r}: {said}", remedy="nothing was changed")
+    return DataError(
+        f"the data of {service.name!r}: {said}", remedy="see whether it runs, with `ephemera status`, and try again"
+    )

@@ -90,16 +90,19 @@ def chain(ephemera: Ephemera, tmp_path: Path) -> Iterator[Chain]:
 def test_changed_source_rebuilds_one_image_and_replaces_one_container(chain: Chain) -> None:
     before = chain.built()
     chain.edit("services/api/serve.py", "import http.server\n", "import http.server  # changed\n")
-    assert chain.up() == {"api"}  # the worker needs it, and runs on
+    assert chain.up() == {"api"}  # the worker needs it, and runs on: only its variables would replace it
     after = chain.built()
     assert len(after[f"{chain.image}-api"] - before[f"{chain.image}-api"]) == 1
     assert after[f"{chain.image}-worker"] == before[f"{chain.image}-worker"]
     assert chain.up() == set()
+    assert chain.up("--force") == set()  # which the engine finds, too
 
 
 def test_changed_variable_replaces_the_service_that_has_it(chain: Chain) -> None:
     assert chain.up("-c", "greeting=bye") == {"api"}
-    assert chain.up("-c", "greeting=bye") == set()
+    chain.edit("chain.py", '"API_URL": "http://api:8000"', '"API": api.ready')
+    assert chain.up() == {"worker"}
+    assert chain.up("-c", "greeting=again") == {"api", "worker"}  # the worker wants to know which one it is
 
 
 def test_replaced_store_keeps_its_data_and_those_that_need_it_run_on(chain: Chain) -> None:

@@ -72,7 +72,7 @@ def test_branch_claims_it_and_every_command_finds_it_by_the_branch(pooled: Ephem
         assert pooled("outputs", name).json == document
         assert [each["up"] for each in pooled("status", name, "--output", "json").json["services"]] == [True]
     assert _up(pooled).json == document, "it is the branch's from now on"
-    assert pooled("test", "web", "--output", "json").json["tests"]["passed"] == 1
+    assert pooled("test", "web", "--output", "json").json["tests"]["exit_code"] == 0
     attached = pooled.pytest("--env", pooled.stack("web"), "tests", EPHEMERA_REQUIRE_SERVICES="1")
     assert attached.code == 0, attached.out
     changed = _up(pooled, "--config", "greeting=salut").json
@@ -145,7 +145,8 @@ def test_other_settings_or_prepared_config_claim_nothing(pooled: Ephemera) -> No
 
 
 def test_killed_filler_leaves_nothing_behind(ephemera: Ephemera) -> None:
-    assert ephemera("pool", "--system", "web", "--size", "1", EPHEMERA_WARM="off").code == 0
+    never = ("--config", "behaviour=deaf")
+    assert ephemera("pool", "--system", "web", "--size", "1", *never, EPHEMERA_WARM="off").code == 0
     until(lambda: _pool(ephemera)["coming_up"] != [], _SECONDS)
     (stack,) = _pool(ephemera)["coming_up"]
     lease = json.loads((ephemera.state / "ephemera" / "leases" / f"{stack}.json").read_text())
@@ -161,8 +162,7 @@ def test_what_cannot_be_made_is_said_with_evidence_and_not_tried_for_ever(epheme
     until(lambda: _pool(ephemera)["problem"] != "", _SECONDS)
     pool = _pool(ephemera)
     assert "service 'web' exited before it was ready (exit code 7)" in pool["problem"]
-    folder = pool["problem"].rpartition("evidence: ")[2]
-    assert (Path(folder) / "evidence.html").exists() or any(Path(folder).iterdir())
+    assert Path(pool["problem"].rpartition("evidence: ")[2]).is_file()
     assert pool["ready"] == []
     waited = ephemera("pool", "--system", "web", "--size", "2", "--wait", *failing)
     assert waited.code == 3

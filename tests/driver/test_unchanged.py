@@ -42,7 +42,7 @@ class Environment:
     def up(self, *arguments: str, **variables: str) -> tuple[bool, Done]:
         """Whether an engine ran."""
         before = self.runs()
-        done = self.ephemera("up", "data", "--output", "json", *arguments, **variables)
+        done = self.ephemera("up", "data", "--output", "json", *arguments, cwd=None, **variables)
         return self.runs() != before, done
 
     def settled(self) -> None:

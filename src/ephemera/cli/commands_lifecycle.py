@@ -152,6 +152,7 @@ def up(
 def down(
     stack: options.StackArgument = None,
     branch: options.BranchOption = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once; it goes in the background.")] = False,
     output: options.OutputOption = Output.table,
 ) -> None:
     """Destroy an environment, and prove that it is gone."""
@@ -160,7 +161,15 @@ def down(
 
     screen = Screen(output)
     workspace = Workspace.find()
-    gone = lifecycle.down(workspace, lifecycle.find_stack(workspace, stack, branch), screen.progress)
+    found = lifecycle.find_stack(workspace, stack, branch)
+    if no_wait:
+        lifecycle.hand_over(workspace, found)
+        if screen.machine:
+            screen.document({"stack": found, "seconds": None, "leftovers": None})
+        else:
+            screen.note(f"{found} is taken down in the background; `ephemera ls` shows it until it is gone")
+        return
+    gone = lifecycle.down(workspace, found, screen.progress)
     reaper.start_if_due()
     if screen.machine:
         screen.document({"stack": gone.stack, "seconds": round(gone.seconds, 2), "leftovers": list(gone.leftovers)})

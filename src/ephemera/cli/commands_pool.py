@@ -47,10 +47,13 @@ def pool(
     if size:
         make_ready(screen)
     pools.write(wanted)
-    leftovers = [] if size else filling.empty(wanted)
-    if wait and (problem := filling.fill(wanted.name, screen.progress)):
-        raise NotReadyError(problem, remedy="`ephemera pool` tries again by and by")
-    pools.start_if_due()
+    leftovers: list[str] = []
+    if not size:
+        leftovers = filling.empty(wanted)
+    elif not wait:
+        pools.start(wanted)
+    elif problem := filling.fill(wanted.name, screen.progress):
+        raise NotReadyError(problem, remedy="set the pool anew when that is mended, or to size 0")
     _show(screen, [wanted])
     if leftovers:
         raise LeftoversError(wanted.name, leftovers)

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from docker.errors import DockerException
 
@@ -22,34 +21,33 @@ from ephemera.driver.pool import Pool
 from ephemera.home import leases
 from ephemera.home.leases import Lease
 from ephemera.home.locks import LockTimeoutError, locked
+from ephemera.host.processes import ProcessId
 
-_NICE = 10
 _TROUBLE = (EphemeraError, DockerException, OSError)
 
 
 def fill(name: str, report: Callable[[Event], None] = lambda _: None) -> str:
-    """Make what the pool is short of, now; waits for whoever is at it already. Why it failed, or nothing."""
-    with locked(pool.filling_lock(name)):
+    """Make the pool what it is to be, now; waits for whoever is at it already. Why it failed, or nothing."""
+    with locked(pool.lock_file(name, "filling")):
         return _fill(name, report)
 
 
 def empty(wanted: Pool) -> list[str]:
     """Take down what nobody has claimed, once nobody fills the pool any more; leftovers that the proofs found."""
-    with locked(pool.filling_lock(wanted.name)):
+    with locked(pool.lock_file(wanted.name, "filling")):
         return [left for lease in pool.members(wanted) for left in _take_down(wanted, lease)]
 
 
 def main(arguments: list[str]) -> int:
-    """Fill the pool unless somebody is at it; whoever is looks once more before it ends."""
+    """Fill the pool once whoever is at it has ended; of several that wait for that, one does."""
     (name,) = arguments
-    os.nice(_NICE)  # a command that somebody waits for comes first
-    while (wanted := pool.read(name)) is not None and pool.due(wanted):
+    with ExitStack() as held:
         try:
-            with locked(pool.filling_lock(name), timeout_seconds=0):
-                problem = _fill(name, lambda _: None)
+            with locked(pool.lock_file(name, "waiting"), timeout_seconds=0):
+                held.enter_context(locked(pool.lock_file(name, "filling")))
         except LockTimeoutError:
             return 0
-        if problem:
+        if problem := _fill(name, lambda _: None):
             print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {name}: {problem}", flush=True)
     return 0
 
@@ -125,7 +123,13 @@ def _surplus(wanted: Pool) -> list[Lease]:
 
 def _take_down(wanted: Pool, lease: Lease) -> tuple[str, ...]:
     """Unless somebody has claimed it meanwhile, or begun to use it."""
-    if not leases.claim(lease.stack, lambda now: now.phase == "pooled" and not now.in_use()):
+    idle = leases.take(
+        lease.stack,
+        lambda now: now.phase == "pooled" and not now.in_use(),
+        phase="destroying",
+        holder=ProcessId.of(),  # so that the reaper goes on where this process is killed
+    )
+    if idle is None:
         return ()
     with suppress(NoSuchEnvironmentError):  # the reaper was there first
         return lifecycle.down(wanted.workspace(), lease.stack).leftovers

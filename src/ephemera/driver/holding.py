@@ -73,12 +73,7 @@ def making(
 def taking_down(workspace: Workspace, stack: str, identity: Identity) -> Iterator[None]:
     """Around a destroy; on the way out by success all is forgotten. A killed or interrupted one is finished by the
     guardian; one that the engine refuses leaves the environment as it was."""
-    before = leases.read(stack) or leases.first_seen(stack, workspace.name, str(workspace.project), identity)
-    mine = ProcessId.of(os.getpid())
-    if before.holder == mine:
-        leases.change(stack, phase="destroying")
-    else:
-        _take_over(workspace, before)
+    before = begin_to_take_down(workspace, stack, identity)
     try:
         yield
     except InterruptedByUserError:
@@ -86,7 +81,7 @@ def taking_down(workspace: Workspace, stack: str, identity: Identity) -> Iterato
             f"interrupted; the rest of {stack} is taken down in the background", remedy="`ephemera ls` shows it"
         ) from None
     except EngineError:
-        if before.holder == mine:
+        if before.holder == ProcessId.of():
             leases.change(stack, phase=before.phase)
         else:
             let_go(stack)
@@ -97,15 +92,21 @@ def taking_down(workspace: Workspace, stack: str, identity: Identity) -> Iterato
         guardian.dismiss(stack, held)
 
 
-def _take_over(workspace: Workspace, before: Lease) -> None:
-    """Hold a stack that is to be destroyed; whoever guarded it need not do so any more."""
+def begin_to_take_down(workspace: Workspace, stack: str, identity: Identity) -> Lease:
+    """Hold a stack that is to be destroyed: should this process end, its guardian does it. The lease as it was."""
+    before = leases.read(stack) or leases.first_seen(stack, workspace.name, str(workspace.project), identity)
+    mine = ProcessId.of()
+    if before.holder == mine:
+        leases.change(stack, phase="destroying")
+        return before
 
     def record(guardian: ProcessId) -> None:
-        leases.change(before.stack, phase="destroying", holder=ProcessId.of(), guardian=guardian)
+        leases.change(stack, phase="destroying", holder=mine, guardian=guardian)
 
-    guardian.keep(workspace.project, before.stack, record)
+    guardian.keep(workspace.project, stack, record)
     if before.guardian is not None:
         guardian.end(before.guardian)
+    return before
 
 
 def let_go(stack: str, phase: Literal["kept", "pooled"] = "kept") -> None:

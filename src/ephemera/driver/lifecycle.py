@@ -57,6 +57,7 @@ __all__ = [
     "called",
     "down",
     "find_stack",
+    "hand_over",
     "let_go",
     "outputs",
     "outputs_or_containers",
@@ -191,15 +192,21 @@ def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lam
     """
     started = time.monotonic()
     with leases.exclusive(stack), connected() as client:
-        # Plain `pulumi destroy` leaves what is ours alone to forget: an address, a lease.
-        known = workspace.exists(stack) or leases.read(stack) is not None or addresses.lookup(stack) is not None
-        if not known and not sweep.find(client, stack):
-            raise NoSuchEnvironmentError(stack, alive(workspace))
+        _refuse_unknown(workspace, client, stack)
         holding.end_what_a_dead_holder_left(stack)
         with holding.taking_down(workspace, stack, sweep.identity_of(client, stack)):
             unknown = _destroy(workspace, client, stack, report) if workspace.exists(stack) else []
             leftovers = tuple(str(found) for found in [*unknown, *sweep.remove(client, stack)])
     return Gone(stack=stack, seconds=time.monotonic() - started, leftovers=leftovers)
+
+
+def hand_over(workspace: Workspace, stack: str) -> None:
+    """Leave it to the environment's guardian to take it down, which it begins with as soon as this process ends, and
+    to prove that it is gone. Raises :class:`NoSuchEnvironmentError`."""
+    with leases.exclusive(stack), connected() as client:
+        _refuse_unknown(workspace, client, stack)
+        holding.end_what_a_dead_holder_left(stack)
+        holding.begin_to_take_down(workspace, stack, sweep.identity_of(client, stack))
 
 
 def proven(gone: Gone) -> Gone:
@@ -337,6 +344,13 @@ def _refuse_taken(workspace: Workspace, stack: str) -> None:
                     f"environment {stack!r} belongs to {owner.owner} (backend {owner.backend})",
                     remedy="choose another --branch",
                 )
+
+
+def _refuse_unknown(workspace: Workspace, client: DockerClient, stack: str) -> None:
+    # Plain `pulumi destroy` leaves what is ours alone to forget: an address, a lease.
+    known = workspace.exists(stack) or leases.read(stack) is not None or addresses.lookup(stack) is not None
+    if not known and not sweep.find(client, stack):
+        raise NoSuchEnvironmentError(stack, alive(workspace))
 
 
 def _destroy(

@@ -141,8 +141,8 @@ def note(pool: Pool, problem: str) -> None:
 
 def due(pool: Pool) -> bool:
     """Whether environments are missing, and the last failure is long enough ago to try again."""
-    pause = min(_FIRST_PAUSE_SECONDS * 2 ** (pool.failures - 1), _LONGEST_PAUSE_SECONDS) if pool.failures else 0.0
-    return missing(pool) and time.time() >= pool.tried_at + pause
+    pause = _FIRST_PAUSE_SECONDS * 2 ** (pool.failures - 1) if pool.failures else 0.0
+    return missing(pool) and time.time() >= pool.tried_at + min(pause, _LONGEST_PAUSE_SECONDS)
 
 
 def missing(pool: Pool) -> bool:
@@ -155,14 +155,19 @@ def start_if_due() -> None:
     """Fill pools that want it, each in a process of its own; the asking command goes on."""
     for pool in pools():
         if due(pool):
-            folder = state_dir() / "logs"
-            folder.mkdir(exist_ok=True)
-            detached("ephemera.driver.filling", [pool.name], folder / "pools.log").returncode = 0
+            start(pool)
 
 
-def filling_lock(name: str) -> Path:
-    """Held by whoever fills, or empties, the pool."""
-    return state_dir() / "pools" / f"{name}.filling"
+def start(pool: Pool) -> None:
+    """Have a process of its own make the pool what it is to be."""
+    folder = state_dir() / "logs"
+    folder.mkdir(exist_ok=True)
+    detached("ephemera.driver.filling", [pool.name], folder / "pools.log").returncode = 0
+
+
+def lock_file(name: str, what: Literal["filling", "waiting"]) -> Path:
+    """Held by whoever fills, or empties, the pool; by whoever waits to be the next one."""
+    return state_dir() / "pools" / f"{name}.{what}"
 
 
 def _members(checkout: Path, system: str) -> list[Lease]:

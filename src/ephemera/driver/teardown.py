@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ephemera import images
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, PublicImage, ServiceImage
-from ephemera.driver import engine, guardian, known, recording, state, sweep
+from ephemera.driver import engine, guardian, known, recording, removing, state, sweep
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, leases, scratch
 from ephemera.home.leases import Lease
@@ -30,7 +30,7 @@ def clean_up_after(workspace: Workspace, lease: Lease) -> None:
             engine.cancel(workspace, lease.stack)
             leases.change(lease.stack, holder=None, engine=None, suite=None, guardian=None)
         else:
-            discard(workspace, lease.stack)
+            discard(workspace, lease.stack, asked_for=current.phase == "destroying")
             while engine.end_all(lease.stack):  # it was just being started
                 discard(workspace, lease.stack)
         drop_intermediates(workspace, current)
@@ -45,14 +45,21 @@ def end_processes(lease: Lease) -> None:
         end_tree(lease.suite)
 
 
-def discard(workspace: Workspace, stack: str) -> None:
+def discard(workspace: Workspace, stack: str, *, asked_for: bool = False) -> None:
     """Remove all of a stack without asking the engine: objects by label in parallel, then state, lease and address.
 
     A stack that holds resources of other providers is destroyed by the engine first; labels do not cover those.
+    ``asked_for``: somebody wants it destroyed. Then its containers have the time to stop that they are given, and the
+    engine destroys what labels do not plainly cover.
     """
-    if has_foreign_resources(workspace, stack):
-        engine.cancel(workspace, stack)
-        engine.destroy(workspace, stack)
+    resources = state.resources(workspace, stack)
+    with connected() as client:
+        covered = not asked_for or removing.covered(client, resources, sweep.find(client, stack))
+        if not covered or has_foreign_resources(workspace, stack):
+            engine.cancel(workspace, stack)
+            engine.destroy(workspace, stack)
+        elif asked_for:
+            removing.remove(client, stack, resources)
     remove(stack)
     forget(workspace, stack)
 

@@ -21,6 +21,7 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from ephemera.warm import address
@@ -75,11 +76,18 @@ def main(arguments: list[str]) -> int:
         try:
             if told is not None:
                 os.close(told)
-            signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel forgets forks that have ended
+            signal.signal(signal.SIGCHLD, _reap)
             _serve(listener, likeness)
         finally:
             (folder / f"{name}.sock").unlink(missing_ok=True)
     return 0
+
+
+def _reap(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form
+    """Take note of forks that have ended: their processor time is this process's then, where others can read it."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _tidy(folder: Path) -> None:

@@ -104,3 +104,39 @@ def test_ctrl_c_lets_the_tool_clean_up(tmp_path: Path) -> None:
     )
     assert done.returncode == -signal.SIGINT, done.stderr
     assert cleaned.exists()
+
+
+def test_what_stays_is_told_and_its_work_counts_for_those_it_works_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that burns as much time as it is asked for, through a pipe with a name, and says when it has."""
+    orders, answers = tmp_path / "orders", tmp_path / "answers"
+    for pipe in (orders, answers):
+        os.mkfifo(pipe)
+    daemon = (
+        "import os, sys, time\n"
+        "if os.fork(): sys.exit()\n"
+        "os.setsid()\n"
+        f"while True:\n"
+        f"    with open({str(orders)!r}) as file: seconds = float(file.read())\n"
+        "    if (worker := os.fork()) == 0:\n"
+        "        while time.process_time() < seconds: pass\n"
+        "        os._exit(0)\n"
+        "    os.waitpid(worker, 0)\n"
+        f"    open({str(answers)!r}, 'w').close()\n"
+    )
+    monkeypatch.setattr(processes, "_ORPHAN_SECONDS", 0.5)
+    measured, _ = processes.run([python(daemon)], _DEADLINE)
+    try:
+        (stayed,) = measured.stayed
+        ask = f"open({str(orders)!r}, 'w').write('0.4'); open({str(answers)!r}).read()"
+        alone, _ = processes.run([python(ask)], _DEADLINE)
+        with_it, _ = processes.run([python(ask)], _DEADLINE, measured.stayed)
+        assert alone.cpu_seconds < 0.3
+        assert 0.35 < with_it.cpu_seconds < 1.0
+        assert with_it.peak_bytes > alone.peak_bytes
+        assert with_it.stayed == frozenset()
+    finally:
+        processes.stop(measured.stayed)
+    with pytest.raises(ProcessLookupError):
+        os.kill(stayed, 0)

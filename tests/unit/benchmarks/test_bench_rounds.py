@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -110,10 +110,10 @@ def test_interrupted_turn_takes_down_what_it_made(monkeypatch: pytest.MonkeyPatc
     tool, observer = FakeTool("a"), FakeObserver()
     run: Callable[..., Any] = processes.run
 
-    def interrupted(commands: Any, seconds: float) -> Any:
+    def interrupted(commands: Any, seconds: float, daemons: Collection[int] = ()) -> Any:
         if tool.calls[-1] == "up1 bench-1":
             raise KeyboardInterrupt
-        return run(commands, seconds)
+        return run(commands, seconds, daemons)
 
     monkeypatch.setattr(processes, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import time
 from typing import Any
 
@@ -27,7 +28,7 @@ def _timeline() -> Timeline:
     gate = _segment("gate", "db", 9, 9.96, critical=True)
     end = _segment("phase", "finish", 9.96, 10, critical=True)
     others = [
-        _segment("wait", "db", 4, 5, type=CONTAINER, waits_for="create network"),
+        _segment("wait", "db", 4, 5.5, type=CONTAINER, waits_for="create network"),
         _segment("create", "network", 4.5, 5, type=_NETWORK),
         _segment("same", "api", 5, 5.01, type=CONTAINER),
         _segment("gate", "api", 5.1, 5.2),
@@ -55,14 +56,14 @@ def test_bars_lie_where_their_time_was() -> None:
     room = len(lines[0]) - axis
     assert rows["program"][axis:] == "█" * (room // 2)
     db = rows["db"][axis:].ljust(room)
-    cells = {seconds: db[int(seconds / 10 * room)] for seconds in (1, 4.2, 5.5, 7, 8.5, 9.5)}
-    assert cells == {1: " ", 4.2: "·", 5.5: "▚", 7: "█", 8.5: " ", 9.5: "▒"}
+    cells = {seconds: db[int(seconds / 10 * room)] for seconds in (1, 4.2, 5.3, 7, 8.5, 9.5)}
+    assert cells == {1: " ", 4.2: "·", 5.3: "▚", 7: "█", 8.5: " ", 9.5: "▒"}
 
 
 def test_row_says_what_was_done_and_how_long_it_took() -> None:
     lines = _printed(timeline.bars(_timeline(), 140), 140)
     rows = {" ".join(line[3:18].split()): " ".join(line[:56].split()) for line in lines}
-    assert rows["db"] == "* db replace 1.00 s 2.95 s 0.96 s"
+    assert rows["db"] == "* db replace 1.50 s 2.95 s 0.96 s"
     assert rows["Network network"] == "Network network create 0.50 s"
 
 
@@ -101,6 +102,13 @@ def test_show_prints_both(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     timeline.show(Screen(), _timeline())
     said = capsys.readouterr().out
     assert said.index("took") < said.index("critical path")
+
+
+def test_show_keeps_to_what_the_output_can_hold() -> None:
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    timeline.show(Screen(out=Console(file=output, width=100)), _timeline())
+    output.flush()
+    assert b"program" in output.buffer.getvalue()  # type: ignore[attr-defined]
 
 
 def test_stopwatch_counts_from_the_processs_start_and_passes_events_on() -> None:

@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,10 +35,8 @@ class Knowledge:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.unlike: dict[str, str] = {}
         self.same_request = True
-        self.during = lambda _stack: None
-        monkeypatch.setattr(
-            known, "read", lambda stack: known.Known(**dict.fromkeys(known.Known.__annotations__, stack))
-        )
+        self.during: Callable[[str], Any] = lambda _stack: None
+        monkeypatch.setattr(known, "read", lambda stack: SimpleNamespace(definition=None, stack=stack))
         monkeypatch.setattr(definition, "same_request", lambda *_: self.same_request)
         monkeypatch.setattr(known, "why_not", self._why_not)
         monkeypatch.setattr(known, "shown", lambda stack, _: _outputs(stack))
@@ -62,7 +61,7 @@ def knowledge(monkeypatch: pytest.MonkeyPatch) -> Knowledge:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of pools that somebody began to fill."""
     names: list[str] = []
 
@@ -183,11 +182,12 @@ def test_one_whose_claimant_was_killed_is_taken_down(workspace: Workspace, knowl
 _CLAIMERS = """
 import os, sys
 from pathlib import Path
+from types import SimpleNamespace
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.settings import Settings
 from ephemera.driver import definition, known, pool
 from ephemera.driver.workspace import Workspace
-known.read = lambda stack: known.Known(**dict.fromkeys(known.Known.__annotations__))
+known.read = lambda stack: SimpleNamespace(definition=None)
 definition.same_request = lambda *_: True
 known.why_not = lambda *_, **__: ""
 known.shown = lambda stack, _: EnvironmentOutputs(stack=stack, system="shop", branch="pool", services={})
@@ -221,8 +221,8 @@ def test_of_twenty_processes_at_once_each_gets_another_one(workspace: Workspace)
     assert len(given) == 20
     stacks = sorted(stack for stack in given.values() if stack != "-")
     assert stacks == ["shop--aaaaa0", "shop--aaaaa1", "shop--aaaaa2"]
-    for number, stack in given.items():
-        assert stack == "-" or (_lease(stack).phase, _lease(stack).branch) == ("kept", f"b{number}")
+    for name, stack in given.items():
+        assert stack == "-" or (_lease(stack).phase, _lease(stack).branch) == ("kept", f"b{name}")
 
 
 def test_pool_is_due_when_one_is_missing(workspace: Workspace, started: list[str]) -> None:

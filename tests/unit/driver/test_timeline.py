@@ -125,6 +125,16 @@ def test_wait_begins_with_the_programs_asking_and_names_what_came_last() -> None
     assert not any(each.kind == "wait" and each.name == "network" for each in _db_then_api().segments)
 
 
+def test_what_was_there_already_and_a_plugins_start_are_not_waited_for() -> None:
+    found = _run(
+        _step(_PROVIDER, "create", 2.8, 3),
+        _step(_component("late"), "create", 5, 8, custom=False),
+        _step(_service("late"), "create", 5.2, 8),
+        [_needs(late=[])],
+    )
+    assert not any(each.kind == "wait" for each in found.segments)
+
+
 def test_gate_that_was_still_closed_was_not_waited_for() -> None:
     """A program may use a container before it is ready: what depends on it then came after its creation only."""
     found = _run(
@@ -149,6 +159,7 @@ def test_replaced_container_is_two_steps_one_after_the_other() -> None:
         ("delete-replaced", "db", 1.0),
         ("create-replacement", "db", 3.0),
     ]
+    assert not any(each.kind == "replace" for each in found.segments)  # which only says so
 
 
 def test_what_left_the_program_is_deleted_after_all_else_and_after_what_needed_it() -> None:
@@ -166,6 +177,7 @@ def test_what_left_the_program_is_deleted_after_all_else_and_after_what_needed_i
         ("delete", "api", 1.5),
         ("delete", "side", 2.0),
     ]
+    assert [each.name for each in found.segments if each.kind == "wait"] == ["db"]
 
 
 def test_images_are_told_apart_from_the_rest_of_the_program() -> None:

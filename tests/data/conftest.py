@@ -1,0 +1,105 @@
+"""A project whose systems hold data: in components, and by an implementation of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.driver_command import PROJECT, Ephemera, command_in
+
+_ROOT = Path(__file__).resolve().parents[2]
+_CATALOG = """
+from ephemera.contract.catalog import Option, Service, System
+from ephemera.contract.images import EngineImage
+
+POSTGRES, REDIS, PYTHON = (EngineImage(name=name) for name in ("postgres", "redis", "python"))
+SYSTEMS = {
+    "store": System(
+        program="shop:store",
+        suite="tests",
+        services={"postgres": Service(), "redis": Service(), "clerk": Service(requires=("postgres",))},
+        images=(POSTGRES, REDIS),
+        options={"revision": Option(type="integer", default=1, help="of the clerk")},
+    ),
+    "files": System(
+        program="shop:files",
+        suite="tests",
+        services={"shelf": Service(), "attic": Service(), "cellar": Service()},
+        images=(PYTHON,),
+        options={"attic": Option(type="string", default="", help="what brings its data back")},
+    ),
+}
+# What it makes at its start belongs to the state that is come back to. Then it works on, over the one connection.
+CLERK = '''
+psql -v ON_ERROR_STOP=1 -c "CREATE TABLE IF NOT EXISTS goods (name text PRIMARY KEY); CREATE TABLE IF NOT EXISTS beats (n serial);
+    INSERT INTO goods VALUES ('widget') ON CONFLICT DO NOTHING"
+while :; do echo "INSERT INTO beats DEFAULT VALUES;"; sleep 0.05; done | psql -q -v ON_ERROR_STOP=1
+'''
+
+def store(environment):
+    from components import Postgres, PostgresArgs, Redis, RedisArgs
+    from ephemera.resources import Container, ContainerArgs, ExecProbe, Gate
+
+    postgres = Postgres("postgres", PostgresArgs(environment=environment, database="shop", user="shop"))
+    Redis("redis", RedisArgs(environment=environment, persistent=True))
+    Container("clerk", ContainerArgs(
+        environment=environment,
+        image=POSTGRES,
+        gate=Gate(probe=ExecProbe(command=["psql", "-c", "SELECT FROM beats"])),
+        variables={
+            "PGHOST": "postgres", "PGUSER": "shop", "PGDATABASE": "shop", "REVISION": str(environment.option("revision")),
+            "PGPASSWORD": environment.credential("postgres", "password"),
+        },
+        command=["bash", "-c", CLERK],
+        needs=(postgres.container,),
+        tmpfs={"/tmp": "size=1m", "/var/lib/postgresql/data": "size=1m"},
+        user="postgres",
+        memory_mb=64,
+    ))
+
+def files(environment):
+    from ephemera.contract.data import NO_DATA
+    from ephemera.resources import Container, ContainerArgs, ExecProbe, Gate, Volume, VolumeArgs
+
+    for name, data in (("shelf", "own:SHELF"), ("attic", str(environment.option("attic"))), ("cellar", NO_DATA)):
+        Container(name, ContainerArgs(
+            environment=environment,
+            image=PYTHON,
+            gate=Gate(probe=ExecProbe(command=["true"])),
+            command=["python3", "-c", "import time; time.sleep(600)"],
+            volumes={"/tmp": Volume(name, VolumeArgs(environment=environment))},
+            tmpfs={},
+            user="65534",
+            memory_mb=64,
+            data=data,
+        ))
+"""
+_OWN = """
+class Shelf:
+    def remember(self, service):
+        return service.exec(["sh", "-c", "cat /tmp/* 2>/dev/null || true"])[1]
+
+    def restore(self, service, remembered):
+        service.exec(["sh", "-c", "rm -f /tmp/*; cat > /tmp/book"], stdin=remembered)
+        return "tidied"
+
+SHELF = Shelf()
+"""
+
+
+@pytest.fixture
+def ephemera(tmp_path: Path) -> Iterator[Ephemera]:
+    """The command, in a checkout of that project."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("Pulumi.yaml", "__main__.py", "pyproject.toml", "pytest.ini"):
+        shutil.copy(PROJECT / name, source)
+    (source / "shop.py").write_text(_CATALOG)
+    (source / "own.py").write_text(_OWN)
+    (source / "tests").mkdir()
+    with command_in(source, tmp_path) as command:
+        yield dataclasses.replace(command, variables={**command.variables, "PYTHONPATH": str(_ROOT)})

@@ -1,0 +1,178 @@
+"""Filling a pool without Docker: what is made, what is taken down, and one process at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from ephemera.contract.errors import NoSuchEnvironmentError, ServiceFailedError
+from ephemera.driver import filling, known, lifecycle, pool
+from ephemera.driver.lifecycle import Gone, Request
+from ephemera.driver.pool import Pool
+from ephemera.driver.workspace import Workspace
+from ephemera.home import leases
+from ephemera.home.locks import locked
+from ephemera.host.processes import ProcessId
+from tests.unit.doubles import lease_of
+
+
+class Making:
+    """Stands for what makes environments and takes them down."""
+
+    def __init__(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.workspace = workspace
+        self.made: list[str] = []
+        self.gone: list[str] = []
+        self.unlike: dict[str, str] = {}
+        self.failure: Exception | None = None
+        self.doubt = ""
+        self.during: Any = lambda: None
+        monkeypatch.setattr(lifecycle, "up", self._up)
+        monkeypatch.setattr(lifecycle, "down", self._down)
+        monkeypatch.setattr(known, "read", lambda stack: stack)
+        monkeypatch.setattr(known, "why_not", lambda _, __, stack, *___, **____: self.unlike.get(stack, ""))
+        monkeypatch.setattr(known, "doubt", lambda _: self.doubt)
+
+    def pool(self, size: int = 2, **config: str) -> Pool:
+        wanted = Pool(system="shop", project="demo", checkout=str(self.workspace.project), size=size, config=config)
+        pool.write(wanted)
+        return wanted
+
+    def add(self, stack: str, **fields: Any) -> None:
+        """An environment with a lease."""
+        known: dict[str, Any] = {
+            "phase": "pooled",
+            "branch": "pool",
+            "checkout": str(self.workspace.project),
+            "expires_at": time.time() + 100,
+            "created_at": float(len(self.made)),
+        }
+        leases.write(lease_of(stack, **{**known, **fields}))
+
+    def _up(self, _: Workspace, request: Request, report: Any) -> None:
+        assert request.phase == "pooled"
+        assert request.stack is not None
+        assert request.branch == "pool"
+        self.during()
+        if self.failure is not None:
+            report({"type": "notice", "message": "evidence: there/index.html"})
+            raise self.failure
+        self.made.append(request.stack)
+        self.add(request.stack)
+
+    def _down(self, _: Workspace, stack: str) -> Gone:
+        self.gone.append(stack)
+        if leases.read(stack) is None:
+            raise NoSuchEnvironmentError(stack, ())
+        leases.remove(stack)
+        return Gone(stack=stack, seconds=0.1, leftovers=())
+
+
+@pytest.fixture
+def making(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Making:
+    return Making(workspace, monkeypatch)
+
+
+def test_what_is_missing_is_made(making: Making) -> None:
+    wanted = making.pool(size=3)
+    making.add("shop--aaaaaa")
+    assert filling.fill(wanted.name) == ""
+    assert len(making.made) == 2
+    assert making.gone == []
+    assert filling.fill(wanted.name) == ""
+    assert len(making.made) == 2
+
+
+def test_what_is_stale_dead_or_expired_is_replaced(making: Making) -> None:
+    wanted = making.pool(size=3)
+    for name in ("shop--aaaaaa", "shop--bbbbbb"):
+        making.add(name)
+    making.add("shop--cccccc", expires_at=1.0)
+    making.unlike["shop--aaaaaa"] = "shop.py differs"
+    assert filling.fill(wanted.name) == ""
+    assert making.gone == ["shop--aaaaaa", "shop--cccccc"]
+    assert len(making.made) == 2
+
+
+def test_what_is_claimed_or_used_is_left_alone(making: Making) -> None:
+    wanted = making.pool(size=1)
+    me = ProcessId.of()
+    for name, fields in (
+        ("shop--aaaaaa", {"phase": "kept", "branch": "fix"}),
+        ("shop--bbbbbb", {"holder": me}),
+        ("shop--cccccc", {"users": (me,)}),
+    ):
+        making.add(name, **fields)
+        making.unlike[name] = "its state was changed"
+    assert filling.fill(wanted.name) == ""
+    assert making.gone == []
+    assert filling.empty(wanted) == []
+    assert making.gone == making.made
+
+
+def test_more_than_are_wanted_go(making: Making) -> None:
+    for name in ("shop--aaaaaa", "shop--bbbbbb", "shop--cccccc"):
+        making.add(name)
+    assert filling.fill(making.pool(size=1).name) == ""
+    assert len(making.gone) == 2
+    assert making.made == []
+
+
+def test_failure_is_remembered_with_its_evidence_and_ends_the_filling(making: Making) -> None:
+    wanted = making.pool()
+    making.failure = ServiceFailedError("db", "exited")
+    problem = filling.fill(wanted.name)
+    assert problem.startswith("service 'db' exited")
+    assert problem.endswith("evidence: there/index.html")
+    current = pool.read(wanted.name)
+    assert current is not None
+    assert (current.problem, current.failures) == (problem, 1)
+    making.failure = None
+    assert filling.fill(wanted.name) == ""
+    current = pool.read(wanted.name)
+    assert current is not None
+    assert (current.problem, current.failures) == ("", 0)
+
+
+def test_what_could_never_be_given_is_not_kept(making: Making) -> None:
+    wanted = making.pool()
+    making.doubt = "the program starts a process"
+    assert filling.fill(wanted.name) == ("environments of shop cannot wait in a pool: the program starts a process")
+    assert making.gone == making.made
+    assert len(making.made) == 1
+
+
+def test_pool_that_is_given_up_meanwhile_is_not_filled_on(making: Making) -> None:
+    wanted = making.pool(size=3)
+    making.during = lambda: pool.write(Pool(**{**wanted.__dict__, "size": 0}))
+    filling.fill(wanted.name)
+    assert len(making.made) == 1
+    assert filling.empty(wanted) == []
+    assert making.gone == making.made
+
+
+def test_one_fills_one_waits_and_no_more(making: Making) -> None:
+    wanted = making.pool()
+    waiting = threading.Thread(target=filling.main, args=([wanted.name],))
+    with locked(pool.lock_file(wanted.name, "filling")):
+        waiting.start()
+        deadline = time.monotonic() + 10
+        while not _held(wanted):
+            assert time.monotonic() < deadline
+        assert filling.main([wanted.name]) == 0
+        assert making.made == []
+    waiting.join(10)
+    assert len(making.made) == 2
+
+
+def _held(wanted: Pool) -> bool:
+    from ephemera.home.locks import LockTimeoutError
+
+    try:
+        with locked(pool.lock_file(wanted.name, "waiting"), timeout_seconds=0):
+            return False
+    except LockTimeoutError:
+        return True
