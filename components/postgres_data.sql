@@ -2,30 +2,31 @@
 --
 -- Rows are kept as text in one table, and objects as hashes of what the catalog says of them: nothing here depends on
 -- an object of the database's own, so none is kept from being altered or dropped.
+SET LOCAL check_function_bodies = off;  -- whose check costs more than all the rest
 DROP SCHEMA IF EXISTS ephemera CASCADE;
 CREATE SCHEMA ephemera;
 
-CREATE TABLE ephemera.ready (generation text NOT NULL, has_public boolean NOT NULL, dump text);
-CREATE TABLE ephemera.objects (
-    class oid, object oid, label text NOT NULL, content text NOT NULL, PRIMARY KEY (class, object)
-);
-CREATE TABLE ephemera.relations (relation oid PRIMARY KEY, name text NOT NULL, kind "char" NOT NULL, mark text NOT NULL);
+-- As few files as can be, which is what making them costs: no index that is not needed, no column that could be large.
+CREATE TABLE ephemera.ready (generation varchar(40) NOT NULL, has_public boolean NOT NULL, dump text);
+CREATE TABLE ephemera.objects (class oid, object oid, label varchar(100) NOT NULL, content uuid NOT NULL);
+CREATE TABLE ephemera.relations (relation oid, name varchar(300) NOT NULL, kind "char" NOT NULL, mark varchar(100) NOT NULL);
 CREATE TABLE ephemera.rows (relation oid, position bigint, content text NOT NULL, PRIMARY KEY (relation, position));
-CREATE TABLE ephemera.sequences (relation oid PRIMARY KEY, name text NOT NULL, last_value bigint, is_called boolean);
-CREATE TABLE ephemera.large_objects (object oid PRIMARY KEY, owner oid, rights aclitem[]);
-CREATE TABLE ephemera.pages (object oid, page integer, content bytea, PRIMARY KEY (object, page));
+CREATE TABLE ephemera.sequences (relation oid, name varchar(300) NOT NULL, last_value bigint, is_called boolean);
 
 CREATE VIEW ephemera.spaces AS
 SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'ephemera');
 
 CREATE VIEW ephemera.present AS
-SELECT c.oid AS relation, format('%I.%I', s.nspname, c.relname) AS name, c.relkind AS kind
-FROM pg_class c JOIN ephemera.spaces s ON s.oid = c.relnamespace;
+SELECT c.oid AS relation, format('%I.%I', s.nspname, c.relname)::varchar(300) AS name, c.relkind AS kind
+FROM pg_class c JOIN ephemera.spaces s ON s.oid = c.relnamespace
+-- Large objects are rows of these two, which a superuser may write like any other table.
+UNION ALL SELECT c.oid, c.oid::regclass::text, 'o'
+FROM pg_class c WHERE c.oid IN ('pg_largeobject_metadata'::regclass, 'pg_largeobject'::regclass);
 
 -- Everything that DDL changes, and nothing that data, VACUUM, TRUNCATE or REFRESH change.
 CREATE VIEW ephemera.catalog AS
 WITH relations AS (SELECT * FROM pg_class WHERE relnamespace IN (SELECT oid FROM ephemera.spaces))
-SELECT class, object, label, md5(content) AS content FROM (
+SELECT class, object, left(label, 100) AS label, md5(content)::uuid AS content FROM (
 SELECT 'pg_namespace'::regclass::oid AS class, oid AS object, nspname::text AS label, n::text AS content
   FROM pg_namespace n WHERE oid IN (SELECT oid FROM ephemera.spaces)
 UNION ALL SELECT 'pg_class'::regclass, oid, relname, ROW(relname, relnamespace, reloftype, relowner, relam,
@@ -100,7 +101,7 @@ UNION ALL SELECT 'pg_db_role_setting'::regclass, setrole, 'settings of database 
 ) AS found;
 
 -- What DDL has done since: `created`, `altered` or `missing`.
-CREATE FUNCTION ephemera.changes() RETURNS TABLE (how text, class oid, object oid, label text)
+CREATE FUNCTION ephemera.changes() RETURNS TABLE (how text, class oid, object oid, label varchar)
 LANGUAGE sql SET search_path = '' AS $$
     SELECT CASE WHEN k.content IS NULL THEN 'created' WHEN c.content IS NULL THEN 'missing' ELSE 'altered' END,
            coalesce(c.class, k.class), coalesce(c.object, k.object), coalesce(c.label, k.label)
@@ -118,20 +119,16 @@ BEGIN
     RETURN found;
 END $$;
 
-CREATE FUNCTION ephemera.mark_of_large_objects() RETURNS text LANGUAGE sql SET search_path = '' AS $$
-    SELECT concat((SELECT ephemera.mark('pg_largeobject')), ' ', (SELECT ephemera.mark('pg_largeobject_metadata')))
-$$;
-
 CREATE FUNCTION ephemera.mark_of(relation oid, name text) RETURNS text LANGUAGE sql SET search_path = '' AS $$
     SELECT CASE WHEN (SELECT relispopulated FROM pg_class WHERE oid = relation) THEN ephemera.mark(name) ELSE 'empty' END
 $$;
 
-CREATE FUNCTION ephemera.sequences_now() RETURNS TABLE (relation oid, name text, last_value bigint, is_called boolean)
+CREATE FUNCTION ephemera.sequences_now() RETURNS TABLE (relation oid, name varchar, last_value bigint, is_called boolean)
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     query text;
 BEGIN
-    SELECT string_agg(format('SELECT %s::oid, %L, last_value, is_called FROM %s', p.relation, p.name, p.name), ' UNION ALL ')
+    SELECT string_agg(format('SELECT %s::oid, %L::varchar, last_value, is_called FROM %s', p.relation, p.name, p.name), ' UNION ALL ')
       INTO query FROM ephemera.present p WHERE p.kind = 'S';
     IF query IS NOT NULL THEN
         RETURN QUERY EXECUTE query;
@@ -146,11 +143,8 @@ DECLARE
     mark text;
 BEGIN
     INSERT INTO ephemera.ready SELECT generation, to_regnamespace('public') IS NOT NULL;
-    INSERT INTO ephemera.relations VALUES (0, 'large objects', 'o', ephemera.mark_of_large_objects());
-    INSERT INTO ephemera.large_objects SELECT oid, lomowner, lomacl FROM pg_largeobject_metadata;
-    INSERT INTO ephemera.pages SELECT loid, pageno, data FROM pg_largeobject;
     INSERT INTO ephemera.sequences SELECT * FROM ephemera.sequences_now();
-    FOR r IN SELECT * FROM ephemera.present WHERE kind IN ('r', 'm') LOOP
+    FOR r IN SELECT * FROM ephemera.present WHERE kind IN ('r', 'm', 'o') LOOP
         mark := ephemera.mark_of(r.relation, r.name);
         INSERT INTO ephemera.relations VALUES (r.relation, r.name, r.kind, mark);
         IF mark NOT IN ('0 ', 'empty') THEN
@@ -308,22 +302,14 @@ BEGIN
     END IF;
 END $$;
 
--- Brings back rows, sequences, large objects and materialized views; how many of them had changed.
+-- Brings back rows, large objects, materialized views and sequences; how many of them had changed.
 CREATE FUNCTION ephemera.restore_rows() RETURNS integer LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     r record;
     changed integer := 0;
 BEGIN
-    IF (SELECT mark FROM ephemera.relations WHERE kind = 'o') <> ephemera.mark_of_large_objects() THEN
-        DELETE FROM pg_largeobject;
-        DELETE FROM pg_largeobject_metadata;
-        INSERT INTO pg_largeobject_metadata (oid, lomowner, lomacl) SELECT * FROM ephemera.large_objects;
-        INSERT INTO pg_largeobject SELECT * FROM ephemera.pages;
-        UPDATE ephemera.relations SET mark = ephemera.mark_of_large_objects() WHERE kind = 'o';
-        changed := changed + 1;
-    END IF;
     -- Tables before materialized views, which are computed from them, older ones first.
-    FOR r IN SELECT * FROM ephemera.relations WHERE kind <> 'o' ORDER BY kind = 'm', relation LOOP
+    FOR r IN SELECT * FROM ephemera.relations ORDER BY kind = 'm', relation LOOP
         CONTINUE WHEN r.mark = ephemera.mark_of(r.relation, r.name);
         IF r.kind = 'm' THEN
             PERFORM ephemera.refresh(r.name, r.relation, r.mark);
@@ -364,12 +350,14 @@ $$;
 CREATE FUNCTION ephemera.restore() RETURNS text LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     altered text;
+    created bigint;
     dropped integer := 0;
     changed integer;
 BEGIN
     PERFORM ephemera.lock();
-    SELECT string_agg(DISTINCT label || ' ' || how, ', ') INTO altered FROM ephemera.changes() WHERE how <> 'created';
-    IF altered IS NULL AND EXISTS (SELECT FROM ephemera.changes()) THEN
+    SELECT string_agg(DISTINCT label || ' ' || how, ', ') FILTER (WHERE how <> 'created'), count(*)
+      INTO altered, created FROM ephemera.changes();
+    IF altered IS NULL AND created > 0 THEN
         BEGIN
             dropped := ephemera.drop_created();
             SELECT string_agg(DISTINCT label || ' ' || how, ', ') INTO altered FROM ephemera.changes();
@@ -440,7 +428,7 @@ BEGIN
     IF NOT (SELECT has_public FROM ephemera.ready) THEN
         DROP SCHEMA public;
     END IF;
-    FOR r IN SELECT * FROM ephemera.relations WHERE kind <> 'o' ORDER BY kind = 'm', relation LOOP
+    FOR r IN SELECT * FROM ephemera.relations ORDER BY kind = 'm', relation LOOP
         found := r.name::regclass;
         IF r.kind = 'm' THEN
             PERFORM ephemera.refresh(r.name, r.relation, r.mark);
@@ -451,7 +439,6 @@ BEGIN
         UPDATE ephemera.relations SET relation = found, mark = ephemera.mark_of(found, name) WHERE relation = r.relation;
     END LOOP;
     UPDATE ephemera.sequences SET relation = name::regclass;
-    UPDATE ephemera.relations SET mark = '' WHERE kind = 'o';
     PERFORM ephemera.restore_rows();
     DELETE FROM ephemera.objects;
     INSERT INTO ephemera.objects SELECT * FROM ephemera.catalog;

@@ -35,7 +35,8 @@ SYSTEMS = {
 }
 # What it makes at its start belongs to the state that is come back to. Then it works on, over the one connection.
 CLERK = '''
-psql -v ON_ERROR_STOP=1 -c "CREATE TABLE IF NOT EXISTS goods (name text PRIMARY KEY); CREATE TABLE IF NOT EXISTS beats (n serial);
+psql -v ON_ERROR_STOP=1 -c "CREATE TABLE IF NOT EXISTS goods (name text PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS beats (n serial);
     INSERT INTO goods VALUES ('widget') ON CONFLICT DO NOTHING"
 while :; do echo "INSERT INTO beats DEFAULT VALUES;"; sleep 0.05; done | psql -q -v ON_ERROR_STOP=1
 '''
@@ -51,7 +52,8 @@ def store(environment):
         image=POSTGRES,
         gate=Gate(probe=ExecProbe(command=["psql", "-c", "SELECT FROM beats"])),
         variables={
-            "PGHOST": "postgres", "PGUSER": "shop", "PGDATABASE": "shop", "REVISION": str(environment.option("revision")),
+            "PGHOST": "postgres", "PGUSER": "shop", "PGDATABASE": "shop",
+            "REVISION": str(environment.option("revision")),
             "PGPASSWORD": environment.credential("postgres", "password"),
         },
         command=["bash", "-c", CLERK],

@@ -99,7 +99,7 @@ class Database:
 
     def connect(self, database: str | None = None, **options: Any) -> psycopg.Connection[Any]:
         known = {"host": ADDRESS, "port": self.server.port, "user": _USER, "password": PASSWORD, "autocommit": True}
-        return psycopg.connect(**{**known, "dbname": database or self.name, **options})  # type: ignore[no-any-return]
+        return psycopg.connect(**{**known, "dbname": database or self.name, **options})
 
     def reconnect(self) -> None:
         self.connection.close()

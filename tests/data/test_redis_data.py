@@ -153,7 +153,7 @@ def test_users_and_configuration_are_left_alone(service: Service, client: redis.
     DATA.restore(service, remembered)
     assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "allkeys-lru"}
     assert "clerk" in client.acl_users()
-    client.acl_deluser("clerk")
+    client.execute_command("ACL", "DELUSER", "clerk")
 
 
 @pytest.mark.parametrize("remembered", ["FLUSHALL\nRESTORE a 0 nonsense", "FLUSHALL\nNONSENSE", "FLUSHALL\nSELECT x"])

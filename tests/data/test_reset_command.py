@@ -38,7 +38,7 @@ def test_data_is_as_it_was_when_it_became_ready_and_services_run_on(
 ) -> None:
     _up(ephemera, "store", *arguments)
     started = _clerk(ephemera).attrs["State"]["StartedAt"]
-    first = int(_sql(ephemera, "SELECT min(n) FROM beats"))
+    first = _sql(ephemera, "SELECT min(n) FROM beats")
     for deed in (
         "INSERT INTO goods VALUES ('gadget'); CREATE TABLE more (x integer); DELETE FROM beats",
         "ALTER TABLE goods ADD price integer; DROP TABLE IF EXISTS more",
@@ -51,7 +51,7 @@ def test_data_is_as_it_was_when_it_became_ready_and_services_run_on(
         assert done.json["stack"] == ephemera.stack("store")
         assert 0 < done.json["services"][0]["seconds"] <= done.json["seconds"] < 30
         assert _sql(ephemera, "SELECT string_agg(t::text, ' ') FROM goods t") == "(widget)"
-        assert _sql(ephemera, "SELECT to_regclass('more') IS NULL, min(n) = %d FROM beats" % first) == "t|t"
+        assert _sql(ephemera, "SELECT to_regclass('more') IS NULL, min(n) FROM beats") == f"t|{first}"
         assert _redis(ephemera, "DBSIZE") == "0"
         beats = _sql(ephemera, "SELECT count(*) FROM beats")
         until(lambda beats=beats: _sql(ephemera, "SELECT count(*) FROM beats") != beats, 10)  # type: ignore[misc]

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/docker/docker/client"
+	"github.com/hashicorp/terraform-plugin-sdk/v2/helper/schema"
 	"github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfbridge"
 	shimv2 "github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfshim/sdk-v2"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
@@ -28,10 +29,16 @@ const (
 //go:embed schema.json
 var Schema []byte
 
-// Info maps upstream's resources and data sources to the tokens and property names of the published SDK.
-func Info() tfbridge.ProviderInfo {
+// Info is the provider without upstream's waits and detours.
+func Info() tfbridge.ProviderInfo { return info(shim.New(Version)) }
+
+// UpstreamInfo is upstream's provider as it is, for the tests to compare with.
+func UpstreamInfo() tfbridge.ProviderInfo { return info(shim.Upstream(Version)) }
+
+// info maps upstream's resources and data sources to the tokens and property names of the published SDK.
+func info(p *schema.Provider) tfbridge.ProviderInfo {
 	info := tfbridge.ProviderInfo{
-		P:         shimv2.NewProvider(shim.New(Version)),
+		P:         shimv2.NewProvider(p),
 		Name:      Name,
 		Version:   Version,
 		GitHubOrg: "kreuzwerker",

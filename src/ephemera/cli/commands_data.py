@@ -39,6 +39,7 @@ def reset(
     outputs = lifecycle.outputs(workspace, name)
     with leases.exclusive(name), leases.using(name), resetting.alone(name, wait=False):
         started = time.monotonic()
+        done: list[tuple[str, float | None, str]]
         if remember:
             done = [(service, None, "remembered") for service in resetting.remember(workspace, outputs)]
         else:

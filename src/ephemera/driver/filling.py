@@ -95,7 +95,7 @@ def _stale(wanted: Pool) -> list[Lease]:
     _, _, settings = lifecycle.plan(workspace, _request(wanted))
     found = []
     for lease in pool.members(wanted):
-        if lease.phase != "pooled" or lease.in_use():
+        if lease.phase != "pooled":
             continue
         remembered = known.read(lease.stack)
         fit = remembered is not None and not known.why_not(

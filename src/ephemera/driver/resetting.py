@@ -66,7 +66,7 @@ def remember_ready(
         return
     with connected() as client:
         made_of = _made_of(client, outputs.stack)
-        if again or _read(outputs.stack).get("made_of") != made_of:
+        if again or _read(outputs.stack).get("ready") != _ready(outputs, made_of):
             for name, known in _remember(client, workspace, outputs, made_of).items():
                 if known.problem:
                     report({"type": "notice", "message": f"{name} cannot be reset: {known.problem}"})
@@ -167,8 +167,8 @@ def _remember(
             return Remembered(container=container, problem=str(error))
 
     found = _at_once(one, services)
-    document = {"made_of": made_of, "services": {name: vars(known) for name, known in found.items()}}
-    _write(outputs.stack, document)
+    kept = {name: vars(known) for name, known in found.items()}
+    _write(outputs.stack, {"ready": _ready(outputs, made_of), "services": kept})
     return found
 
 
@@ -203,6 +203,11 @@ def _refuse_unprotected(client: DockerClient, outputs: EnvironmentOutputs, only:
 def _data(workspace: Workspace, service: ServiceOutputs) -> Data:
     assert workspace.catalog is not None  # noqa: S101 - read, it puts the project on the path
     return load_data(service.data)
+
+
+def _ready(outputs: EnvironmentOutputs, made_of: Mapping[str, str]) -> dict[str, list[str]]:
+    """What tells one ready state from another: the containers, and who is to bring their data back."""
+    return {name: [made_of.get(name, ""), service.data] for name, service in outputs.services.items()}
 
 
 def _with_data(outputs: EnvironmentOutputs) -> dict[str, ServiceOutputs]:

@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -116,13 +117,16 @@ def _arguments(address: Address) -> Mapping[str, Any]:
 
 def _client(address: Address, arguments: Mapping[str, Any]) -> docker.DockerClient:
     from docker.constants import MINIMUM_DOCKER_API_VERSION
-    from docker.errors import DockerException
+    from docker.errors import APIError, DockerException
     from requests.exceptions import RequestException
 
     try:
         with closing(_unasked(arguments, MINIMUM_DOCKER_API_VERSION)) as oldest:
-            version = oldest.api.version(api_version=False)["ApiVersion"]
-        return _unasked(arguments, version)
+            # Not /version: for that, engines start two programs.
+            answer = oldest.api.get(f"{oldest.api.base_url}/_ping", timeout=_ANSWER_SECONDS)
+            if answer.status_code != HTTPStatus.OK:
+                raise APIError("refused", answer, answer.text)
+        return _unasked(arguments, answer.headers["Api-Version"])
     except (DockerException, RequestException, KeyError, TypeError, ValueError) as error:
         raise _explained(address, error) from error
 

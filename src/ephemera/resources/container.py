@@ -8,11 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import pulumi
 import pulumi_docker as docker
-from pulumi.output import UNKNOWN
 
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage
@@ -115,14 +114,13 @@ class Container(pulumi.ComponentResource):
         }
         gate = _gate(service, args, any(host is not None for host in hosts.values()))
         environment.policy.excuse(service, _reasons(args))
-        variables = {key: pulumi.Output.from_input(value) for key, value in sorted(args.variables.items())}
         container = docker.Container(
             service,
             name=f"{environment.stack}-{service}",
             hostname=service,
             image=environment.image_id(args.image),
             command=list(args.command) if args.command is not None else None,
-            envs=[_value_alone(pulumi.Output.concat(key, "=", value)) for key, value in variables.items()],
+            envs=[pulumi.Output.concat(key, "=", value) for key, value in sorted(args.variables.items())],
             ports=[
                 docker.ContainerPortArgs(
                     internal=args.ports[name].number, external=host[1], ip=environment.bind_address(), protocol="tcp"
@@ -156,9 +154,7 @@ class Container(pulumi.ComponentResource):
             log_driver="json-file",
             log_opts={"max-size": "10m", "max-file": "3"},
             destroy_grace_seconds=args.stop_grace_seconds or None,
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[*map(_started_after, args.needs), *map(_behind, variables.values())]
-            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[_started_after(needed) for needed in args.needs]),
         )
         self.resource: pulumi.Resource = container
         self.ready = container.id.apply(lambda identifier: self._passed(service, identifier, args, gate, hosts))
@@ -268,28 +264,6 @@ def _duration(seconds: int) -> str:
     # As Go prints it, so that what is read back equals what was given.
     minutes, rest = divmod(seconds, 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
-
-
-def _value_alone(output: pulumi.Output[str]) -> pulumi.Output[str]:
-    """``output``, as a property that depends on no resource.
-
-    A container is deleted before it is replaced, and the engine then replaces whatever has a property that depends on
-    it, too: it cannot know yet that a database's URL stays as it is. What comes of the value alone is that a service
-    whose variables did not change runs on. When it is created is said apart (:func:`_behind`).
-    """
-
-    async def alone() -> Any:
-        if not await output.is_known():
-            return UNKNOWN
-        value = await output.future()
-        return pulumi.Output.secret(value) if await output.is_secret() else value
-
-    return pulumi.Output.from_input(alone())
-
-
-def _behind(output: pulumi.Output[str]) -> pulumi.Output[pulumi.Resource]:
-    """What ``output`` comes from, to be created after: an option takes an output's resources, whatever its value."""
-    return cast("pulumi.Output[pulumi.Resource]", output.apply(lambda _: None))
 
 
 def _started_after(needed: Container) -> pulumi.Resource | pulumi.Output[pulumi.Resource]:

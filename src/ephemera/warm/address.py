@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import sys
 import zlib
 from collections.abc import Iterator
@@ -13,8 +14,14 @@ from pathlib import Path
 import ephemera
 from ephemera.home.paths import cache_dir
 
-# What Python, gRPC and the dynamic linker read when they start.
-_READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "GRPC_", "OTEL_", "PULUMI_OTEL_", "TRACEPARENT")
+# What the dynamic linker and Python read when they start, and packages when they are imported.
+_READ_AT_START = (
+    *("LC_", "LANG", "LD_", "GLIBC_", "MALLOC_", "OPENSSL_", "PYTHON"),
+    *("GRPC_", "OTEL_", "PROTOCOL_BUFFERS_", "PSUTIL_", "PULUMI_ENABLE_", "PULUMI_OTEL_", "PYDANTIC_"),
+    *("TEMPORARILY_DISABLE_PROTOBUF_", "TRACEPARENT", "TYPER_"),
+)
+_PLACES = ("HOME", "XDG_CACHE_HOME")
+_STATUS = ("Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp:", "Cpus_allowed_list:")
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
 
@@ -26,18 +33,30 @@ def wanted() -> bool:
 def likeness() -> str:
     """All that a process has from its start and that cannot be given to a fork: only one of the same likeness will do.
 
-    The interpreter and what is installed, ephemera's own source, the user with all groups, namespaces, and the
-    variables that are read at start.
+    The interpreter and what is installed, ephemera's own source, the user with all groups and rights, namespaces,
+    limits, and the variables that are read at start.
     """
     return "\n".join(
         (
-            f"{sys.executable} {sys.version} {sys.flags} {sys.prefix}",
-            f"{os.getuid()} {os.geteuid()} {os.getgid()} {os.getegid()} {sorted(os.getgroups())}",
+            f"{sys.executable} {sys.version} {sys.flags} {sys.warnoptions} {sys.prefix} {os.nice(0)}",
+            *(line for line in _of_this_process("status") if line.startswith(_STATUS)),
+            *_of_this_process("limits"),
             " ".join(str(Path(f"/proc/self/ns/{name}").readlink()) for name in _NAMESPACES),
             " ".join(f"{name}={os.environ[name]}" for name in sorted(os.environ) if name.startswith(_READ_AT_START)),
             *_installed(),
         )
     )
+
+
+def umask() -> int:
+    """This process's, without setting it for a moment: other threads may be making files."""
+    line = next(line for line in _of_this_process("status") if line.startswith("Umask:"))
+    return int(line.split()[1], 8)
+
+
+def environment() -> dict[str, str]:
+    """What of this process's environment the warm process is started with: all else comes with each request."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_READ_AT_START) or name in _PLACES}
 
 
 def folder() -> Path:
@@ -68,10 +87,22 @@ def connected() -> socket.socket | None:
     try:
         with short_path(folder(), f"{name_of(likeness())}.sock") as path:
             connection.connect(path)
+        check_peer(connection)
         return connection
     except OSError:
         connection.close()
         return None
+
+
+def check_peer(connection: socket.socket) -> None:
+    """Raise :class:`PermissionError` unless a process of this user is at the other end."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    if struct.unpack("3i", credentials)[1] != os.getuid():
+        raise PermissionError("the other end is another user's")
+
+
+def _of_this_process(file: str) -> list[str]:
+    return Path(f"/proc/self/{file}").read_text().splitlines()
 
 
 def _installed() -> Iterator[str]:
@@ -87,13 +118,13 @@ def _sources(folder: Path | str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda each: each.name):
             if entry.name.endswith(".py"):
-                yield f"{entry.path} {entry.stat().st_mtime_ns}"
+                yield f"{entry.path} {_changed(entry.path)}"
             elif entry.is_dir() and entry.name != "__pycache__":
                 yield from _sources(entry.path)
 
 
 def _changed(path: str) -> int:
     try:
-        return Path(path).stat().st_mtime_ns
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - some hundred times before every command
     except FileNotFoundError:
         return 0

@@ -51,8 +51,9 @@ class Forked:
 
     def signal(self, number: int) -> None:
         """Send it a signal, if it still runs."""
-        # While the connection is open its process lives, so that its number is no other's.
-        if self.poll() is None:
+        # While nothing came its process lives, so that its number is no other's. What came is not read here: this may
+        # be the handler of a signal that came while it is read.
+        if self.returncode is None and not select.select([self._connection], [], [], 0)[0]:
             os.kill(self.pid, number)
 
     def wait(self, timeout: float | None = None) -> int:
@@ -74,9 +75,9 @@ class Forked:
         if received:
             self._received += received
             return
-        self._connection.close()
         line = self._received.partition(b"\n")[0]
         self.returncode = int(json.loads(line)["exit"]) if line else -signal.SIGKILL
+        self._connection.close()
 
 
 def forked(
@@ -98,18 +99,18 @@ def forked(
     connection = _connected()
     if connection is None:
         return None
-    request = {
-        "likeness": address.likeness(),
-        "program": program,
-        "name": sys.argv[0],
-        "arguments": list(arguments),
-        "environment": dict(os.environ if environment is None else environment),
-        "folder": folder or str(Path.cwd()),
-        "path": sys.path,
-        "umask": _umask(),
-        "outlives": outlives,
-    }
     try:
+        request = {
+            "likeness": address.likeness(),
+            "program": program,
+            "name": sys.argv[0],
+            "arguments": list(arguments),
+            "environment": dict(os.environ if environment is None else environment),
+            "folder": folder or str(Path.cwd()),
+            "path": sys.path,
+            "umask": address.umask(),
+            "outlives": outlives,
+        }
         connection.settimeout(_ANSWER_SECONDS)
         message = json.dumps(request).encode()
         socket.send_fds(connection, [len(message).to_bytes(4, "big")], list(descriptors))
@@ -165,25 +166,26 @@ def detached(module: str, arguments: Sequence[str], log: Path) -> Forked | subpr
 def handed_over(program: str, arguments: Sequence[str]) -> int | None:
     """Run ``program`` in a fork in this process's place: its terminal, its signals, its exit code; None as above."""
     process: Forked | None = None
-    early: list[int] = []
+    seen: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form
-        if process is None:
-            early.append(number)
-        else:
+        seen.append(number)
+        if process is not None:
             process.signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         process = forked(program, arguments, descriptors=(0, 1, 2))
         if process is not None:
-            for number in early:
+            for number in seen:  # before it was there
                 process.signal(number)
-            return process.wait()
+            code = process.wait()
+            # One that has just begun ends by them, as every program does.
+            return 128 + seen[-1] if code < 0 and seen else code
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    for number in early:
+    for number in seen:
         signal.raise_signal(number)
     return None
 
@@ -197,18 +199,24 @@ def begin() -> None:
     if connection is not None:
         connection.close()
         return
-    _starting, told = os.pipe()
-    with (address.folder() / "log").open("w") as log:
-        subprocess.Popen(
-            [sys.executable, "-m", "ephemera.warm.server", str(told)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=[told],
-            start_new_session=True,
-            cwd=os.sep,
-        ).returncode = 0  # never waited for: it outlives this process
-    os.close(told)
+    starting, told = os.pipe()
+    try:
+        with (address.folder() / "log").open("w") as log:
+            subprocess.Popen(
+                [sys.executable, "-m", "ephemera.warm.server", str(told)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=address.environment(),
+                pass_fds=[told],
+                start_new_session=True,
+                cwd=os.sep,
+            ).returncode = 0  # never waited for: it outlives this process
+        _starting = starting
+    except OSError:
+        os.close(starting)  # a cache that cannot be written to: then without
+    finally:
+        os.close(told)
 
 
 def _connected() -> socket.socket | None:
@@ -232,9 +240,3 @@ def _line(connection: socket.socket) -> dict[str, Any] | None:
         received += more
     answer: dict[str, Any] = json.loads(received)
     return answer
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

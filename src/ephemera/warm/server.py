@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import tempfile
 import threading
@@ -22,7 +21,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from ephemera.warm import address
 from ephemera.warm.client import GO
@@ -58,11 +57,10 @@ def main(arguments: list[str]) -> int:
     name = address.name_of(likeness)
     folder = address.folder()
     with (folder / f"{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(lock):
             return 0  # another one is at it
         _tidy(folder)
+        _plain_signals()
         for module in _MODULES:
             importlib.import_module(module)
         gc.collect()
@@ -77,7 +75,7 @@ def main(arguments: list[str]) -> int:
             if told is not None:
                 os.close(told)
             signal.signal(signal.SIGCHLD, _reap)
-            _serve(listener, likeness)
+            _serve(listener, lock, likeness)
         finally:
             (folder / f"{name}.sock").unlink(missing_ok=True)
     return 0
@@ -90,16 +88,33 @@ def _reap(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the s
             pass
 
 
+def _taken(lock: IO[str]) -> bool:
+    """Whether it is ours now, and still the file of that name: whoever tidies removes those that nobody holds."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return Path(lock.name).stat().st_ino == os.fstat(lock.fileno()).st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
 def _tidy(folder: Path) -> None:
     """Remove what warm processes left that were killed."""
     for path in folder.glob("*.lock"):
-        with path.open("w") as lock, suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for left in folder.glob(f"{path.stem}.*"):
-                left.unlink(missing_ok=True)
+        with path.open("w") as lock:
+            if _taken(lock):
+                for left in folder.glob(f"{path.stem}.*"):
+                    left.unlink(missing_ok=True)
 
 
-def _serve(listener: socket.socket, likeness: str) -> None:
+def _plain_signals() -> None:
+    """As in a program that a shell starts: whoever started this one may ignore or block some, and forks would too."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # which Python ignores by itself
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def _serve(listener: socket.socket, lock: IO[str], likeness: str) -> None:
     used = time.monotonic()
     while time.monotonic() - used < _IDLE_SECONDS:
         if not select.select([listener], [], [], _LOOK_SECONDS)[0]:
@@ -107,49 +122,25 @@ def _serve(listener: socket.socket, likeness: str) -> None:
                 return
             continue
         used = time.monotonic()
-        connection, _ = listener.accept()
-        with connection, suppress(OSError, ValueError, KeyError):
-            connection.settimeout(_REQUEST_SECONDS)
-            request, descriptors = _read(connection)
-            try:
-                if request["likeness"] == likeness and os.fork() == 0:
-                    listener.close()
-                    _become(connection, request, descriptors)
-            finally:
-                for descriptor in descriptors:
-                    os.close(descriptor)
+        with suppress(OSError):  # no process can be made: whoever asks goes without
+            connection, _ = listener.accept()
+            with connection:
+                # The request is read in the fork: nobody waits for one who connects and says nothing.
+                if os.fork() == 0:
+                    _become(connection, likeness, listener, lock)
 
 
-def _read(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    if struct.unpack("3i", credentials)[1] != os.getuid():
-        raise PermissionError
-    size, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
-    try:
-        if len(size) != 4 or len(descriptors) != 3:
-            raise ValueError(size)
-        message = bytearray()
-        while len(message) < int.from_bytes(size, "big"):
-            more = connection.recv(1 << 16)
-            if not more:
-                raise ValueError(len(message))
-            message += more
-        return json.loads(message), descriptors
-    except BaseException:
-        for descriptor in descriptors:
-            os.close(descriptor)
-        raise
-
-
-def _become(connection: socket.socket, request: dict[str, Any], descriptors: list[int]) -> NoReturn:
-    """Never returns to the server's code: this is another program from here on."""
+def _become(connection: socket.socket, likeness: str, *servers: socket.socket | IO[str]) -> NoReturn:
+    """Never returns to the server's code: this is another program from here on. ``servers``: what is not for it."""
     code = 1
     try:
+        for each in servers:
+            each.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
-        connection.sendall(json.dumps({"pid": os.getpid()}).encode() + b"\n")
-        if connection.recv(1) == GO:
-            connection.settimeout(None)
+        asked = _asked(connection, likeness)
+        if asked is not None:
+            request, descriptors = asked
             _dress(request, descriptors)
             if not request["outlives"]:
                 threading.Thread(target=_die_with, args=(connection,), name="asked-for", daemon=True).start()
@@ -162,6 +153,36 @@ def _become(connection: socket.socket, request: dict[str, Any], descriptors: lis
     finally:
         # Not sys.exit: neither the server's own way out, nor waiting for threads that nobody needs any more.
         os._exit(code)
+
+
+def _asked(connection: socket.socket, likeness: str) -> tuple[dict[str, Any], list[int]] | None:
+    """The request and its descriptors; None for one that is none, that is not for us, or that was given up."""
+    try:
+        connection.settimeout(_REQUEST_SECONDS)
+        request, descriptors = _read(connection)
+        if request["likeness"] != likeness:
+            return None
+        connection.sendall(json.dumps({"pid": os.getpid()}).encode() + b"\n")
+        if connection.recv(1) != GO:
+            return None
+        connection.settimeout(None)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return request, descriptors
+
+
+def _read(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    address.check_peer(connection)
+    size, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
+    if len(size) != 4 or len(descriptors) != 3:
+        raise ValueError(size)
+    message = bytearray()
+    while len(message) < int.from_bytes(size, "big"):
+        more = connection.recv(1 << 16)
+        if not more:
+            raise ValueError(len(message))
+        message += more
+    return json.loads(message), descriptors
 
 
 def _dress(request: dict[str, Any], descriptors: list[int]) -> None:
@@ -179,9 +200,8 @@ def _dress(request: dict[str, Any], descriptors: list[int]) -> None:
     tempfile.tempdir = None
     sys.path[:] = request["path"]
     sys.argv[:] = [request["name"], *request["arguments"]]
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for as long as the process lives
-    sys.stdout = open(1, "w", 1 if os.isatty(1) else -1, closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", 1, closefd=False, errors="backslashreplace")  # noqa: SIM115
+    # What else the interpreter found out about them at its start, such as their encoding, holds for these too.
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
 
 
 def _die_with(connection: socket.socket) -> None:
@@ -201,6 +221,8 @@ def _run(program: str, arguments: list[str]) -> int:
             return end.code or 0
         print(end.code, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except BaseException:  # noqa: BLE001 - as the interpreter itself
         traceback.print_exc()
         return 1

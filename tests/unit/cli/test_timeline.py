@@ -108,7 +108,7 @@ def test_show_keeps_to_what_the_output_can_hold() -> None:
     output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     timeline.show(Screen(out=Console(file=output, width=100)), _timeline())
     output.flush()
-    assert b"program" in output.buffer.getvalue()  # type: ignore[attr-defined]
+    assert b"program" in output.buffer.getvalue()
 
 
 def test_stopwatch_counts_from_the_processs_start_and_passes_events_on() -> None:

@@ -243,3 +243,9 @@ def test_outputs_are_answered_without_the_engine_until_the_state_changes(
     world.write_state()
     assert engine.outputs(world.workspace, _STACK) == world.outputs
     assert asked == [_STACK]
+
+
+def test_credentials_are_not_derived_from_another_key(world: World) -> None:
+    world.remember()
+    (state_dir() / "key").write_text("0" * 64)
+    assert known.outputs(world.workspace, _STACK) is None

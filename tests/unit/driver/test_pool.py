@@ -174,6 +174,18 @@ def test_one_that_is_taken_down_by_name_meanwhile_is_not_given(workspace: Worksp
     assert _lease(stack).phase == "destroying"
 
 
+def test_one_that_somebody_claims_between_look_and_grasp_stays_theirs(
+    workspace: Workspace, knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = _ready(workspace)
+    seen = _lease(stack)
+    monkeypatch.setattr(pool, "_members", lambda *_: [seen])
+    assert _claim(workspace) == stack
+    theirs = _lease(stack)
+    assert _claim(workspace) is None
+    assert _lease(stack) == theirs
+
+
 def test_one_whose_claimant_was_killed_is_taken_down(workspace: Workspace, knowledge: Knowledge) -> None:
     stack = _ready(workspace, holder=_DEAD)
     assert [(lease.stack, why) for lease, why in reaper.due()] == [(stack, "its owner died")]

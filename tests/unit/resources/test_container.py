@@ -5,8 +5,6 @@ from typing import Any
 
 import pulumi
 import pytest
-from pulumi.output import UNKNOWN, Unknown
-from pulumi.runtime import register_stack_transformation
 
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import EngineImage
@@ -243,45 +241,6 @@ def test_what_needs_a_service_is_created_after_its_gate(gates: OpenGates) -> Non
     gates.before = lambda service: there.update({service: list(registered.names("container:Container"))})
     programs.run(_chain(registered), registered=registered)
     assert there == {"api": ["api"], "worker": ["api", "worker"]}
-
-
-def test_variable_that_comes_from_a_service_orders_but_replaces_nothing(gates: OpenGates) -> None:
-    """Were it a dependency of the property, the engine would replace the container with the one it comes from."""
-    given: dict[str, Any] = {}
-
-    def note(args: pulumi.ResourceTransformationArgs) -> None:
-        if args.name == "worker" and args.type_.endswith("container:Container"):
-            given.update(envs=args.props["envs"], depends_on=args.opts.depends_on)
-
-    async def behind(outputs: list[pulumi.Output[Any]]) -> set[str]:
-        return {each.pulumi_resource_name for output in outputs for each in await output.resources()}
-
-    def program() -> None:
-        register_stack_transformation(note)
-        environment = programs.environment()
-        api = Container("api", _args(environment))
-        secret = environment.credential("api", "password")
-        url = pulumi.Output.all(api.ready, secret).apply(lambda known: f"{known[0]} {len(known[1])}")
-        Container("worker", _args(environment, variables={"API": url, "PLAIN": "yes"}))
-        pulumi.export("envs", behind(given["envs"]))
-        pulumi.export("depends_on", behind(given["depends_on"]))
-
-    registered = programs.run(program)
-    assert registered.container("worker")["envs"] == ["API=api-id 32", "PLAIN=yes"]
-    assert ("worker", "envs") in registered.secrets
-    assert registered.exports == {"envs": set(), "depends_on": {"api"}}
-
-
-def test_variable_that_a_preview_cannot_know_stays_unknown(gates: OpenGates) -> None:
-    registered = Registered()
-
-    def program() -> None:
-        unknown: pulumi.Output[Any] = pulumi.Output.from_input(UNKNOWN)
-        Container("api", _args(programs.environment(), variables={"URL": unknown}))
-
-    programs.run(program, registered=registered, preview=True)
-    (variable,) = registered.container("api")["envs"]
-    assert isinstance(variable, Unknown)
 
 
 def test_what_needs_a_service_that_failed_is_never_created(gates: OpenGates) -> None:

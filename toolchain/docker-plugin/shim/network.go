@@ -22,7 +22,6 @@ func replaceNetwork(resource *schema.Resource) {
 	resource.CreateContext = functions.create
 	resource.ReadContext = functions.read
 	resource.DeleteContext = functions.delete
-	resource.Timeouts = removal{}.timeouts()
 }
 
 // networkFunctions replace upstream's, and hold those that overlay networks still need.
@@ -80,7 +79,7 @@ func (f networkFunctions) delete(ctx context.Context, d *schema.ResourceData, me
 		inUse:  "has active endpoints",
 		remedy: fmt.Sprintf("'docker network inspect %s' lists the containers on it: remove or disconnect them", name),
 		remove: func(ctx context.Context) error { return docker.NetworkRemove(ctx, d.Id()) },
-	}.run(ctx)
+	}.run(ctx, d)
 	if err != nil {
 		return diag.FromErr(err)
 	}

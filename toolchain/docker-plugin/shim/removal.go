@@ -11,8 +11,11 @@ import (
 )
 
 const (
-	// removalTimeout is upstream's; a resource's own delete time-out goes before it.
+	// removalTimeout is upstream's; a resource's own delete time-out (Pulumi's customTimeouts) goes before it.
 	removalTimeout = 30 * time.Second
+	// timeoutOfNone is what the SDK gives a resource that has none of its own. Declaring ours would write it into the
+	// state of every network and volume, where upstream's has none.
+	timeoutOfNone = 20 * time.Minute
 	// removalInterval is short against a container's stop, which is what a removal waits for.
 	removalInterval = 25 * time.Millisecond
 )
@@ -25,14 +28,15 @@ type removal struct {
 	remove func(context.Context) error
 }
 
-// timeouts lets a removal's bound be changed per resource (Pulumi's customTimeouts.delete).
-func (removal) timeouts() *schema.ResourceTimeout {
-	return &schema.ResourceTimeout{Delete: schema.DefaultTimeout(removalTimeout)}
-}
-
 // run removes the object at once, or as soon as it is free. An object that is gone already counts as removed.
-// Any error but "in use" is final; so is the end of ctx, which carries the resource's delete time-out.
-func (r removal) run(ctx context.Context) error {
+// Any error but "in use" is final; so is the end of ctx, and that of the resource's delete time-out.
+func (r removal) run(ctx context.Context, d *schema.ResourceData) error {
+	timeout := removalTimeout
+	if own := d.Timeout(schema.TimeoutDelete); own != timeoutOfNone {
+		timeout = own
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	ticker := time.NewTicker(removalInterval)
 	defer ticker.Stop()
 	started := time.Now()

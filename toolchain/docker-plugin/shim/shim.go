@@ -5,30 +5,25 @@
 package shim
 
 import (
-	"context"
 	"fmt"
 
-	"github.com/docker/docker/client"
 	"github.com/hashicorp/terraform-plugin-sdk/v2/helper/schema"
 	"github.com/terraform-providers/terraform-provider-docker/internal/provider"
 )
 
 // New returns the provider; version is what it reports about itself.
 func New(version string) *schema.Provider {
-	p := provider.New(version)()
+	p := Upstream(version)
+	connect(p)
 	replaceNetwork(p.ResourcesMap["docker_network"])
 	replaceVolume(p.ResourcesMap["docker_volume"])
+	shortenImage(p.ResourcesMap["docker_image"])
+	shortenContainer(p.ResourcesMap["docker_container"])
 	return p
 }
 
-// dockerClient returns the client of the configured engine; upstream caches it per provider.
-func dockerClient(ctx context.Context, d *schema.ResourceData, meta any) (*client.Client, error) {
-	docker, err := meta.(*provider.ProviderConfig).MakeClient(ctx, d)
-	if err != nil {
-		return nil, fmt.Errorf("the Docker engine cannot be reached: %w; is it running, and DOCKER_HOST right?", err)
-	}
-	return docker, nil
-}
+// Upstream returns the provider as it is, for what New returns to be compared with.
+func Upstream(version string) *schema.Provider { return provider.New(version)() }
 
 // stringMap turns the value of a map of strings, as the schema holds it, into one.
 func stringMap(value any) map[string]string {

@@ -12,14 +12,19 @@ import (
 // tries. Creating and reading a volume wait for nothing and stay upstream's; so does the removal of a cluster volume,
 // which Swarm has to spread over its nodes.
 func replaceVolume(resource *schema.Resource) {
-	upstreamDelete := resource.DeleteContext
+	upstreamCreate, upstreamDelete := resource.CreateContext, resource.DeleteContext
+	resource.CreateContext = func(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
+		if _, cluster := d.GetOk("cluster"); cluster {
+			return versioned(upstreamCreate)(ctx, d, meta)
+		}
+		return upstreamCreate(ctx, d, meta)
+	}
 	resource.DeleteContext = func(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
 		if _, cluster := d.GetOk("cluster"); cluster {
 			return upstreamDelete(ctx, d, meta)
 		}
 		return deleteVolume(ctx, d, meta)
 	}
-	resource.Timeouts = removal{}.timeouts()
 }
 
 func deleteVolume(ctx context.Context, d *schema.ResourceData, meta any) diag.Diagnostics {
@@ -33,7 +38,7 @@ func deleteVolume(ctx context.Context, d *schema.ResourceData, meta any) diag.Di
 		inUse:  "volume is in use",
 		remedy: fmt.Sprintf("'docker ps -a --filter volume=%s' lists the containers that hold it: remove them", name),
 		remove: func(ctx context.Context) error { return docker.VolumeRemove(ctx, name, true) },
-	}.run(ctx)
+	}.run(ctx, d)
 	if err != nil {
 		return diag.FromErr(err)
 	}

@@ -8,11 +8,13 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 )
 
-// fakeEngine answers the few calls of Docker's API that networks and volumes need, as dockerd does.
+// fakeEngine answers the few calls of Docker's API that the replaced functions need, as dockerd does.
 type fakeEngine struct {
 	host string
 
@@ -22,9 +24,13 @@ type fakeEngine struct {
 	mu       sync.Mutex
 	networks map[string]network.CreateRequest // by id
 	volumes  map[string]volume.CreateOptions  // by name
-	held     bool                             // everything is in use
-	broken   string                           // every call but the handshake fails with this
-	calls    []string
+	images   []image.InspectResponse          // the list has those with a name
+	// containers by id; of what they are made from, only the image is kept.
+	containers map[string]container.InspectResponse
+	onCreation func() // while a creation is on its way
+	held       bool   // everything is in use
+	broken     string // every call but the handshake fails with this
+	calls      []string
 }
 
 func newFakeEngine(t *testing.T) *fakeEngine {
@@ -33,6 +39,9 @@ func newFakeEngine(t *testing.T) *fakeEngine {
 		removals: make(chan struct{}, 1000),
 		networks: map[string]network.CreateRequest{},
 		volumes:  map[string]volume.CreateOptions{},
+
+		containers: map[string]container.InspectResponse{},
+		onCreation: func() {},
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/_ping", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Api-Version", "1.41") })
@@ -45,6 +54,13 @@ func newFakeEngine(t *testing.T) *fakeEngine {
 	mux.HandleFunc("POST /v1.41/volumes/create", engine.locked(engine.createVolume))
 	mux.HandleFunc("GET /v1.41/volumes/{name}", engine.locked(engine.inspectVolume))
 	mux.HandleFunc("DELETE /v1.41/volumes/{name}", engine.locked(engine.removeVolume))
+	mux.HandleFunc("GET /v1.41/images/json", engine.locked(engine.listImages))
+	mux.HandleFunc("GET /v1.41/images/{name}/json", engine.locked(engine.inspectImage))
+	mux.HandleFunc("POST /v1.41/images/create", engine.locked(engine.pullImage))
+	mux.HandleFunc("POST /v1.41/containers/create", engine.locked(engine.createContainer))
+	mux.HandleFunc("POST /v1.41/containers/{id}/start", engine.locked(engine.startContainer))
+	mux.HandleFunc("GET /v1.41/containers/json", engine.locked(engine.listContainers))
+	mux.HandleFunc("GET /v1.41/containers/{id}/json", engine.locked(engine.inspectContainer))
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	engine.host = "tcp://" + strings.TrimPrefix(server.URL, "http://")
@@ -61,6 +77,18 @@ func (e *fakeEngine) breakWith(message string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.broken = message
+}
+
+// called returns the calls since the last time, without the API's version.
+func (e *fakeEngine) called() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var calls []string
+	for _, call := range e.calls {
+		calls = append(calls, strings.Replace(call, "/v1.41", "", 1))
+	}
+	e.calls = nil
+	return calls
 }
 
 // count returns how many calls of that method were answered.
@@ -80,6 +108,9 @@ func (e *fakeEngine) locked(handle http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodDelete {
 			e.removals <- struct{}{}
+		}
+		if strings.HasSuffix(r.URL.Path, "/create") {
+			e.onCreation()
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()

@@ -86,11 +86,10 @@ func TestHeldUntilTheTimeoutSaysWhatHoldsIt(t *testing.T) {
 	})
 }
 
-func TestTimeoutIsUpstreamsByDefault(t *testing.T) {
+func TestNoTimeoutIsDeclared(t *testing.T) {
 	for _, c := range kinds {
-		k := newKind(t, c.name, newFakeEngine(t).host)
-		if got := *k.resource.Timeouts.Delete; got != 30*time.Second {
-			t.Errorf("%s: %s", c.name, got)
+		if k := newKind(t, c.name, newFakeEngine(t).host); k.resource.Timeouts != nil {
+			t.Errorf("%s: %v would be in the state, where upstream's has nothing", c.name, k.resource.Timeouts)
 		}
 	}
 }

@@ -54,3 +54,14 @@ func TestClusterVolumeIsRemovedByUpstream(t *testing.T) {
 		t.Errorf("%d attempts to remove it", n)
 	}
 }
+
+func TestClusterVolumeIsRefusedByAnEngineThatIsTooOld(t *testing.T) {
+	t.Parallel()
+	engine := newFakeEngine(t)
+	k := newKind(t, "docker_volume", engine.host)
+	_, diags := k.tryCreate(t.Context(), map[string]any{"name": "spread", "cluster": []any{map[string]any{}}})
+	wantError(t, diags, "1.42", "but you have 1.41")
+	if len(engine.volumes) != 0 {
+		t.Error("it was made as a volume of this machine's")
+	}
+}

@@ -1,0 +1,70 @@
+"""Both plugins, built as the product builds its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from ephemera import images
+from ephemera.contract.images import EngineImage
+from ephemera.machine import go, toolchain
+from tests.toolchain.plugin_stack import PluginStack, Variant, fresh_prefix
+
+TOOLCHAIN = Path(__file__).resolve().parents[2] / "toolchain"
+# As the product builds them, so that both share what is compiled.
+GO_VARIABLES = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+_COMMANDS: Mapping[Variant, str] = {"ours": "pulumi-resource-docker", "upstream": "pulumi-resource-docker-upstream"}
+_BUILD_SECONDS = 15 * 60
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[Variant, Path]:
+    """A ``PULUMI_HOME`` with each plugin. The first build compiles for minutes, later ones only link."""
+    compiler = go.executable()
+    assert compiler is not None, "no Go that builds the toolchain: `./ephemera doctor` says what is missing"
+    made: dict[Variant, Path] = {}
+    for variant, command in _COMMANDS.items():
+        made[variant] = tmp_path_factory.mktemp(variant)
+        folder = made[variant] / "plugins" / f"resource-docker-v{toolchain.PLUGIN_VERSION}"
+        target = folder / toolchain.PLUGIN_EXECUTABLE
+        subprocess.run(
+            [compiler, "build", "-trimpath", "-ldflags", "-s -w", "-o", target, f"./cmd/{command}"],
+            cwd=TOOLCHAIN / "docker-plugin",
+            env={**os.environ, **GO_VARIABLES},
+            check=True,
+            timeout=_BUILD_SECONDS,
+        )
+    return made
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """Reference of an image that is on the machine, with a shell and without an entrypoint."""
+    base = EngineImage(name="python")
+    return images.ensure([base], images.mode())[base]
+
+
+@pytest.fixture(scope="module")
+def prefix() -> str:
+    """The prefix of the module's stacks, so that their states are the same."""
+    return fresh_prefix()
+
+
+@pytest.fixture
+def new_stack(
+    tmp_path: Path, homes: Mapping[Variant, Path], image: str, prefix: str
+) -> Iterator[Callable[[str], PluginStack]]:
+    """Makes the test's one stack, of the program that is named; what a failed test leaves on the engine is removed."""
+    made: list[PluginStack] = []
+
+    def make(program: str) -> PluginStack:
+        made.append(PluginStack(program, tmp_path, homes, image, prefix))
+        return made[0]
+
+    yield make
+    for stack in made:
+        stack.remove_leftovers()
