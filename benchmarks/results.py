@@ -21,15 +21,24 @@ TIMES: Mapping[str, str] = {
     "change": "change",
     "down": "down",
 }
+BESIDES: Mapping[str, str] = {
+    "claim": "claim",
+    "reset_command": "reset",
+    "reset": "reset in a test",
+    "database": "database for a test",
+}
+"""What only some tools can do."""
 COSTS: Mapping[str, str] = {"up_cpu": "CPU of up", "down_cpu": "CPU of down", "memory_mib": "memory"}
 """Of one environment, with headings; of n at once: ``parallel<n>``, ``parallel<n>_each``, ``parallel<n>_down``."""
 _OURS = "ephemera"
 _COMPARED: Mapping[str, tuple[str, ...]] = {
-    "compose": ("up", "unchanged", "change", "down", "parallel8"),
-    "compose_tuned": ("up", "unchanged", "change", "down", "parallel8"),
-    "testcontainers": ("up",),
+    "compose": ("up", "unchanged", "change", "down", "parallel8", "first_up", "claim"),
+    "compose_tuned": ("up", "unchanged", "change", "down", "parallel8", "first_up", "claim"),
+    "testcontainers": ("up", "first_up", "claim"),
     "docker_api": ("up", "down"),
 }
+_AGAINST = {"first_up": "up", "claim": "up"}
+"""Measures of ours that are compared with another one of theirs."""
 _DIGITS = 3
 
 Medians = Mapping[str, Mapping[str, float]]
@@ -54,13 +63,14 @@ def medians(samples: Sequence[Sample], failures: Sequence[Failure]) -> dict[str,
 
 
 def ratios(found: Medians) -> dict[str, dict[str, float]]:
-    """ephemera's medians as parts of the other tools': below 1 it is faster. What is not known of both is left out."""
+    """ephemera's medians as parts of the other tools': below 1 it is faster. What is not known of both is left out.
+    A claim is compared with the other tool's ``up``."""
     ours = found.get(_OURS, {})
     every = {
         tool: {
-            measure: round(ours[measure] / theirs[measure], _DIGITS)
+            measure: round(ours[measure] / theirs[_AGAINST.get(measure, measure)], _DIGITS)
             for measure in measures
-            if measure in ours and theirs.get(measure)
+            if measure in ours and theirs.get(_AGAINST.get(measure, measure))
         }
         for tool, measures in _COMPARED.items()
         if (theirs := found.get(tool))
@@ -95,7 +105,7 @@ def tables(result: Mapping[str, Any]) -> list[RenderableType]:
         tools = sorted(
             {*parts["medians"], *(tool for name, tool, _ in failed if name == workload)}, key=lambda tool: _place(tool)
         )
-        for headings in (TIMES, COSTS, {measure: _heading(measure) for measure in parallel}):
+        for headings in (TIMES, BESIDES, COSTS, {measure: _heading(measure) for measure in parallel}):
             columns = [measure for measure in headings if measure in present]
             if not columns:
                 continue
@@ -115,9 +125,9 @@ def _cell(parts: Mapping[str, Any], tool: str, measure: str, failed: bool) -> st
     if failed:
         return "failed"
     value = parts["medians"].get(tool, {}).get(measure)
-    if value is None:
-        return ""
     ratio = parts["ratios"].get(tool, {}).get(measure)
+    if value is None:
+        return "" if ratio is None else f"({ratio:.2f})"
     text = f"{value:.0f}" if measure.endswith("_mib") else f"{value:.2f}"
     return text if ratio is None else f"{text} ({ratio:.2f})"
 

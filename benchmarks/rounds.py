@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
+import statistics
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 from benchmarks import load, processes
@@ -13,6 +17,7 @@ from benchmarks.load import Load
 from benchmarks.observed import NotSoError, Observer
 from benchmarks.processes import Command, CommandFailedError, Measured, Process
 from benchmarks.tools import Environment, Tool
+from benchmarks.tools.tool import Extras
 from benchmarks.workload import Workload
 
 _SECONDS = 300.0
@@ -128,6 +133,8 @@ class _Turn:
             up, loads = self._up("up", [environment])
             peak = up.peak_bytes
             self._note("up_cpu", up.cpu_seconds, loads)
+            if extras := self._tool.extras:
+                self._data(extras, environment, loads)
             if self._tool.updates:
                 unchanged, _ = self._up("unchanged", [environment])
                 change, _ = self._up("change", [replace(environment, variant=1)])
@@ -137,6 +144,41 @@ class _Turn:
             self._note("memory_mib", max(peak, down.peak_bytes) / 2**20, loads)
 
         self._guarded(steps, [environment])
+        if extras := self._tool.extras:
+            self._claim(extras)
+
+    def _claim(self, extras: Extras) -> None:
+        """One that is kept ready, given to whoever asks."""
+        environment = self._rounds.environment(self._workload)
+
+        def steps() -> None:
+            self._run([extras.fill(self._workload)])
+
+            def work() -> Measured:
+                measured, _ = self._run([self._tool.up(environment)])
+                extras.claimed(environment)
+                waited = self._rounds.observer.until_ready(self._tool, [environment])
+                return replace(measured, seconds=measured.seconds + waited)
+
+            self._measured("claim", work)
+            self._run([extras.empty(self._workload)])
+            self._down("claimed_down", [environment])
+
+        self._guarded(steps, [environment])
+
+    def _data(self, extras: Extras, environment: Environment, loads: tuple[Load, Load]) -> None:
+        """Resets by command, then resets and databases in a test run, of which the medians count."""
+        self._during = "reset"
+        with tempfile.TemporaryDirectory() as folder:
+            times = Path(folder) / "times"
+            self._run([extras.data(environment, times)])
+            found: dict[str, list[float]] = {}
+            for line in times.read_text().splitlines():
+                each = json.loads(line)
+                found.setdefault(each["measure"], []).append(each["seconds"])
+        for measure, seconds in found.items():
+            self._note(measure, statistics.median(seconds), loads)
+        self._measured("reset_command", lambda: self._run([extras.reset(environment)])[0])
 
     def together(self, count: int) -> None:
         """``count`` environments up at once, then down at once."""

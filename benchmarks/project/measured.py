@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ephemera.contract.catalog import Catalog, Option, Service, System
@@ -9,18 +10,20 @@ from ephemera.contract.images import EngineImage
 from stacks import tasker
 
 if TYPE_CHECKING:
+    from ephemera.plugin.running import RunningEnvironment
     from ephemera.resources import Environment
 
 SYSTEMS: Catalog = {
     "postgres-redis": System(
         description="PostgreSQL and Redis, which need nothing of each other",
         program="measured:postgres_redis",
-        suite="tests",
+        suite="suite",
+        seed="measured:seed",
         services={"postgres": Service(), "redis": Service()},
         images=(EngineImage(name="postgres"), EngineImage(name="redis")),
         options={"revision": Option(type="integer", default=1, help="in the environment of Redis: what is changed")},
     ),
-    "tasker": tasker.SYSTEM,
+    "tasker": replace(tasker.SYSTEM, suite="suite", seed="measured:seed"),
 }
 
 
@@ -30,3 +33,10 @@ def postgres_redis(environment: Environment) -> None:
 
     Postgres("postgres", PostgresArgs(environment=environment, database="shop", user="shop"))
     Redis("redis", RedisArgs(environment=environment, variables={"REVISION": str(environment.option("revision"))}))
+
+
+def seed(environment: RunningEnvironment) -> None:
+    """A table with rows, beside what services have made."""
+    with environment.postgres() as connection:
+        connection.execute("CREATE TABLE bench_items (number integer PRIMARY KEY, name text)")
+        connection.execute("INSERT INTO bench_items SELECT generate_series(1, 1000), 'item'")

@@ -29,6 +29,7 @@ class Compose:
     interval_seconds: float
     stop_seconds: int | None = None
     updates: bool = True
+    extras: None = None
     service_label: str = SERVICE_LABEL
 
     def version(self) -> str:

@@ -21,6 +21,7 @@ class DockerApi:
     folder: Path
     name: str = "docker_api"
     updates: bool = False
+    extras: None = None
     service_label: str = SERVICE_LABEL
 
     def version(self) -> str:

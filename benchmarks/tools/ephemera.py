@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import Command
 from benchmarks.tools.tool import Environment, variables
+from benchmarks.workload import Workload
 from ephemera import images
 from ephemera.contract import labels
 
@@ -30,6 +31,12 @@ class Ephemera:
     name: str = "ephemera"
     updates: bool = True
     service_label: str = labels.SERVICE
+    claims: dict[str, str] = field(default_factory=dict)
+    """Stacks of environments that were claimed, by the environment's name."""
+
+    @property
+    def extras(self) -> Ephemera:
+        return self
 
     def version(self) -> str:
         return importlib.metadata.version("ephemera")
@@ -45,6 +52,26 @@ class Ephemera:
 
     def down(self, environment: Environment) -> Command:
         return self._command("down", self._stack(environment), "--output", "json")
+
+    def fill(self, workload: Workload) -> Command:
+        setting = f"{workload.change.option}={workload.change.values[0]}"
+        return self._command("pool", "--system", workload.name, "--size", "1", "--wait", "--config", setting)
+
+    def empty(self, workload: Workload) -> Command:
+        return self._command("pool", "--system", workload.name, "--size", "0")
+
+    def claimed(self, environment: Environment) -> None:
+        for each in self.json("ls", "--output", "json"):
+            if each["branch"] == environment.name:
+                self.claims[environment.name] = each["stack"]
+
+    def data(self, environment: Environment, times: Path) -> Command:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "suite"]
+        given = {**self._variables(), "BENCH_TIMES": str(times)}
+        return Command(argv=[*command, "--env", self._stack(environment)], variables=given, cwd=PROJECT)
+
+    def reset(self, environment: Environment) -> Command:
+        return self._command("reset", self._stack(environment), "--output", "json")
 
     def clear(self) -> None:
         for environment in self.json("ls", "--output", "json"):
@@ -78,10 +105,15 @@ class Ephemera:
 
     def _variables(self) -> Mapping[str, str]:
         kept = {name: os.environ[name] for name in ("EPHEMERA_ENGINE", "EPHEMERA_PLUGIN") if name in os.environ}
-        # The project that is measured uses the checkout's components and systems.
-        own = {"XDG_STATE_HOME": str(self.state), "EPHEMERA_IMAGES": images.mode(), "PYTHONPATH": str(_ROOT)}
+        own = {
+            "XDG_STATE_HOME": str(self.state),
+            "EPHEMERA_IMAGES": images.mode(),
+            # The project that is measured uses the checkout's components and systems.
+            "PYTHONPATH": str(_ROOT),
+            # A variable that Python could read makes the warm process one of this run's own, which it can measure.
+            "PYTHON_BENCHMARK": str(os.getpid()),
+        }
         return variables(**kept, **own)
 
-    @staticmethod
-    def _stack(environment: Environment) -> str:
-        return f"{environment.workload.name}-{environment.name}"
+    def _stack(self, environment: Environment) -> str:
+        return self.claims.get(environment.name, f"{environment.workload.name}-{environment.name}")

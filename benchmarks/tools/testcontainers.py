@@ -24,6 +24,7 @@ class Testcontainers:
     folder: Path
     name: str = "testcontainers"
     updates: bool = False
+    extras: None = None
     service_label: str = SERVICE_LABEL
 
     def version(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks.processes import Command
@@ -53,6 +54,11 @@ class Tool(Protocol):
         ...
 
     @property
+    def extras(self) -> Extras | None:
+        """What it can do besides."""
+        ...
+
+    @property
     def service_label(self) -> str:
         """Label of a container with its service's name."""
         ...
@@ -75,6 +81,30 @@ class Tool(Protocol):
 
     def clear(self) -> None:
         """Take down whatever this run or an earlier one left."""
+        ...
+
+
+class Extras(Protocol):
+    """What a tool can do besides, which is measured too."""
+
+    def fill(self, workload: Workload) -> Command:
+        """Keep one environment of it ready, and wait until it is."""
+        ...
+
+    def empty(self, workload: Workload) -> Command:
+        """Keep none ready any more."""
+        ...
+
+    def claimed(self, environment: Environment) -> None:
+        """``up`` may have given one that was kept ready: find out by which name."""
+        ...
+
+    def data(self, environment: Environment, times: Path) -> Command:
+        """Bring data back and give tests databases of their own; writes how long each took, a line of JSON each."""
+        ...
+
+    def reset(self, environment: Environment) -> Command:
+        """Bring all data back to what it was."""
         ...
 
 

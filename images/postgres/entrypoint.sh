@@ -1,5 +1,5 @@
 #!/bin/bash
-# First start: copies the cluster made at build time, names its superuser, sets the password, makes the database, runs
+# First start: copies the cluster made at build time, names its superuser and database, sets the password, runs
 # /docker-entrypoint-initdb.d. Interrupted at any point, the next start begins anew. Then PostgreSQL, fast to stop.
 set -euo pipefail
 
@@ -62,7 +62,11 @@ name_owner() {
         )
     fi
     statements+=("ALTER ROLE $user PASSWORD $password")
-    [[ $POSTGRES_DB == postgres ]] || statements+=("CREATE DATABASE $database")
+    if [[ $POSTGRES_DB == postgres ]]; then
+        statements+=("DROP DATABASE first_start")
+    elif [[ $POSTGRES_DB != first_start ]]; then
+        statements+=("ALTER DATABASE first_start RENAME TO $database")
+    fi
     # -F: nothing of value is on the disk yet. log_statement: a password is in no log.
     log=$(printf '%s\n' "${statements[@]}" \
         | postgres --single -F -c log_min_error_statement=panic -c exit_on_error=on -D "$PGDATA" postgres 2>&1) \

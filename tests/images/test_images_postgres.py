@@ -105,13 +105,17 @@ def one(connection: psycopg.Connection[tuple[object, ...]], query: LiteralString
     return row[0]
 
 
-@pytest.mark.parametrize(("user", "database"), [("shop", "orders"), ("postgres", "postgres"), ("o'h \"x", "a-b")])
+@pytest.mark.parametrize(
+    ("user", "database"), [("shop", "orders"), ("postgres", "postgres"), ("o'h \"x", "a-b"), ("x", "first_start")]
+)
 def test_user_database_and_password_are_as_asked(start: Start, user: str, database: str) -> None:
     server = start(user, database)
     with server.connect() as connection:
         assert one(connection, "SELECT current_user::text") == user
         assert one(connection, "SELECT current_database()::text") == database
         assert one(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is True
+        databases = {"postgres", "template0", "template1", database}
+        assert {row[0] for row in connection.execute("SELECT datname FROM pg_database")} == databases
         # As in the official image, it is the only role.
         assert one(connection, "SELECT count(*) FROM pg_roles WHERE rolname !~ '^pg_'") == 1
         assert one(connection, "SHOW server_encoding") == "UTF8"

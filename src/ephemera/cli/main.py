@@ -68,7 +68,7 @@ def main() -> NoReturn:
     screen = Screen(output=Output.json if _wants_json(sys.argv) else Output.table)
     try:
         # Standing alone, the library prints a wrong option itself, for people.
-        code = app(standalone_mode=not screen.machine)
+        code = app(prog_name="ephemera", standalone_mode=not screen.machine)
     except typer.TyperException as error:
         screen.error(InputError(error.format_message(), remedy="see `ephemera --help`"))
         sys.exit(InputError.exit_code)

@@ -72,6 +72,7 @@ class FakeTool:
     name: str
     updates: bool = True
     service_label: str = "service"
+    extras: None = None
     fails: Sequence[str] = ()
     calls: list[str] = field(default_factory=list)
 

@@ -25,7 +25,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
         tell(("docker",))
         raise _LACKING
 
-    workspace = Workspace(tmp_path_factory.mktemp("shop"))
+    workspace = Workspace(tmp_path_factory.mktemp("shop"), named="demo")
     workspace.__dict__["catalog"] = {"shop": System(program="x:y", suite="tests", services={"db": Service()})}
     monkeypatch.setattr(Workspace, "find", staticmethod(lambda: workspace))
     monkeypatch.setattr(installed, "ensure", ensure)

@@ -25,12 +25,18 @@ sys.exit(server.main([sys.argv[1]]))
 Light = Callable[..., subprocess.Popen[bytes]]
 
 
+@pytest.fixture(autouse=True)
+def _buffered_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+
+
 @pytest.fixture(scope="module")
 def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the module's warm process is; it ends with the module."""
     folder = tmp_path_factory.mktemp("cache")
     yield folder
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONUNBUFFERED", raising=False)
         patch.setenv("XDG_CACHE_HOME", str(folder))
         if (pid := asking.server_pid()) is not None:
             asking.kill(pid)

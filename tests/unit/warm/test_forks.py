@@ -141,7 +141,7 @@ def test_output_that_nobody_reads_any_more_is_no_error(warm: int) -> None:
 
     reading, writing = os.pipe()
     os.close(reading)
-    with Path(os.devnull).open() as nothing:
+    with Path(os.devnull).open("r+") as nothing:
         process = client.forked(
             "tests.unit.warm.programs:write", ["1000"], descriptors=(nothing.fileno(), writing, nothing.fileno())
         )
