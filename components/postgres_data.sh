@@ -27,8 +27,11 @@ rebuild() {
 
 # Standard input: what is to be run. The definition is not waited for: it is of use only when somebody alters the schema.
 remember() {
-    sql -f - || exit
-    keep > /dev/null 2>&1 < /dev/null &
+    # All of it is read first: the engine may lose what is said by a command that ends before that.
+    statements=$(cat)
+    printf '%s\n' "$statements" | sql -f - || exit
+    # The stream of this command ends with the last who has it: with `keep > …` a shell would keep a copy of it.
+    { exec > /dev/null 2>&1 < /dev/null; keep; } &
 }
 
 restore() { sql -c 'SELECT ephemera.restore()'; }

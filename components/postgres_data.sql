@@ -114,7 +114,7 @@ CREATE FUNCTION ephemera.mark(name text) RETURNS text LANGUAGE plpgsql SET searc
 DECLARE
     found text;
 BEGIN
-    EXECUTE format('SELECT concat(count(*), '' '', sum(hashtextextended(concat(ctid, '' '', xmin), 0))) FROM ONLY %s', name)
+    EXECUTE format('SELECT concat(count(*), '' '', sum(hashtextextended(ctid::text || xmin::text, 0))) FROM ONLY %s', name)
        INTO found;
     RETURN found;
 END $$;

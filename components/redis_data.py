@@ -12,6 +12,8 @@ from ephemera.contract.data import DataError, DataService
 _SECONDS = 60.0
 _UNKNOWN = "unknown command"  # of Redis 6, which has no functions
 _DONE = "ephemera:done"
+# All of it is read first: the engine may lose what is said by a command that ends before that.
+_RESTORE = "commands=$(cat); printf '%s\\n' \"$commands\" | redis-cli --no-raw"
 _REMEMBER = 'redis-cli --no-raw FUNCTION DUMP; redis-cli --raw EVAL "$1" 0'
 
 # In one script, which nobody else's command comes between. Quoted as redis-cli reads it: what is no plain character is
@@ -49,7 +51,7 @@ class RedisData:
     def restore(self, service: DataService, remembered: str) -> str:
         """Put all of it back at once."""
         script = "\n".join(("MULTI", remembered, "EXEC", f"ECHO {_DONE}", ""))
-        said = _checked(service, _ask(service, ["redis-cli", "--no-raw"], script))
+        said = _checked(service, _ask(service, ["sh", "-c", _RESTORE], script))
         if not said.endswith(f'"{_DONE}"'):
             raise _error(service, said.splitlines()[-1] if said else "no answer")
         keys = sum(line.startswith("RESTORE ") for line in remembered.splitlines())

@@ -138,6 +138,8 @@ class Ephemera:
             "operations/*",
             "guardians/*",
             "recordings/*",
+            "known/*",
+            "pools/*.json",
             "scratch/*",
             "pulumi/.pulumi/stacks/*/*",
             "pulumi/.pulumi/locks/**/*.json",

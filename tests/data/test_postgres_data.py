@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -388,8 +389,13 @@ def test_services_that_write_all_the_time_see_no_error(database: Database) -> No
 def test_what_no_schema_holds_is_refused_by_name(database: Database) -> None:
     database.run(f"CREATE ROLE {database.name}_reader")
     database.remember()
-    database.run(f"CREATE ROLE {database.name}_more; GRANT CREATE ON SCHEMA public TO {database.name}_more")
-    assert "made anew" in database.restore()
+    for grant, how in (
+        ("SELECT", "1 created since dropped"),
+        (f"GRANT CREATE ON SCHEMA public TO {database.name}_more", "anew"),
+    ):
+        database.run(f"CREATE ROLE {database.name}_more; {grant}")
+        assert how in database.restore()
+        assert database.value(f"SELECT to_regrole('{database.name}_more') IS NULL")
     database.run(f"ALTER ROLE {database.name}_reader CREATEDB")
     with pytest.raises(
         DataError, match=f"roles or settings outside its schemas were changed: {database.name}_reader altered"
@@ -416,6 +422,14 @@ def test_without_what_was_remembered_it_is_refused(database: Database) -> None:
         database.restore()
     database.run("DROP SCHEMA ephemera CASCADE")
     with pytest.raises(DataError, match='schema "ephemera" does not exist'):
+        database.restore()
+
+
+def test_schema_that_was_not_made_quite_as_it_was_is_told(database: Database) -> None:
+    database.run("CREATE TABLE t (x integer)")
+    database.remember()
+    database.run("UPDATE ephemera.ready SET dump = dump || 'CREATE TABLE public.more ();'; ALTER TABLE t ADD y integer")
+    with pytest.raises(DataError, match="was made anew, but is not quite what it was: take the environment down"):
         database.restore()
 
 
@@ -478,6 +492,36 @@ def test_what_a_killed_process_left_is_dropped_by_the_next_one(full: Database) -
         assert _clones(full) == [f"{full.name}_living"]
     killed._server.close()  # type: ignore[attr-defined]
     living.close()
+
+
+def test_project_without_psycopg_is_told_what_to_install(full: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(DataError, match=r"psycopg is not installed.*pip install 'psycopg\[binary\]'"):
+        DATA.databases(full.service)
+    assert full.restore() == "0 changed brought back"  # which needs none
+
+
+def test_what_was_remembered_is_there_after_the_server_was_killed() -> None:
+    variables = {"POSTGRES_USER": _USER, "POSTGRES_PASSWORD": PASSWORD}
+    command = ["postgres", "-c", "fsync=off"]
+    with running("postgres", 5432, environment=variables, command=command) as server:
+        service = server.service("postgresql", {}, PGPASSWORD=PASSWORD)
+
+        def sql(statement: str) -> str:
+            deadline = time.monotonic() + _READY_SECONDS
+            while (done := service.exec(["psql", "-h", "127.0.0.1", "-U", _USER, "-qAtc", statement]))[0] == 2:
+                assert time.monotonic() < deadline, done
+                time.sleep(0.05)
+            return done[1].strip()
+
+        assert sql("CREATE TABLE t (x integer); INSERT INTO t VALUES (1)") == ""
+        DATA.remember(service)
+        sql("INSERT INTO t VALUES (2)")
+        server.container.kill()
+        server.container.start()
+        assert sql("SELECT sum(x) FROM t") == "3"
+        assert DATA.restore(service, "") == "1 changed brought back"
+        assert sql("SELECT sum(x) FROM t") == "1"
 
 
 def test_database_without_a_port_is_refused(full: Database) -> None:

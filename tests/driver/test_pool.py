@@ -152,8 +152,7 @@ def test_killed_filler_leaves_nothing_behind(ephemera: Ephemera) -> None:
     lease = json.loads((ephemera.state / "ephemera" / "leases" / f"{stack}.json").read_text())
     psutil.Process(lease["holder"]["pid"]).send_signal(signal.SIGKILL)
     (ephemera.state / "ephemera" / "pools").rename(ephemera.state / "ephemera" / "no-pools")  # it is not filled again
-    until(lambda: _listed(ephemera) == [], _SECONDS)
-    assert ephemera.left() == []
+    until(lambda: ephemera.left() == [], _SECONDS)
 
 
 def test_what_cannot_be_made_is_said_with_evidence_and_not_tried_for_ever(ephemera: Ephemera) -> None:

@@ -186,6 +186,16 @@ def _name(process: psutil.Process) -> str:
 
 def _works_for(process: psutil.Process, state: str) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get("XDG_STATE_HOME") == state
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return process.environ().get("XDG_STATE_HOME") == state or _is_fork_for(process, Path(state).parent)
     except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
         return False
+
+
+def _is_fork_for(process: psutil.Process, folder: Path) -> bool:
+    """Whether it is a fork of the warm process that works in ``folder``, or writes there: its variables do not tell."""
+    if "ephemera.warm.server" not in process.cmdline():
+        return False
+    places = [process.cwd(), *(file.path for file in process.open_files())]
+    return any(Path(place).is_relative_to(folder) for place in places)

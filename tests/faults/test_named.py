@@ -39,7 +39,7 @@ def test_engine_and_plugin_while_it_comes_up(box: Box, victim: Victim, moment: M
 
 @pytest.mark.parametrize("victim", ["engine", "plugin"])
 def test_engine_and_plugin_while_it_goes_down(box: Box, victim: Victim) -> None:
-    process = run_until(box, "destroy")
+    process = run_until(box, "destroy", BOX_ENGINE=os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
     assert box.kill(victim, process)
     output, _ = process.communicate(timeout=_ENDS_SECONDS)
     # What the engine did not do was done by label: the tests had passed, and nothing is left.

@@ -11,32 +11,27 @@ import pytest
 
 from ephemera import images
 from ephemera.contract.images import EngineImage
-from ephemera.machine import go, toolchain
+from ephemera.machine import toolchain
+from tests.toolchain.building import DEADLINE_SECONDS, TOOLCHAIN, VARIABLES, compiler
 from tests.toolchain.plugin_stack import PluginStack, Variant, fresh_prefix
 
-TOOLCHAIN = Path(__file__).resolve().parents[2] / "toolchain"
-# As the product builds them, so that both share what is compiled.
-GO_VARIABLES = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "local"}
 _COMMANDS: Mapping[Variant, str] = {"ours": "pulumi-resource-docker", "upstream": "pulumi-resource-docker-upstream"}
-_BUILD_SECONDS = 15 * 60
 
 
 @pytest.fixture(scope="session")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[Variant, Path]:
     """A ``PULUMI_HOME`` with each plugin. The first build compiles for minutes, later ones only link."""
-    compiler = go.executable()
-    assert compiler is not None, "no Go that builds the toolchain: `./ephemera doctor` says what is missing"
     made: dict[Variant, Path] = {}
     for variant, command in _COMMANDS.items():
         made[variant] = tmp_path_factory.mktemp(variant)
         folder = made[variant] / "plugins" / f"resource-docker-v{toolchain.PLUGIN_VERSION}"
         target = folder / toolchain.PLUGIN_EXECUTABLE
         subprocess.run(
-            [compiler, "build", "-trimpath", "-ldflags", "-s -w", "-o", target, f"./cmd/{command}"],
+            [compiler(), "build", "-trimpath", "-ldflags", "-s -w", "-o", target, f"./cmd/{command}"],
             cwd=TOOLCHAIN / "docker-plugin",
-            env={**os.environ, **GO_VARIABLES},
+            env={**os.environ, **VARIABLES},
             check=True,
-            timeout=_BUILD_SECONDS,
+            timeout=DEADLINE_SECONDS,
         )
     return made
 

@@ -14,6 +14,7 @@ import pytest
 from docker import DockerClient
 from docker.models.containers import Container
 
+from ephemera.contract import labels
 from tests.toolchain.plugin_stack import PluginStack
 
 pytestmark = pytest.mark.timeout(20 * 60)  # the first build of the plugins compiles for minutes
@@ -40,7 +41,8 @@ def _foreign(engine: DockerClient, stack: PluginStack, name: str, **options: obj
         ["sleep", "1000"],
         entrypoint=[],
         name=f"{stack.prefix}-{name}",
-        labels={"plugin.test": stack.prefix},
+        # Not the image's own label, by which what killed builds left is found and removed.
+        labels={"plugin.test": stack.prefix, labels.IMAGE: "none"},
         **options,
     )
     return container

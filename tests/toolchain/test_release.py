@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ephemera.machine import go, toolchain
-from tests.toolchain.conftest import TOOLCHAIN
+from ephemera.machine import toolchain
+from tests.toolchain.building import TOOLCHAIN, compiler
 
 pytestmark = pytest.mark.timeout(20 * 60)  # a first build compiles for minutes; later ones only link
 
@@ -26,11 +26,9 @@ _NAME = f"pulumi-resource-docker-v{toolchain.PLUGIN_VERSION}-linux-{_MACHINE}.ta
 
 
 def _release(module: Path, folder: Path, **variables: str) -> bytes:
-    compiler = go.executable()
-    assert compiler is not None, "no Go that builds the toolchain: `./ephemera doctor` says what is missing"
     subprocess.run(
         [sys.executable, module / "release.py", folder, "--platform", f"linux/{_MACHINE}"],
-        env={**os.environ, "PATH": f"{compiler.parent}{os.pathsep}{os.environ['PATH']}", **variables},
+        env={**os.environ, "PATH": f"{compiler().parent}{os.pathsep}{os.environ['PATH']}", **variables},
         check=True,
     )
     return (folder / _NAME).read_bytes()

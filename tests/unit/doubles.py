@@ -115,7 +115,8 @@ class FakeApi:
             item = {"Id": f"{name}-id", "Names": [f"/{name}"], "State": "running", "Created": 1000, "Ports": []}
             self.listed_containers.append({**item, "Labels": dict(marks), **further})
         elif kind == "network":
-            self.listed_networks.append({"Name": name, "Labels": dict(marks), "IPAM": {"Config": []}, **further})
+            item = {"Id": f"{name}-id", "Name": name, "Labels": dict(marks), "IPAM": {"Config": []}}
+            self.listed_networks.append({**item, **further})
         else:
             self.listed_volumes.append({"Name": name, "Labels": dict(marks), **further})
 
@@ -171,6 +172,18 @@ class FakeApi:
         if container not in self.states:
             raise NotFound("no such container")
         return {"State": dict(self.states[container])}
+
+    def inspect_network(self, name: str) -> dict[str, Any]:
+        return self._inspect(name, self.listed_networks)
+
+    def inspect_volume(self, name: str) -> dict[str, Any]:
+        return self._inspect(name, self.listed_volumes)
+
+    def _inspect(self, name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+        for item in items:
+            if item["Name"] == name:
+                return item
+        raise NotFound("no such object")
 
     def logs(self, container: str, *, tail: int | str = "all", **_: Any) -> bytes:
         lines = self.log_texts.get(container, "").splitlines(keepends=True)
@@ -229,7 +242,7 @@ class FakeApi:
     def _remove(self, name: str, items: list[dict[str, Any]], name_of: Any) -> None:
         if self.refusals.get(name):
             raise self.refusals[name].pop(0)
-        found = [item for item in items if name_of(item) == name]
+        found = [item for item in items if name in (name_of(item), item.get("Id"))]
         if not found:
             raise NotFound("gone already")
         self.removed.append(name)

@@ -35,6 +35,7 @@ def _within(module: str, allowed: tuple[str, ...]) -> bool:
         (_SOURCE / "contract", ("ephemera.contract",)),
         (_SOURCE / "host", ("ephemera.contract", "ephemera.host")),
         (_SOURCE / "home", ("ephemera.contract", "ephemera.host", "ephemera.home")),
+        (_SOURCE / "warm", ("ephemera.contract", "ephemera.host", "ephemera.home", "ephemera.warm")),
         (
             _SOURCE / "resources",
             ("ephemera.contract", "ephemera.host", "ephemera.home", "ephemera.images", "ephemera.resources"),

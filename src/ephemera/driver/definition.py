@@ -65,14 +65,15 @@ class Definition:
     listed: Mapping[str, str]
 
 
-def define(workspace: Workspace, stack: str, settings: Settings, reads: Mapping[str, Any]) -> Definition:
+def define(workspace: Workspace, stack: str, settings: Settings, reads: Mapping[str, Any], started: int) -> Definition:
     """The definition as it is now, of a program that has read ``reads``; the images' ids are still to be asked for.
 
-    Raises :class:`ChangedMeanwhileError` when it changed while the program ran: then nobody knows what was read.
+    ``started``: when the run began, nanoseconds since the epoch. Raises :class:`ChangedMeanwhileError` when a file was
+    written since: then nobody knows what was read.
     """
     paths = {str(workspace.project / "Pulumi.yaml"), *reads["files"]} - {str(workspace.config_file(stack))}
     files = {path: _file(path) for path in sorted(paths)}
-    latest = reads["started"] - _TICK_NANOSECONDS
+    latest = started - _TICK_NANOSECONDS
     for path, known in files.items():
         if known is not None and max(known[0][:2]) >= latest:
             raise ChangedMeanwhileError(path)

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from ephemera.contract.errors import EngineError
 from ephemera.contract.outputs import EXPORT, EnvironmentOutputs
@@ -31,9 +31,17 @@ _CHILD = "ephemera.driver.child"
 _CLI = "pulumi"
 
 
-def up(workspace: Workspace, stack: str, report: Callable[[Event], None], *, timed: bool = False) -> EnvironmentOutputs:
+def up(
+    workspace: Workspace,
+    stack: str,
+    report: Callable[[Event], None],
+    *,
+    timed: bool = False,
+    ready: Callable[[EnvironmentOutputs], object] = lambda _: None,
+) -> EnvironmentOutputs:
     """Run the project's program; every event is reported as it comes. ``timed``: with what a timeline is made of
-    (:mod:`ephemera.driver.timeline`).
+    (:mod:`ephemera.driver.timeline`). ``ready``: called with the outputs as soon as they are known, while the engine
+    still writes its state.
 
     Raises what the program said stopped it (a :class:`ServiceFailedError` as soon as it is known: the engine is not
     waited for), or :class:`EngineError` with the engine's last lines.
@@ -41,14 +49,15 @@ def up(workspace: Workspace, stack: str, report: Callable[[Event], None], *, tim
     arguments = [str(workspace.project), stack, *(["events"] if timed else [])]
     # What this run deletes is in the state before it alone.
     before = state.dependencies(state.resources(workspace, stack)) if timed else {}
-    document: Any = None
+    document: EnvironmentOutputs | None = None
     output: list[str] = []
     with tempfile.TemporaryFile("w+") as noise, _running(workspace, stack, _CHILD, arguments, noise) as process:
         assert process.stdout is not None  # noqa: S101 - asked for as a pipe
         for line in process.stdout:
             event = json.loads(line)
             if event["type"] == "outputs":
-                document = event["document"]
+                document = EnvironmentOutputs.parse(event["document"])
+                ready(document)
             elif event["type"] == "engine_failed":
                 output = event["output"]
             elif event["type"] == "failed":
@@ -65,7 +74,7 @@ def up(workspace: Workspace, stack: str, report: Callable[[Event], None], *, tim
         report({"type": "dependencies", "of": {**before, **after}})
     if document is None:
         raise EngineError(f"the program of {stack} exports no {EXPORT!r}", remedy="end __main__.py with run_project(…)")
-    return EnvironmentOutputs.parse(document)
+    return document
 
 
 def destroy(workspace: Workspace, stack: str) -> None:

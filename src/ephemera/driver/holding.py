@@ -38,6 +38,7 @@ def new_lease(workspace: Workspace, stack: str, settings: Settings, *, phase: le
         holder=ProcessId.of(os.getpid()),
         users=known.users if known else (),
         seeded=known.seeded if known else False,
+        claimed=known.claimed if known else False,
         created_at=known.created_at if known else now,
         used_at=now,
         expires_at=max(known.expires_at if known else 0, now + leases.DEFAULT_TTL_SECONDS),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,9 +31,10 @@ from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.contract.progress import Event
 from ephemera.contract.redaction import PUBLIC_PURPOSES
 from ephemera.contract.settings import Settings
-from ephemera.driver import definition
+from ephemera.driver import definition, state
 from ephemera.driver.definition import ChangedMeanwhileError, Definition, Stamp
 from ephemera.driver.services import ServiceHandle
+from ephemera.driver.state import Resource
 from ephemera.driver.workspace import Workspace
 from ephemera.home import credentials, identity
 from ephemera.home.paths import state_dir
@@ -42,11 +44,12 @@ from ephemera.host.probes import Target, describe, from_description
 _SCHEMA = 1
 _REFERENCE = "ephemera:credential"
 _THREADS = 16
+_IMAGE = "docker:index/remoteImage:RemoteImage"
 # Resources that labels tell of, and that nothing but the program decides.
 _COVERED = (
     "docker:index/container:Container",
     "docker:index/network:Network",
-    "docker:index/remoteImage:RemoteImage",
+    _IMAGE,
     "docker:index/volume:Volume",
     "pulumi:providers:docker",
 )
@@ -90,12 +93,13 @@ def remembering(
     Whatever was known before is forgotten; what cannot be remembered fails nothing.
     """
     forget(stack)
+    started = time.time_ns()
     before = definition.config_digest(workspace, stack)
     listener = Listener(report)
 
     def ready(outputs: EnvironmentOutputs) -> None:
         try:
-            doubt, known = _known(workspace, stack, system, settings, listener.reads, outputs, before)
+            doubt, known = _known(workspace, stack, system, settings, listener.reads, outputs, before, started)
         except _TROUBLE as error:
             doubt, known = str(error), None
         except ChangedMeanwhileError as error:
@@ -184,24 +188,27 @@ def _known(
     reads: Mapping[str, Any] | None,
     outputs: EnvironmentOutputs,
     config_before: str,
+    started: int,
 ) -> tuple[str, Known | None]:
     if reads is None:
         return "the program did not say what it read", None
-    state = definition.stamp(workspace.state_file(stack))
+    stamp = definition.stamp(workspace.state_file(stack))
+    resources = state.resources(workspace, stack)
     hidden = _hidden(stack, outputs.document(show_secrets=True), reads["credentials"])
     doubts = [f"the program {doubt}" for doubt in reads["doubts"]]
-    doubts += _uncovered(workspace, stack)
+    doubts += _uncovered(resources)
     doubts += [f"{name} has a probe of its own" for name, each in outputs.services.items() if not _askable(each)]
     doubts += [] if hidden is not None else ["its outputs hold a secret that is not generated"]
-    defined = definition.define(workspace, stack, settings, reads)
+    defined = definition.define(workspace, stack, settings, reads, started)
     doubts += [] if defined.config == config_before else ["its config was written meanwhile"]
-    if doubts or state is None or hidden is None:
+    wanted = definition.references(system, settings)
+    doubts += [f"{image} is made from something else by now" for image in _images(resources) - set(wanted)]
+    if doubts or stamp is None or hidden is None:
         return "; ".join(doubts) or "it has no state", None
     with connected() as client, ThreadPoolExecutor(_THREADS) as pool:
-        wanted = definition.references(system, settings)
         known = Known(
             definition=replace(defined, images=dict(zip(wanted, pool.map(_image_id(client), wanted), strict=True))),
-            state=state,
+            state=stamp,
             objects=_objects(client, pool, stack),
             outputs=hidden,
             mark=_mark(stack),
@@ -278,11 +285,15 @@ def _askable(service: ServiceOutputs) -> bool:
     return bool(describe(from_description(service.readiness))["type"] == service.readiness.get("type"))
 
 
-def _uncovered(workspace: Workspace, stack: str) -> list[str]:
+def _images(resources: Iterable[Resource]) -> set[str]:
+    """References of the images that the run used."""
+    return {str(resource["inputs"].get("name")) for resource in resources if resource["type"] == _IMAGE}
+
+
+def _uncovered(resources: Iterable[Resource]) -> list[str]:
     """Resources in the state that can change without anything here telling of it."""
-    state: dict[str, Any] = json.loads(workspace.state_file(stack).read_text())
     found = []
-    for resource in (state.get("checkpoint", {}).get("latest") or {}).get("resources") or ():
+    for resource in resources:
         if not resource.get("custom"):
             continue
         inputs = {key for key, value in (resource.get("inputs") or {}).items() if value}

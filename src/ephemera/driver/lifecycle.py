@@ -167,15 +167,16 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None],
                 workspace.create(stack)
             else:
                 engine.cancel_dead(workspace, stack)
-                _start_stopped(workspace, stack)
+                _mend(workspace, stack)
             with (
                 recording.of(stack, "up"),
                 remembering(workspace, stack, system, settings, report) as (listener, ready),
+                resetting.remembering(workspace, report) as remember,
             ):
                 report(phase("engine"))
-                outputs = engine.up(workspace, stack, recording.reporting(stack, listener), timed=request.timed)
+                recorded = recording.reporting(stack, listener)
+                outputs = engine.up(workspace, stack, recorded, timed=request.timed, ready=remember)
                 report(phase("finish"))
-                resetting.remember_ready(workspace, outputs, report)
                 ready(outputs)
         if created:
             leases.change(stack, phase=request.phase)
@@ -202,10 +203,16 @@ def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lam
 
 def hand_over(workspace: Workspace, stack: str) -> None:
     """Leave it to the environment's guardian to take it down, which it begins with as soon as this process ends, and
-    to prove that it is gone. Raises :class:`NoSuchEnvironmentError`."""
+    to prove that it is gone.
+
+    Raises :class:`NoSuchEnvironmentError`, and :class:`EngineError` while somebody's engine is at work on it.
+    """
     with leases.exclusive(stack), connected() as client:
         _refuse_unknown(workspace, client, stack)
         holding.end_what_a_dead_holder_left(stack)
+        engine.cancel_dead(workspace, stack)
+        if workspace.locks(stack):  # which a guardian takes for a dead owner's
+            raise EngineError(f"{stack} is locked: an engine is at work on it", remedy="try again when that has ended")
         holding.begin_to_take_down(workspace, stack, sweep.identity_of(client, stack))
 
 
@@ -377,11 +384,14 @@ def _destroy(
     return []
 
 
-def _start_stopped(workspace: Workspace, stack: str) -> None:
-    """Start the stack's containers that are there but stopped: the engine's state does not tell. A one-shot that ended
-    well has done what it was there for."""
-    one_shots = state.one_shots(state.resources(workspace, stack))
+def _mend(workspace: Workspace, stack: str) -> None:
+    """What the engine's state does not tell of a stack that was there before: remove what an engine made that was
+    killed, and start containers that have stopped. A one-shot that ended well has done what it was there for."""
+    resources = state.resources(workspace, stack)
+    one_shots = state.one_shots(resources)
     with connected() as client:
+        if not workspace.locks(stack):
+            removing.remove_unwritten(client, stack, resources)
         filters = {"label": f"{labels.STACK}={stack}", "status": "exited"}
         for item in client.api.containers(all=True, filters=filters):
             identifier = item["Id"]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from docker import DockerClient
+
 from ephemera.contract import labels
+from ephemera.driver import sweep
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
 from ephemera.host.engine import connected
@@ -33,13 +36,18 @@ def environments(workspace: Workspace) -> list[Listed]:
     with connected() as client:
         for item in client.api.containers(all=True, filters={"label": f"{labels.BACKEND}={identity.backend_id()}"}):
             by_stack.setdefault(item["Labels"].get(labels.STACK, ""), []).append(item)
-    for lease in leases.all_leases():
-        by_stack.setdefault(lease.stack, [])
-    return [_listed(workspace, stack, items) for stack, items in sorted(by_stack.items())]
+        for lease in leases.all_leases():
+            by_stack.setdefault(lease.stack, [])
+        found = [_listed(workspace, client, stack, items) for stack, items in sorted(by_stack.items())]
+    return [listed for listed in found if listed is not None]
 
 
-def _listed(workspace: Workspace, stack: str, items: list[dict[str, Any]]) -> Listed:
-    lease = leases.read(stack) or _first_seen(workspace, stack, labels.Identity.of(items[0]["Labels"] if items else {}))
+def _listed(workspace: Workspace, client: DockerClient, stack: str, items: list[dict[str, Any]]) -> Listed | None:
+    lease = leases.read(stack)
+    if lease is None:
+        if not workspace.exists(stack) and not sweep.find(client, stack):
+            return None  # taken down since it was found: a lease would make it come back
+        lease = _first_seen(workspace, stack, labels.Identity.of(items[0]["Labels"] if items else {}))
     return Listed(
         stack=stack,
         system=lease.system,

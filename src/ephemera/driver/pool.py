@@ -80,6 +80,7 @@ def claim(
             held,
             phase=phase,
             branch=settings.branch,
+            claimed=phase == "kept",
             run=evidence.new_run(lease.stack),
             holder=me if phase == "disposable" else None,
             used_at=now,

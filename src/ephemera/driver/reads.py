@@ -11,7 +11,6 @@ import os
 import site
 import sys
 import sysconfig
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -33,11 +32,9 @@ _KERNEL = ("/dev/", "/proc/", "/sys/")
 
 
 class Reads:
-    """Notes what this process reads from its making on; nothing of it is kept but names. ``started``: the time from
-    which on a file that changes may have been read in either form, nanoseconds since the epoch."""
+    """Notes what this process reads from its making on; nothing of it is kept but names."""
 
-    def __init__(self, started: int | None = None) -> None:
-        self._started = time.time_ns() if started is None else started
+    def __init__(self) -> None:
         self._files: set[str] = set()
         self._listed: set[str] = set()
         self._searched: set[str] = set()
@@ -61,7 +58,7 @@ class Reads:
             self.doubt("puts a secret of its own into the outputs")
 
     def document(self) -> dict[str, Any]:
-        """All of it, as plain values: ``started``, ``files`` and ``listed`` and ``searched`` folders by absolute path,
+        """All of it, as plain values: ``files`` and ``listed`` and ``searched`` folders by absolute path,
         ``credentials`` (service and purpose of each generated one), ``doubts``."""
         modules = [file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))]
         for file in modules:  # those that were there before anybody listened
@@ -69,8 +66,7 @@ class Reads:
         for folder in list(sys.path_importer_cache):
             self._note(self._searched, folder)
         return {
-            "started": self._started,
-            "files": sorted(file for file in self._files if not file.endswith(".pyc")),
+            "files": sorted(file for file in self._files if "__pycache__" not in file),
             "listed": sorted(self._listed),
             "searched": sorted(self._searched - self._listed),
             "credentials": sorted({(service, purpose) for _, service, purpose in credentials.derived()}),

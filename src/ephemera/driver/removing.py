@@ -6,16 +6,19 @@ it at once. What is not plainly covered by them is left to the engine (:func:`ep
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from docker import DockerClient
 from docker.errors import APIError, NotFound
 
+from ephemera.contract import labels
 from ephemera.driver import sweep
 from ephemera.driver.state import Resource
 from ephemera.driver.sweep import Found
+from ephemera.home import identity
 
 _KINDS = {
     "docker:index/container:Container": "container",
@@ -23,13 +26,14 @@ _KINDS = {
     "docker:index/volume:Volume": "volume",
 }
 _IMAGE = "docker:index/remoteImage:RemoteImage"
+_PROVIDER = "pulumi:providers:docker"
 
 
 def covered(client: DockerClient, resources: Iterable[Resource], found: Iterable[Found]) -> bool:
     """Whether removing what was ``found`` by the stack's label comes to the same as destroying its ``resources``.
 
-    Not so when there are resources of other providers, kinds of Docker's that have no labels, images that are to go
-    too, anything protected, kept, or destroyed by a hook, and objects that are there without the label.
+    Not so when there are resources of other providers, of another engine, kinds of Docker's that have no labels, images
+    that are to go too, anything protected, kept, or destroyed by a hook, and objects that are there without the label.
     """
     labelled = {(item.kind, item.name) for item in found}
     return all(_covered(client, resource, labelled) for resource in resources)
@@ -39,6 +43,19 @@ def unknown(resources: Iterable[Resource], found: Iterable[Found]) -> list[Found
     """What bears the stack's label and is in no state: somebody else made it, or an engine that was killed."""
     known = {(_KINDS[each["type"]], _name(each)) for each in resources if each["type"] in _KINDS}
     return [item for item in found if (item.kind, item.name) not in known]
+
+
+def remove_unwritten(client: DockerClient, stack: str, resources: Iterable[Resource]) -> None:
+    """Remove the stack's containers and networks that its state does not know by their ids: an engine that was killed
+    had made them, and had no time to write that down. Their names would be in the way of the next one."""
+    known = {each.get("id") for each in resources}
+    filters = {"label": [f"{labels.BACKEND}={identity.backend_id()}", f"{labels.STACK}={stack}"]}
+    for item in client.api.containers(all=True, filters=filters):
+        if item["Id"] not in known:
+            _unless_gone(partial(client.api.remove_container, item["Id"], v=True, force=True))
+    for item in client.api.networks(filters=filters):
+        if item["Id"] not in known:
+            _unless_gone(partial(client.api.remove_network, item["Id"]))
 
 
 def remove(client: DockerClient, stack: str, resources: Iterable[Resource]) -> None:
@@ -54,12 +71,15 @@ def remove(client: DockerClient, stack: str, resources: Iterable[Resource]) -> N
 def _covered(client: DockerClient, resource: Resource, labelled: set[tuple[str, str]]) -> bool:
     if any(resource.get(option) for option in ("protect", "retainOnDelete", "external", "resourceHooks")):
         return False
-    if not resource.get("custom") or resource["type"].startswith("pulumi:providers:docker"):
+    if not resource.get("custom"):
         return True
+    inputs: dict[str, Any] = resource.get("inputs") or {}
+    if resource["type"] == _PROVIDER:
+        return "host" not in inputs and "context" not in inputs
     if resource["type"] == _IMAGE:
-        return resource.get("inputs", {}).get("keepLocally") is True
-    kind = _KINDS.get(resource["type"])
-    return kind is not None and ((kind, _name(resource)) in labelled or _gone(client, kind, _name(resource)))
+        return inputs.get("keepLocally") is True
+    kind, name = _KINDS.get(resource["type"]), _name(resource)
+    return kind is not None and bool(name) and ((kind, name) in labelled or _gone(client, kind, name))
 
 
 def _gone(client: DockerClient, kind: str, name: str) -> bool:
@@ -77,12 +97,23 @@ def _gone(client: DockerClient, kind: str, name: str) -> bool:
 
 
 def _name(resource: Resource) -> str:
-    outputs: dict[str, Any] = resource.get("outputs") or {}
-    return str(outputs.get("name", ""))
+    """Empty where the state does not tell: one that is secret is no text there."""
+    name = (resource.get("outputs") or {}).get("name")
+    return name if isinstance(name, str) else ""
 
 
 def _grace_seconds(resource: Resource) -> int:
     return int(resource.get("inputs", {}).get("destroyGraceSeconds") or 0)
+
+
+def _unless_gone(removal: Callable[[], object]) -> None:
+    try:
+        removal()
+    except NotFound:
+        return
+    except APIError as error:
+        if error.status_code not in (403, 409):  # it is being removed, or somebody else's container is in the network
+            raise
 
 
 def _stop(client: DockerClient, container: str, seconds: int) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +70,19 @@ def remember_ready(
             for name, known in _remember(client, workspace, outputs, made_of).items():
                 if known.problem:
                     report({"type": "notice", "message": f"{name} cannot be reset: {known.problem}"})
+
+
+@contextmanager
+def remembering(
+    workspace: Workspace, report: Callable[[Event], None]
+) -> Iterator[Callable[[EnvironmentOutputs], object]]:
+    """What to call with the outputs of an environment that is ready: its data is remembered beside whatever the block
+    does after that, and is so when the block is left."""
+    begun: list[Future[None]] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="remember") as pool:
+        yield lambda outputs: begun.append(pool.submit(remember_ready, workspace, outputs, report))
+        for each in begun:
+            each.result()
 
 
 def remember(workspace: Workspace, outputs: EnvironmentOutputs) -> list[str]:

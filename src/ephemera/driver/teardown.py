@@ -28,6 +28,8 @@ def clean_up_after(workspace: Workspace, lease: Lease) -> None:
         end_processes(current)
         if current.phase == "kept":
             engine.cancel(workspace, lease.stack)
+            with connected() as client:
+                removing.remove_unwritten(client, lease.stack, state.resources(workspace, lease.stack))
             leases.change(lease.stack, holder=None, engine=None, suite=None, guardian=None)
         else:
             discard(workspace, lease.stack, asked_for=current.phase == "destroying")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,14 +102,10 @@ class Workspace:
 
     def create(self, stack: str) -> None:
         """Give the stack a state without resources, as ``pulumi stack init`` does in a process of its own."""
-        meta = self._state / "meta.yaml"
-        for path, content in (
-            (
-                meta,
-                "version: 1\n",
-            ),  # without it, the backend would take the folder for one of before stacks had projects
-            (self.state_file(stack), json.dumps({"version": 3, "checkpoint": {"stack": self._reference(stack)}})),
-        ):
+        # Without it, the backend would take the folder for one of before stacks had projects.
+        meta = (self._state / "meta.yaml", "version: 1\n")
+        state = (self.state_file(stack), json.dumps({"version": 3, "checkpoint": {"stack": self._reference(stack)}}))
+        for path, content in (meta, state):
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _write(path, content)
@@ -150,7 +147,9 @@ class Workspace:
         folders.append(self._state / "locks" / "organization" / self.name)
         for folder in folders:
             _remove_all(folder, stack)
-        self.config_file(stack).unlink(missing_ok=True)
+        config = self.config_file(stack)
+        for path in (config, *self.project.glob(f"{config.name}.*.partial")):  # of a writer that was killed
+            path.unlink(missing_ok=True)
 
     def locks(self, stack: str) -> list[Path]:
         """Lock files that an engine holds, or left behind."""
@@ -162,7 +161,8 @@ class Workspace:
 
 
 def _write(path: Path, content: str) -> None:
-    partial = path.with_suffix(".partial")
+    # First stacks that are made at once write the same files.
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     partial.write_text(content)
     partial.replace(path)
 

@@ -35,7 +35,7 @@ class Lease:
     """Times are seconds since the epoch. ``checkout``: absolute folder of the project that made the stack.
     ``run``: id of the command or test run that holds it. ``engine``: leader of the engine's process group,
     ``suite``: pytest's process, where they run. ``users``: attached sessions, once for each use.
-    ``seeded``: whether the suite's seed data is in it.
+    ``seeded``: whether the suite's seed data is in it. ``claimed``: whether its branch took it out of a pool.
     """
 
     stack: str
@@ -52,6 +52,7 @@ class Lease:
     guardian: ProcessId | None = None
     users: tuple[ProcessId, ...] = ()
     seeded: bool = False
+    claimed: bool = False
     created_at: float
     used_at: float
     expires_at: float
@@ -219,8 +220,8 @@ def all_leases() -> list[Lease]:
 def claimed_as(stack: str, system: str, checkout: str) -> str | None:
     """The stack that the branch which would call its own ``stack`` has claimed from a pool; None without one."""
     for lease in all_leases():
-        named = lease.from_pool and lease.phase in ("kept", "destroying") and not lease.unclaimed
-        if named and (lease.system, lease.checkout, stack_name(system, lease.branch)) == (system, checkout, stack):
+        its_own = lease.claimed and lease.phase in ("kept", "destroying")
+        if its_own and (lease.system, lease.checkout, stack_name(system, lease.branch)) == (system, checkout, stack):
             return lease.stack
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from ephemera.home.paths import cache_dir
 if TYPE_CHECKING:
     import docker
 
+_IDENTIFIER = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
 _TOLERATED = (404, 409)
 """Gone meanwhile; or in use, as the base of something that somebody has made since."""
 
@@ -32,6 +34,7 @@ def drop_intermediates(client: docker.DockerClient, names: Collection[str], sinc
         for item in client.api.containers(all=True, filters={"label": labels.IMAGE})
         if _is_ours(item, abandoned, since)
         and labels.STACK not in item["Labels"]
+        and _IDENTIFIER.fullmatch(item["Image"])  # a step's; who runs an image that is done does so by its name
         and _removed(client.api.remove_container, item["Id"], force=True)
     ]
     # What a layer was made from goes with it.

@@ -57,8 +57,8 @@ class ContainerArgs:
     ``user``: overrides the image's; root is refused without ``root_reason``.
     ``capabilities``: those it keeps, ``CHOWN``, each with the reason why. ``writable_root_reason``, ``root_reason``:
     opting out of hardening, and why. ``stop_grace_seconds``: between the polite and the hard stop; 0 kills at once.
-    ``credentials``, ``engine_capabilities``: listed in the outputs. ``data``: what brings its data back, ``module:NAME``
-    (:mod:`ephemera.contract.data`).
+    ``credentials``, ``engine_capabilities``: listed in the outputs. ``data``: what brings its data back,
+    ``module:NAME`` (:mod:`ephemera.contract.data`).
     """
 
     environment: Environment

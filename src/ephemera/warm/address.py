@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import ephemera
 from ephemera.home.paths import cache_dir
 
 # What the dynamic linker and Python read when they start, and packages when they are imported.
@@ -22,6 +21,7 @@ _READ_AT_START = (
 )
 _PLACES = ("HOME", "XDG_CACHE_HOME")
 _STATUS = ("Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp:", "Cpus_allowed_list:")
+_SOURCE = Path(__file__).parents[1]
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
 
@@ -110,7 +110,7 @@ def _installed() -> Iterator[str]:
     for path in sys.path:
         if path.endswith("-packages"):
             yield f"{path} {_changed(path)}"
-    yield from _sources(Path(ephemera.__file__).parent)
+    yield from _sources(_SOURCE)
 
 
 def _sources(folder: Path | str) -> Iterator[str]:

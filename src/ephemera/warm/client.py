@@ -199,11 +199,13 @@ def begin() -> None:
     if connection is not None:
         connection.close()
         return
+    # An interpreter that finds no locale mends that for all that it starts too, so that those do not find the same.
+    mode = ["-X", "utf8"] if sys.flags.utf8_mode else []
     starting, told = os.pipe()
     try:
         with (address.folder() / "log").open("w") as log:
             subprocess.Popen(
-                [sys.executable, "-m", "ephemera.warm.server", str(told)],
+                [sys.executable, *mode, "-m", "ephemera.warm.server", str(told)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -17,8 +17,17 @@ POSTGRES = EngineImage(name="postgres")
 MISSING = PublicImage(reference="ephemera.invalid/nobody/nothing:1")
 
 _SERVE = "import http.server as s; s.ThreadingHTTPServer(('', 8000), s.SimpleHTTPRequestHandler).serve_forever()"
+_POLITE = f"""import signal, sys, time
+def end(*_):
+    time.sleep(2)
+    print('ended politely', flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print('serving', flush=True)
+{_SERVE}"""
 _COMMANDS = {
     "serve": _SERVE,
+    "polite": _POLITE,
     "exit": "import time, sys; print('cannot find the config', flush=True); time.sleep(0.3); sys.exit(7)",
     "deaf": "import time; print('thinking', flush=True); time.sleep(600)",
 }
@@ -30,8 +39,9 @@ SYSTEMS = {
         services={"web": Service(), "shadow": Service(requires=("web",), profile="extra", required=False)},
         images=(PYTHON,),
         options={
-            "behaviour": Option(type="string", default="serve", help="serve, exit or deaf"),
+            "behaviour": Option(type="string", default="serve", help="serve, polite, exit or deaf"),
             "ready_seconds": Option(type="integer", default=30, help="time to become ready"),
+            "stop_seconds": Option(type="integer", default=0, help="time to end"),
             "greeting": Option(type="string", default="hello", help="in the environment of the process"),
         },
         fixed_ports={"test": {"web.http": 28000}},
@@ -55,6 +65,7 @@ def web(environment: Environment) -> None:
             gate=Gate(probe=HttpProbe(path="/"), timeout_seconds=float(environment.option("ready_seconds"))),
             ports={"http": Port(number=8000)},
             variables={"GREETING": str(environment.option("greeting"))},
+            stop_grace_seconds=int(environment.option("stop_seconds")),
             command=command,
             user="65534",
             memory_mb=64,

@@ -32,6 +32,10 @@ SYSTEMS = {
 
 def program(environment: Environment) -> None:
     """A server with a volume, and one in front of it that is ready a moment later."""
+    if engine := os.environ.get("BOX_ENGINE"):
+        from pulumi_docker import Provider
+
+        Provider("named", host=engine)  # whatever it is used for: such a stack is destroyed by Pulumi's engine
     from ephemera.resources import Container, ContainerArgs, Gate, HttpProbe, Port, Volume, VolumeArgs
 
     store = Container(

@@ -6,6 +6,8 @@ import pulumi
 import pytest
 
 from components import Postgres, PostgresArgs
+from components.postgres_data import DATA
+from ephemera.contract.data import load_data
 from ephemera.contract.errors import InputError
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home.credentials import credential
@@ -73,6 +75,7 @@ def test_url_is_for_inside_the_network_and_a_secret(gates: OpenGates) -> None:
 def test_outputs_tell_all_that_a_client_needs(gates: OpenGates) -> None:
     db = EnvironmentOutputs.parse(_postgres().exports["environment"]).service("db")
     assert (db.endpoint().scheme, db.endpoint().port) == ("postgresql", 5432)
+    assert load_data(db.data) is DATA
     assert (db.endpoint().url or "").endswith(":5432/shop")
     shown = {key: secret.get_secret_value() for key, secret in db.credentials.items()}
     assert shown == {"user": "app", "password": credential(IDENTITY.stack, "db", "password"), "database": "shop"}

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from components import Redis, RedisArgs
+from components.redis_data import DATA
+from ephemera.contract.data import load_data
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home.credentials import credential
@@ -67,4 +72,14 @@ def test_gate_speaks_the_servers_protocol_and_outputs_tell_all_that_a_client_nee
     found = EnvironmentOutputs.parse(_redis().exports["environment"]).service("cache")
     assert gates.asked[0][2].probe == RedisProbe()
     assert (found.endpoint().scheme, found.endpoint().port) == ("redis", 6379)
+    assert load_data(found.data) is DATA
     assert found.credentials["password"].get_secret_value() == credential(IDENTITY.stack, "cache", "password")
+
+
+def test_what_brings_data_back_is_used_without_pulumi() -> None:
+    script = (
+        "import sys; from ephemera.contract.data import load_data\n"
+        "load_data('components.postgres_data:DATA'); load_data('components.redis_data:DATA')\n"
+        "assert not {'pulumi', 'psycopg', 'redis', 'docker'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).resolve().parents[3])

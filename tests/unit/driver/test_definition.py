@@ -29,12 +29,11 @@ def known(workspace: Workspace) -> Definition:
     (project / "conf.d" / "a.toml").write_text("")
     workspace.write_config(_STACK, _SETTINGS.to_config())
     reads = {
-        "started": time.time_ns() + 10**9,
         "files": [str(project / name) for name in ("shop.py", "data.txt", "local.toml")],
         "searched": [str(project)],
         "listed": [str(project / "conf.d")],
     }
-    return definition.define(workspace, _STACK, _SETTINGS, reads)
+    return definition.define(workspace, _STACK, _SETTINGS, reads, time.time_ns() + 10**9)
 
 
 def _difference(known: Definition, workspace: Workspace, settings: Settings = _SETTINGS, **more: Any) -> str:
@@ -91,10 +90,11 @@ def test_what_is_not_read_is_no_difference(known: Definition, workspace: Workspa
 
 
 def test_file_that_was_written_while_the_program_ran_is_not_known(workspace: Workspace) -> None:
-    reads = {"started": time.time_ns(), "files": [], "searched": [], "listed": []}
+    reads: dict[str, Any] = {"files": [], "searched": [], "listed": []}
+    started = time.time_ns()
     os.utime(workspace.project / "Pulumi.yaml")
     with pytest.raises(ChangedMeanwhileError, match=r"Pulumi\.yaml"):
-        definition.define(workspace, _STACK, _SETTINGS, reads)
+        definition.define(workspace, _STACK, _SETTINGS, reads, started)
 
 
 def test_settings_are_part_of_it(known: Definition, workspace: Workspace) -> None:
@@ -132,8 +132,8 @@ def test_variables_are_part_of_it_but_for_what_differs_by_terminal_test_or_branc
 
 def test_no_value_of_a_variable_is_kept(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_PASSWORD", "hunter2")
-    reads = {"started": time.time_ns() + 10**9, "files": [], "searched": [], "listed": []}
-    assert "hunter2" not in repr(definition.define(workspace, _STACK, _SETTINGS, reads))
+    reads: dict[str, Any] = {"files": [], "searched": [], "listed": []}
+    assert "hunter2" not in repr(definition.define(workspace, _STACK, _SETTINGS, reads, time.time_ns() + 10**9))
 
 
 def test_engine_and_plugin_are_part_of_it(

@@ -56,7 +56,7 @@ def pooled(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> str:
     leases.write(replace(lease, phase="pooled"))
 
     def claim(_: Workspace, __: Any, settings: Any, phase: Any) -> EnvironmentOutputs:
-        leases.change(_POOLED, phase=phase, branch=settings.branch)
+        leases.change(_POOLED, phase=phase, branch=settings.branch, claimed=phase == "kept")
         return _outputs(_POOLED, settings.branch)
 
     monkeypatch.setattr(pool, "claim", claim)
@@ -165,7 +165,7 @@ def test_who_waited_while_the_branch_claimed_one_goes_on_with_that(
         found = plan(*arguments)
         planned.append(found[0])
         if len(planned) == 1:  # another command is faster
-            leases.change(pooled, phase="kept", branch="main")
+            leases.change(pooled, phase="kept", branch="main", claimed=True)
         return found
 
     monkeypatch.setattr(lifecycle, "plan", late)

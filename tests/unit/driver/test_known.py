@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from tests.unit.doubles import SHOP, FakeClient, marks
 
 _STACK = "shop-main"
 _SETTINGS = Settings(system="shop", branch="main", owner="me@here", images="local")
+_IMAGE = "docker:index/remoteImage:RemoteImage"
 _NETWORK = "docker:index/network:Network"
 
 
@@ -35,15 +37,16 @@ class World:
         self.api = docker.api
         self.images = {"ephemera/shop:1": "sha256:1"}
         self.reads: dict[str, Any] | None = {
-            "started": time.time_ns() + 10**9,
             "files": [],
             "searched": [],
             "listed": [],
             "credentials": [["db", "password"]],
             "doubts": [],
         }
-        self.resources: list[dict[str, Any]] = [{"type": _NETWORK, "urn": "a::network", "custom": True}]
+        image = {"type": _IMAGE, "urn": "a::image", "custom": True, "inputs": {"name": "ephemera/shop:1"}}
+        self.resources: list[dict[str, Any]] = [{"type": _NETWORK, "urn": "a::network", "custom": True}, image]
         self.answering = True
+        self.started = time.time_ns() + 10**9
         self.credentials = {"user": "shop", "password": credentials.credential(_STACK, "db", "password")}
         self.readiness: dict[str, Any] = {"type": "exec", "command": ["true"]}
         own = marks(_STACK, identity.backend_id(), "db")
@@ -54,6 +57,7 @@ class World:
         monkeypatch.setattr(self.api, "inspect_container", self._inspect_container)
         monkeypatch.setattr(self.api, "inspect_image", self._inspect_image)
         monkeypatch.setattr(definition, "references", lambda *_: sorted(self.images))
+        monkeypatch.setattr(known, "time", SimpleNamespace(time_ns=lambda: self.started))
         monkeypatch.setattr(known, "_answers", lambda *_: self.answering)
         workspace.write_config(_STACK, _SETTINGS.to_config())
         self.write_state()
@@ -193,12 +197,11 @@ def _foreign(**fields: Any) -> Callable[[World], Any]:
         (_foreign(type="aws:s3/bucket:Bucket"), "other is a resource"),
         (_foreign(type="docker:index/service:Service"), "other is a resource"),
         (_foreign(external=True), "other is a resource"),
-        (_foreign(type="docker:index/remoteImage:RemoteImage", inputs={"build": {"context": "."}}), "other is a"),
+        (_foreign(type=_IMAGE, inputs={"name": "ephemera/shop:1", "build": {"context": "."}}), "other is a"),
         (_foreign(type="pulumi:providers:docker", inputs={"host": "tcp://elsewhere"}), "other is a resource"),
         (lambda world: world.credentials.update(token="hunter2"), "a secret that is not generated"),
         (lambda world: world.credentials.update(user=f"u:{world.credentials['password']}"), "a secret that is"),
         (lambda world: world.readiness.update(type="MyProbe"), "db has a probe of its own"),
-        (lambda world: world.reads.update(started=0), "was written meanwhile"),
     ],
 )
 def test_what_cannot_be_known_for_sure_is_not_remembered(world: World, make: Callable[[World], Any], why: str) -> None:
@@ -217,6 +220,17 @@ def test_config_that_is_written_while_the_engine_runs_is_not_known(world: World)
     assert "its config was written meanwhile" in known.doubt(_STACK)
     world.remember(lambda: path.write_text(path.read_text() + "encryptionsalt: v1:x\n"))
     assert known.doubt(_STACK) == ""
+
+
+def test_image_whose_source_is_edited_while_the_engine_runs_is_not_known(world: World) -> None:
+    world.remember(lambda: world.images.update({"ephemera/shop:2": world.images.pop("ephemera/shop:1")}))
+    assert "ephemera/shop:1 is made from something else by now" in known.doubt(_STACK)
+
+
+def test_file_that_is_written_while_the_engine_runs_is_not_known(world: World) -> None:
+    world.started = time.time_ns()
+    world.remember(lambda: (world.workspace.project / "Pulumi.yaml").write_text("name: demo\nruntime: python\n"))
+    assert "Pulumi.yaml was written meanwhile" in known.doubt(_STACK)
 
 
 def test_run_that_fails_leaves_nothing_known(world: World) -> None:

@@ -33,7 +33,17 @@ from tests.unit.doubles import FakeClient, marks
 _STACK = "shop-main"
 # An image that is to go with the stack, which only the engine sees to.
 _RESOURCE = {"urn": "urn:image", "type": "docker:index/remoteImage:RemoteImage", "custom": True, "inputs": {}}
-_STATE = json.dumps({"version": 3, "checkpoint": {"latest": {"resources": [_RESOURCE]}}})
+_MADE = [
+    {
+        "urn": f"urn:{name}",
+        "type": f"docker:index/{kind}",
+        "custom": True,
+        "id": f"{name}-id",
+        "outputs": {"name": name},
+    }
+    for name, kind in (("shop-main", "network:Network"), ("shop-main-db", "container:Container"))
+]
+_STATE = json.dumps({"version": 3, "checkpoint": {"latest": {"resources": [_RESOURCE, *_MADE]}}})
 
 
 @pytest.fixture
@@ -57,7 +67,9 @@ class FakePulumi:
         self._workspace = workspace
         self._docker = docker
 
-    def up(self, workspace: Workspace, stack: str, _report: Any, *, timed: bool = False) -> EnvironmentOutputs:
+    def up(
+        self, workspace: Workspace, stack: str, _report: Any, *, ready: Any = None, timed: bool = False
+    ) -> EnvironmentOutputs:
         made = self._workspace.state_file(stack).read_text() == _STATE
         self.calls.append(f"{'update' if made else 'create'} {stack}")
         lease = leases.read(stack)
@@ -286,7 +298,7 @@ def test_phases_and_what_a_timeline_is_made_of_are_reported(
 ) -> None:
     asked: list[bool] = []
 
-    def up(*given: Any, timed: bool) -> EnvironmentOutputs:
+    def up(*given: Any, timed: bool, ready: Any) -> EnvironmentOutputs:
         asked.append(timed)
         return pulumi.up(*given)
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from ephemera.driver.listing import environments
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
@@ -50,3 +52,11 @@ def test_state_tells_what_is_the_matter(workspace: Workspace, docker: FakeClient
         "shop-d": "running",
         "shop-e": "going down",
     }
+
+
+def test_stack_that_is_taken_down_while_it_is_listed_does_not_come_back(
+    workspace: Workspace, docker: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Workspace, "stacks", lambda _: ["shop-gone"])
+    assert environments(workspace) == []
+    assert leases.read("shop-gone") is None

@@ -18,6 +18,7 @@ from ephemera.contract.names import is_pool_stack, pool_stack_name, stack_name
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.settings import Settings
 from ephemera.driver import definition, guardian, known, pool, reaper
+from ephemera.driver.holding import let_go
 from ephemera.driver.pool import Pool
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
@@ -40,7 +41,7 @@ class Knowledge:
         monkeypatch.setattr(definition, "same_request", lambda *_: self.same_request)
         monkeypatch.setattr(known, "why_not", self._why_not)
         monkeypatch.setattr(known, "shown", lambda stack, _: _outputs(stack))
-        monkeypatch.setattr(guardian, "keep", lambda _, stack: leases.change(stack, guardian=ProcessId.of()))
+        monkeypatch.setattr(guardian, "keep", lambda _, stack: leases.change(stack, guardian=_DEAD))
 
     def _why_not(self, _: Any, __: Workspace, stack: str, *___: Any, any_branch: bool) -> str:
         assert any_branch
@@ -123,8 +124,9 @@ def test_disposable_one_is_held_and_guarded_by_who_claimed_it(workspace: Workspa
     stack = _ready(workspace)
     assert _claim(workspace, "disposable") == stack
     lease = _lease(stack)
-    assert (lease.phase, lease.holder, lease.guardian) == ("disposable", ProcessId.of(), ProcessId.of())
-    assert leases.claimed_as("shop-fix", "shop", str(workspace.project)) is None, "it is a run's, not the branch's"
+    assert (lease.phase, lease.holder, lease.guardian) == ("disposable", ProcessId.of(), _DEAD)
+    let_go(stack)
+    assert leases.claimed_as("shop-fix", "shop", str(workspace.project)) is None, "kept or not, it is the run's"
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import queue
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -241,16 +240,18 @@ def users(world: World) -> Iterator[Users]:
     made.close()
 
 
-def _turn_is_taken() -> None:
-    """Wait until whoever wants the data alone stands at the door: nobody else is let in from then on."""
+def _until(true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            with resetting._locked(_STACK, "turn", fcntl.LOCK_EX, wait=False):
-                time.sleep(0.001)
-        except InputError:
-            return
-    pytest.fail("nobody waits")
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def _waiting() -> int:
+    """How many wait for a lock of the stack, as the kernel tells."""
+    files = {path.stat().st_ino for path in state_dir().glob(f"scratch/{_STACK}/data/*.lock")}
+    waiting = [line for line in Path("/proc/locks").read_text().splitlines() if "->" in line]
+    return sum(int(line.split()[6].rpartition(":")[2]) in files for line in waiting)
 
 
 def test_those_who_use_it_do_so_together_and_who_resets_it_has_it_alone(users: Users) -> None:
@@ -260,8 +261,9 @@ def test_those_who_use_it_do_so_together_and_who_resets_it_has_it_alone(users: U
     with pytest.raises(InputError, match="tests are using the data of shop-main"), resetting.alone(_STACK, wait=False):
         pass
     users.start("alone", "reset")
-    _turn_is_taken()
+    _until(lambda: _waiting() == 1)
     users.start("using", "late")  # it came later: it waits, or the reset could wait for ever
+    _until(lambda: _waiting() == 2 or not users.entered.empty())
     users.end("first")
     assert users.entered.empty()
     users.end("second")

@@ -75,9 +75,14 @@ def test_kept_environment_is_unlocked_and_left(
 ) -> None:
     lease = replace(lease, phase="kept")
     leases.write(lease)
+    known = [{"urn": name, "type": "t", "custom": True, "id": f"{name}-id"} for name in (_STACK, f"{_STACK}-db")]
+    workspace.state_file(_STACK).parent.mkdir(parents=True, exist_ok=True)
+    workspace.state_file(_STACK).write_text(json.dumps({"checkpoint": {"latest": {"resources": known}}}))
+    # Made by the engine that was killed, and not written down: in the way of the next one.
+    docker.api.add("container", f"{_STACK}-db", marks(_STACK, identity.backend_id(), "db"), Id="made-anew")
     teardown.clean_up_after(workspace, lease)
     assert calls == [f"cancel {_STACK}"]
-    assert docker.api.removed == []
+    assert docker.api.removed == ["made-anew"]
     left = leases.read(_STACK)
     assert left is not None
     assert left.holder is None

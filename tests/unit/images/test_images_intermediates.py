@@ -54,7 +54,7 @@ def _drop(api: _Api, *names: str) -> list[str]:
 
 
 def _item(identifier: str, name: str, created: Any = int(_SINCE) + 1, **more: str) -> dict[str, Any]:
-    return {"Id": identifier, "Created": created, "Labels": {labels.IMAGE: name, **more}}
+    return {"Id": identifier, "Image": f"sha256:{0:064}", "Created": created, "Labels": {labels.IMAGE: name, **more}}
 
 
 def test_containers_of_steps_and_untagged_layers_of_these_images_go(api: _Api) -> None:
@@ -66,6 +66,12 @@ def test_containers_of_steps_and_untagged_layers_of_these_images_go(api: _Api) -
 def test_what_was_there_before_stays(api: _Api) -> None:
     api.listed_images = [_item("old", "api", int(_SINCE) - 1), _item("new", "api", "2023-11-14T22:13:21Z")]
     assert _drop(api, "api") == ["new"]
+
+
+@pytest.mark.parametrize(("image", "removed"), [("ephemera/api:1aeb96341a4f", []), ("0c2cbeb0b9e4", ["step"])])
+def test_container_that_somebody_runs_is_none_of_a_build(api: _Api, image: str, removed: list[str]) -> None:
+    api.listed_containers = [{**_item("step", "api"), "Image": image}]
+    assert _drop(api, "api") == removed
 
 
 def test_container_of_an_environment_is_none_of_a_build(api: _Api) -> None:

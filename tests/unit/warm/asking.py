@@ -8,7 +8,7 @@ import signal
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -42,10 +42,9 @@ def run(files: Path, program: str, *arguments: str, said: str = "", **how: Any) 
     """Have it run in a fork, with files for its standard streams, and wait for its end."""
     given, out, err = (files / name for name in ("stdin", "stdout", "stderr"))
     given.write_text(said)
-    with ExitStack() as stack:
-        files = [stack.enter_context(path.open(mode)) for path, mode in ((given, "r"), (out, "w"), (err, "w"))]
-        first, second, third = (file.fileno() for file in files)
-        process = client.forked(f"{PROGRAMS}:{program}", arguments, descriptors=(first, second, third), **how)
+    with given.open() as reading, out.open("w") as writing, err.open("w") as complaining:
+        descriptors = (reading.fileno(), writing.fileno(), complaining.fileno())
+        process = client.forked(f"{PROGRAMS}:{program}", arguments, descriptors=descriptors, **how)
     assert process is not None
     code = process.wait(DEADLINE_SECONDS)
     return Done(code, out.read_text(), err.read_text())

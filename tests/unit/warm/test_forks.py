@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +179,17 @@ def test_running_one_is_told_from_one_that_has_ended(warm: int) -> None:
 
 def test_warm_process_can_be_forked_safely(warm: int) -> None:
     assert len(list(Path(f"/proc/{warm}/task").iterdir())) == 1
-    targets = [path.readlink().name for path in Path(f"/proc/{warm}/fd").iterdir()]
-    assert sum(target.startswith("socket:") for target in targets) == 1, "which it is asked through"
+    deadline = time.monotonic() + 20
+    while _sockets(warm) > 1:  # the one that it is asked through; who has just asked may not be hung up on yet
+        assert time.monotonic() < deadline
+
+
+def _sockets(pid: int) -> int:
+    targets = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            targets.append(path.readlink().name)
+    return sum(target.startswith("socket:") for target in targets)
 
 
 def test_warm_process_knows_nothing_of_who_started_it(warm: int) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-import ephemera
 from ephemera.warm import address, client, server
 from tests.unit.warm.asking import PROGRAMS, begun, run, server_pid, until_gone
 from tests.unit.warm.conftest import Light
@@ -52,7 +51,7 @@ def _served(tmp_path: Path) -> bool:
 
 def test_request_that_is_given_up_before_its_second_message_runs_nothing(light: Light, tmp_path: Path) -> None:
     light()
-    request = _request(arguments=[str(tmp_path / "made")])
+    request = _request(arguments=[str(tmp_path / "made")], outlives=True)
     with _connection() as connection:
         descriptor = os.pidfd_open(json.loads(_answer(connection, request))["pid"])
     until_gone(descriptor)
@@ -122,6 +121,13 @@ def test_another_users_process_is_not_talked_to(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(os, "getuid", lambda: 4711)
         with pytest.raises(PermissionError):
             address.check_peer(ends[0])
+
+
+def test_warm_process_of_another_user_is_not_asked(light: Light, monkeypatch: pytest.MonkeyPatch) -> None:
+    light()
+    assert server_pid() is not None
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    assert address.connected() is None
 
 
 def test_only_one_of_a_likeness_serves(light: Light, tmp_path: Path) -> None:
@@ -287,7 +293,7 @@ def test_source_of_ephemera_that_has_changed_makes_another_likeness(
     module = tmp_path / "room" / "module.py"
     for path in (tmp_path / "__init__.py", module):
         path.touch()
-    monkeypatch.setattr(ephemera, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(address, "_SOURCE", tmp_path)
     seen = [address.likeness()]
     (tmp_path / "room" / "__pycache__" / "module.py").touch()
     assert address.likeness() == seen[0]
@@ -302,7 +308,7 @@ def test_source_of_ephemera_that_has_changed_makes_another_likeness(
 
 def test_source_that_goes_while_it_is_looked_at_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "__init__.py").symlink_to(tmp_path / "gone")
-    monkeypatch.setattr(ephemera, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(address, "_SOURCE", tmp_path)
     address.likeness()
 
 

@@ -45,9 +45,12 @@ func newFakeEngine(t *testing.T) *fakeEngine {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/_ping", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Api-Version", "1.41") })
-	mux.HandleFunc("GET /v1.41/version", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /v1.41/version", engine.locked(func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]string{"ApiVersion": "1.41"})
-	})
+	}))
+	mux.HandleFunc("/", engine.locked(func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, http.StatusNotFound, "page not found")
+	}))
 	mux.HandleFunc("POST /v1.41/networks/create", engine.locked(engine.createNetwork))
 	mux.HandleFunc("GET /v1.41/networks/{id}", engine.locked(engine.inspectNetwork))
 	mux.HandleFunc("DELETE /v1.41/networks/{id}", engine.locked(engine.removeNetwork))

@@ -9,7 +9,8 @@ _config = pulumi.Config()
 _prefix = _config.require("prefix")
 _block = _config.require("block")  # a /24 without its last number: 10.213.7
 _changed = _config.get_bool("changed") or False
-_LABELS = {"plugin.test": _prefix, "plugin.odd": "a=b, c"}
+# Otherwise containers have the image's own label, by which what killed builds left is found and removed.
+_LABELS = {"plugin.test": _prefix, "plugin.odd": "a=b, c", "ephemera.image": "none"}
 _SLEEP = ["sleep", "1000"]
 
 
