@@ -160,7 +160,10 @@ class PluginStack:
 
     def _constant(self, value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: self._constant(item) for key, item in value.items() if key not in _TIMES}
+            constant = {key: self._constant(item) for key, item in value.items() if key not in _TIMES}
+            if "ipPrefixLength" in constant and constant.get("ipAddress") == "<address>":
+                constant["ipPrefixLength"] = "<length>"  # of a subnet that the engine picked
+            return constant
         if isinstance(value, list):
             items = [self._constant(item) for item in value]
             # Sets in Python and maps in Go: the SDK's lists of URNs, and a container's networks as upstream lists them.

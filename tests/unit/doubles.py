@@ -82,6 +82,25 @@ class FakeClient:
         self.api.end_events()
 
 
+class _Events:
+    """A stream that ends when it is closed, from whichever thread: a generator that runs in another one cannot be."""
+
+    def __init__(self, events: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+        self._events = events
+
+    def __iter__(self) -> _Events:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        event = self._events.get()
+        if event is None:
+            raise StopIteration
+        return event
+
+    def close(self) -> None:
+        self._events.put(None)
+
+
 class FakeApi:
     """The part of the engine's API that the product uses; lists answer filters by label as the engine does."""
 
@@ -219,13 +238,11 @@ class FakeApi:
     ) -> Iterator[dict[str, Any]]:
         assert decode
         assert filters["type"] == "container"
-        if until is not None:
-            seconds, _, fraction = since.partition(".")
-            after = int(seconds) * 10**9 + int(fraction)
-            yield from (event for event in self.past_events if after <= event["timeNano"])
-            return
-        while (event := self._events.get()) is not None:
-            yield event
+        if until is None:
+            return _Events(self._events)
+        seconds, _, fraction = since.partition(".")
+        after = int(seconds) * 10**9 + int(fraction)
+        return iter([event for event in self.past_events if after <= event["timeNano"]])
 
     def remove_container(self, name: str, *, v: bool, force: bool) -> None:
         assert v
