@@ -129,7 +129,8 @@ class Environment(pulumi.ComponentResource):
     def limit_processes(self, container: str, pids: int) -> None:
         """Set the container's limit of processes and threads, which the provider has no property for.
 
-        An engine without cgroups has none of the limits: that is said once, and the container runs without.
+        An engine without cgroups has none of the limits: that is said once, and the container runs without. One that
+        has ended already has nothing left to limit.
         """
         answer = self._client.api.post(
             f"{self._client.api.base_url}/containers/{container}/update", json={"PidsLimit": pids}
@@ -137,6 +138,8 @@ class Environment(pulumi.ComponentResource):
         try:
             answer.raise_for_status()
         except HTTPError:
+            if not self._client.api.inspect_container(container)["State"]["Running"]:
+                return
             without = limits.ignored(self._client.info())
             if "processes" not in without:
                 raise

@@ -142,7 +142,7 @@ def test_a_later_look_replaces_the_files_of_an_earlier_one(
 def test_runs_sort_by_time_and_are_unique() -> None:
     runs = {evidence.new_run(_STACK) for _ in range(20)}
     assert len(runs) == 20
-    assert all(re.fullmatch(rf"\d{{8}}T\d{{6}}Z-{_STACK}-[0-9a-f]{{4}}", run) for run in runs)
+    assert all(re.fullmatch(rf"\d{{8}}T\d{{6}}Z-{_STACK}-[0-9a-f]{{6}}", run) for run in runs)
 
 
 def test_text_is_redacted_by_the_outputs_credentials() -> None:

@@ -139,6 +139,8 @@ def test_engine_without_cgroups_is_told_of_once(
         env.limit_processes("one", 10)
         env.limit_processes("two", 10)
 
+    for container in ("one", "two"):
+        docker.api.run(container)
     docker.told = {"PidsLimit": False, "MemoryLimit": False}
     _asked(ask)
     message = "this engine has no cgroups: it ignores limits of memory, processes"
@@ -146,6 +148,9 @@ def test_engine_without_cgroups_is_told_of_once(
     docker.told = {"PidsLimit": True}
     with pytest.raises(HTTPError):
         _asked(ask)
+    for container in ("one", "two"):
+        docker.api.end(container, 0)  # before it could be limited
+    _asked(ask)
 
 
 def test_ports_are_forwarded_once_the_network_is_there(gates: OpenGates, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ PAGE = "index.html"
 
 def new_run(stack: str) -> str:
     """Id of a command or test run: sorts by time, and is unique."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{stack}-{secrets.token_hex(2)}"
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{stack}-{secrets.token_hex(3)}"
 
 
 def collect(
