@@ -109,7 +109,9 @@ def _measured(
                 for workload in WORKLOADS
                 if workload.name in workloads
             ]
-            Rounds(observer, prefix, record, say).run(tools, known, options.together, options.runs)
+            rounds = Rounds(observer, prefix, record, say)
+            rounds.daemons[ephemera.name] = processes.adopted()  # nothing else has run so far
+            rounds.run(tools, known, options.together, options.runs)
             left = [*observer.there(ENVIRONMENT_LABEL), *observer.there(ephemera.backend)]
         finally:
             _uninterrupted(lambda: _clear(ephemera, tools, observer))

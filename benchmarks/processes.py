@@ -123,6 +123,11 @@ def adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
+def adopted() -> frozenset[int]:
+    """What commands have left running."""
+    return frozenset(_children(os.getpid()))
+
+
 def run(commands: Sequence[Command], seconds: float, daemons: Collection[int] = ()) -> tuple[Measured, list[Process]]:
     """Run them side by side until each has ended with 0 or, where it holds, is ready; those that hold are handed on.
     ``daemons``: what stayed of earlier ones, and works for these.
