@@ -24,19 +24,18 @@ from docker import DockerClient
 from docker.errors import DockerException, NotFound
 from requests.exceptions import RequestException
 
-from ephemera.contract import labels
 from ephemera.contract.catalog import System
 from ephemera.contract.errors import EphemeraError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.contract.progress import Event
 from ephemera.contract.redaction import PUBLIC_PURPOSES
 from ephemera.contract.settings import Settings
-from ephemera.driver import definition, state
+from ephemera.driver import definition, state, sweep
 from ephemera.driver.definition import ChangedMeanwhileError, Definition, Stamp
 from ephemera.driver.services import ServiceHandle
 from ephemera.driver.state import Resource
 from ephemera.driver.workspace import Workspace
-from ephemera.home import credentials, identity
+from ephemera.home import credentials
 from ephemera.home.paths import state_dir
 from ephemera.host.engine import connected
 from ephemera.host.probes import Target, describe, from_description
@@ -44,15 +43,8 @@ from ephemera.host.probes import Target, describe, from_description
 _SCHEMA = 1
 _REFERENCE = "ephemera:credential"
 _THREADS = 16
-_IMAGE = "docker:index/remoteImage:RemoteImage"
 # Resources that labels tell of, and that nothing but the program decides.
-_COVERED = (
-    "docker:index/container:Container",
-    "docker:index/network:Network",
-    _IMAGE,
-    "docker:index/volume:Volume",
-    "pulumi:providers:docker",
-)
+_COVERED = (state.CONTAINER, state.NETWORK, state.IMAGE, state.VOLUME, state.PROVIDER)
 # Inputs for which the plugin reads files of its own accord.
 _READING = frozenset(("build", "uploads"))
 _TROUBLE = (EphemeraError, DockerException, RequestException, OSError)
@@ -236,7 +228,7 @@ def _unlike(known: Known, stack: str, wanted: Iterable[str]) -> str:
 
 def _objects(client: DockerClient, pool: ThreadPoolExecutor, stack: str) -> dict[str, Any]:
     """What the engine holds of the stack, as plain values that are equal only when nobody touched any of it."""
-    filters = {"label": [f"{labels.BACKEND}={identity.backend_id()}", f"{labels.STACK}={stack}"]}
+    filters = sweep.filters_of(stack)
     networks = pool.submit(client.api.networks, filters=filters)
     volumes = pool.submit(client.api.volumes, filters=filters)
     found = [item["Id"] for item in client.api.containers(all=True, filters=filters)]
@@ -287,7 +279,7 @@ def _askable(service: ServiceOutputs) -> bool:
 
 def _images(resources: Iterable[Resource]) -> set[str]:
     """References of the images that the run used."""
-    return {str(resource["inputs"].get("name")) for resource in resources if resource["type"] == _IMAGE}
+    return {str(resource["inputs"].get("name")) for resource in resources if resource["type"] == state.IMAGE}
 
 
 def _uncovered(resources: Iterable[Resource]) -> list[str]:

@@ -196,9 +196,9 @@ def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lam
         _refuse_unknown(workspace, client, stack)
         holding.end_what_a_dead_holder_left(stack)
         with holding.taking_down(workspace, stack, sweep.identity_of(client, stack)):
-            unknown = _destroy(workspace, client, stack, report) if workspace.exists(stack) else []
-            leftovers = tuple(str(found) for found in [*unknown, *sweep.remove(client, stack)])
-    return Gone(stack=stack, seconds=time.monotonic() - started, leftovers=leftovers)
+            there = workspace.exists(stack)
+            left = _destroy(workspace, client, stack, report) if there else sweep.remove(client, stack)
+    return Gone(stack=stack, seconds=time.monotonic() - started, leftovers=tuple(str(found) for found in left))
 
 
 def hand_over(workspace: Workspace, stack: str) -> None:
@@ -363,7 +363,7 @@ def _refuse_unknown(workspace: Workspace, client: DockerClient, stack: str) -> N
 def _destroy(
     workspace: Workspace, client: DockerClient, stack: str, report: Callable[[Event], None]
 ) -> list[sweep.Found]:
-    """Destroy what the stack's state names; what else bore its label, and went with it."""
+    """Destroy what the stack's state names, and prove that all is gone; what else bore its label, and went with it."""
     engine.cancel_dead(workspace, stack)
     recording.append(stack, "session", what="down")
     resources, found = state.resources(workspace, stack), sweep.find(client, stack)
@@ -381,7 +381,7 @@ def _destroy(
         evidence.take(workspace, stack, run, error, report)
         report({"type": "notice", "message": f"{error.message}; removed by label instead"})
         teardown.remove(stack)
-    return []
+    return sweep.remove(client, stack)
 
 
 def _mend(workspace: Workspace, stack: str) -> None:

@@ -6,27 +6,18 @@ it at once. What is not plainly covered by them is left to the engine (:func:`ep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 from docker import DockerClient
 from docker.errors import APIError, NotFound
 
-from ephemera.contract import labels
-from ephemera.driver import sweep
+from ephemera.driver import state, sweep
 from ephemera.driver.state import Resource
 from ephemera.driver.sweep import Found
-from ephemera.home import identity
 
-_KINDS = {
-    "docker:index/container:Container": "container",
-    "docker:index/network:Network": "network",
-    "docker:index/volume:Volume": "volume",
-}
-_IMAGE = "docker:index/remoteImage:RemoteImage"
-_PROVIDER = "pulumi:providers:docker"
+_KINDS = {state.CONTAINER: "container", state.NETWORK: "network", state.VOLUME: "volume"}
 
 
 def covered(client: DockerClient, resources: Iterable[Resource], found: Iterable[Found]) -> bool:
@@ -49,17 +40,17 @@ def remove_unwritten(client: DockerClient, stack: str, resources: Iterable[Resou
     """Remove the stack's containers and networks that its state does not know by their ids: an engine that was killed
     had made them, and had no time to write that down. Their names would be in the way of the next one."""
     known = {each.get("id") for each in resources}
-    filters = {"label": [f"{labels.BACKEND}={identity.backend_id()}", f"{labels.STACK}={stack}"]}
-    for item in client.api.containers(all=True, filters=filters):
-        if item["Id"] not in known:
-            _unless_gone(partial(client.api.remove_container, item["Id"], v=True, force=True))
-    for item in client.api.networks(filters=filters):
-        if item["Id"] not in known:
-            _unless_gone(partial(client.api.remove_network, item["Id"]))
+    filters = sweep.filters_of(stack)
+    containers = [("container", item["Id"]) for item in client.api.containers(all=True, filters=filters)]
+    networks = [("network", item["Id"]) for item in client.api.networks(filters=filters)]
+    for kind, identifier in (*containers, *networks):
+        if identifier not in known:
+            sweep.remove_one(client, kind, identifier)
 
 
 def remove(client: DockerClient, stack: str, resources: Iterable[Resource]) -> None:
-    """Stop those containers that are given the time for it, side by side; then remove everything at once."""
+    """Stop those containers that are given the time for it, side by side; then remove everything at once, and prove it
+    gone as :func:`ephemera.driver.sweep.remove` does."""
     patient = [(each["id"], seconds) for each in resources if (seconds := _grace_seconds(each)) and "id" in each]
     if patient:
         with ThreadPoolExecutor(len(patient)) as pool:
@@ -74,9 +65,9 @@ def _covered(client: DockerClient, resource: Resource, labelled: set[tuple[str, 
     if not resource.get("custom"):
         return True
     inputs: dict[str, Any] = resource.get("inputs") or {}
-    if resource["type"] == _PROVIDER:
+    if resource["type"] == state.PROVIDER:
         return "host" not in inputs and "context" not in inputs
-    if resource["type"] == _IMAGE:
+    if resource["type"] == state.IMAGE:
         return inputs.get("keepLocally") is True
     kind, name = _KINDS.get(resource["type"]), _name(resource)
     return kind is not None and bool(name) and ((kind, name) in labelled or _gone(client, kind, name))
@@ -104,16 +95,6 @@ def _name(resource: Resource) -> str:
 
 def _grace_seconds(resource: Resource) -> int:
     return int(resource.get("inputs", {}).get("destroyGraceSeconds") or 0)
-
-
-def _unless_gone(removal: Callable[[], object]) -> None:
-    try:
-        removal()
-    except NotFound:
-        return
-    except APIError as error:
-        if error.status_code not in (403, 409):  # it is being removed, or somebody else's container is in the network
-            raise
 
 
 def _stop(client: DockerClient, container: str, seconds: int) -> None:

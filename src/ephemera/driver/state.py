@@ -10,7 +10,12 @@ from ephemera.driver.workspace import Workspace
 
 Resource = dict[str, Any]
 
-_CONTAINER = "docker:index/container:Container"
+CONTAINER = "docker:index/container:Container"
+IMAGE = "docker:index/remoteImage:RemoteImage"
+NETWORK = "docker:index/network:Network"
+VOLUME = "docker:index/volume:Volume"
+PROVIDER = "pulumi:providers:docker"
+"""Types of resources, as the state names them."""
 
 
 def resources(workspace: Workspace, stack: str) -> list[Resource]:
@@ -42,5 +47,5 @@ def one_shots(found: list[Resource]) -> set[str]:
     return {
         resource["id"]
         for resource in found
-        if resource["type"] == _CONTAINER and resource.get("inputs", {}).get("mustRun") is False and "id" in resource
+        if resource["type"] == CONTAINER and resource.get("inputs", {}).get("mustRun") is False and "id" in resource
     }

@@ -31,12 +31,16 @@ class Found:
         return f"{self.kind} {self.name}"
 
 
+def filters_of(stack: str | None = None, backend: str | None = None) -> dict[str, list[str]]:
+    """What the engine's lists are asked with for the objects of ``stack`` (of all) that are recorded in ``backend``
+    (this user's)."""
+    wanted = [f"{labels.BACKEND}={backend or identity.backend_id()}"]
+    return {"label": wanted if stack is None else [*wanted, f"{labels.STACK}={stack}"]}
+
+
 def find(client: DockerClient, stack: str | None = None, backend: str | None = None) -> list[Found]:
     """Everything of ``stack`` (of all stacks when None) that is recorded in ``backend`` (this user's when None)."""
-    wanted = [f"{labels.BACKEND}={backend or identity.backend_id()}"]
-    if stack is not None:
-        wanted.append(f"{labels.STACK}={stack}")
-    filters = {"label": wanted}
+    filters = filters_of(stack, backend)
     found = [
         Found(kind="container", name=item["Names"][0].lstrip("/"), stack=item["Labels"].get(labels.STACK, ""))
         for item in client.api.containers(all=True, filters=filters)
@@ -55,7 +59,7 @@ def find(client: DockerClient, stack: str | None = None, backend: str | None = N
 
 def identity_of(client: DockerClient, stack: str) -> labels.Identity:
     """Whose the stack is, by the labels of its objects; empty when there are none."""
-    filters = {"label": [f"{labels.BACKEND}={identity.backend_id()}", f"{labels.STACK}={stack}"]}
+    filters = filters_of(stack)
     found = [*client.api.networks(filters=filters), *client.api.containers(all=True, filters=filters)]
     return labels.Identity.of(found[0]["Labels"] if found else {labels.STACK: stack})
 
@@ -90,7 +94,8 @@ def remove(client: DockerClient, stack: str, backend: str | None = None, *, sett
     return list(seen)
 
 
-def _remove_one(client: DockerClient, kind: str, name: str) -> None:
+def remove_one(client: DockerClient, kind: str, name: str) -> None:
+    """Remove one object by name or id, if it is there and nothing is in the way of that for now."""
     try:
         if kind == "container":
             client.api.remove_container(name, v=True, force=True)
@@ -109,4 +114,4 @@ def _remove_one(client: DockerClient, kind: str, name: str) -> None:
 def _remove_all(client: DockerClient, found: list[Found]) -> None:
     if found:
         with ThreadPoolExecutor(min(len(found), 16)) as pool:
-            list(pool.map(lambda item: _remove_one(client, item.kind, item.name), found))
+            list(pool.map(lambda item: remove_one(client, item.kind, item.name), found))
