@@ -29,6 +29,10 @@ _IMAGE = EngineImage(name="postgres")
 # What a killed server has written is safe with the kernel; only a machine that crashes could lose it, with the whole
 # environment. To wait for the disk costs a first start, each commit and each new database most of their time.
 _PARAMETERS = ("fsync=off",)
+# Where databases for tests are made. It has to be the server's own folder, and the local image's server has this user;
+# in another image the folder is nobody's, and they are made on the volume.
+_DATABASES = "/databases"
+_OWNED = "mode=0700,uid=999,gid=999"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +89,12 @@ class Postgres(pulumi.ComponentResource):
                     start_period_seconds=10,
                 ),
                 volumes={_DATA: data},
-                tmpfs={"/tmp": "size=64m", "/var/run/postgresql": "size=1m,mode=1777"},  # noqa: S108 - in the container
+                tmpfs={
+                    "/tmp": "size=64m",  # noqa: S108 - in the container
+                    "/var/run/postgresql": "size=1m,mode=1777",
+                    # It counts as the container's memory.
+                    _DATABASES: f"size={max(1, args.memory_mb // 4)}m,{_OWNED}",
+                },
                 memory_mb=args.memory_mb,
                 user="postgres",
                 data="components.postgres_data:DATA",

@@ -42,7 +42,19 @@ anew() {
         with_definition "SELECT dump = :'definition', ephemera.disconnect() FROM ephemera.ready"
 }
 
-# Makes the template, unless it is there; its name.
+# Makes a tablespace in memory, unless it is there; nothing where the image's server has no folder for it. After a restart
+# the folder is empty, and databases that were in it are not there any more.
+memory() {
+    [ -O /databases ] || return 0
+    if [ -z "$(ls /databases)" ]; then
+        sql -c "SELECT format('DROP DATABASE %I WITH (FORCE);', datname) FROM pg_database
+            JOIN pg_tablespace t ON t.oid = dattablespace WHERE spcname = 'ephemera'" | sql -d postgres -f -
+        sql -d postgres -c 'DROP TABLESPACE IF EXISTS ephemera' -c "CREATE TABLESPACE ephemera LOCATION '/databases'"
+    fi
+    echo ephemera
+}
+
+# Makes the template, unless it is there; its name, and the tablespace in memory.
 template() {
     set -e
     name=ephemera_template_$(sql -c 'SELECT generation FROM ephemera.ready')
@@ -59,7 +71,8 @@ template() {
         sql -d postgres -c 'ALTER DATABASE ephemera_building ALLOW_CONNECTIONS false' \
             -c "ALTER DATABASE ephemera_building RENAME TO $name"
     fi
-    echo "$name"
+    tablespace=$(memory)
+    echo "$name $tablespace"
 }
 
 "$@"

@@ -43,11 +43,17 @@ class Service(ServiceHandle):
 
 @dataclass(frozen=True)
 class Server:
-    """A container that runs, and where it answers."""
+    """A container that runs; ``inner``: the port in it."""
 
     client: DockerClient
     container: Any
-    port: int
+    inner: int
+
+    @property
+    def port(self) -> int:
+        """Where it answers, which is another one after each start."""
+        self.container.reload()
+        return int(self.container.ports[f"{self.inner}/tcp"][0]["HostPort"])
 
     def service(self, name: str, credentials: Mapping[str, str], **variables: str) -> Service:
         """What an implementation is given."""
@@ -86,7 +92,6 @@ def running(engine: str, port: int, **options: Any) -> Iterator[Server]:
             **options,
         )
         try:
-            container.reload()
-            yield Server(client, container, int(container.ports[f"{port}/tcp"][0]["HostPort"]))
+            yield Server(client, container, port)
         finally:
             container.remove(force=True, v=True)

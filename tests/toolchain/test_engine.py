@@ -1,4 +1,4 @@
-"""The engine that was built: keys that it has derived once are the same, and are not derived again."""
+"""The engine that was built: keys that it has derived once are the same, and are not derived again; it keeps no logs."""
 
 from __future__ import annotations
 
@@ -105,3 +105,9 @@ def test_another_passphrase_is_another_key(made: Project, tmp_path: Path) -> Non
     wrong = made.secret(EPHEMERA_DERIVED_KEYS=str(tmp_path), PULUMI_CONFIG_PASSPHRASE="something else")
     assert "incorrect passphrase" in wrong
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_no_logs_are_kept_but_those_that_are_asked_for(made: Project) -> None:
+    told = made.run("config", "--verbose", "9", "--logtostderr")
+    assert (told.returncode, "resource" in told.stderr or '"level"' in told.stderr) == (0, True), told.stderr[-2000:]
+    assert not (made.folder / "home" / "logs").exists()

@@ -1,8 +1,9 @@
 """``python patched_sdk.py FOLDER [GO]``: what the engine is built with besides what lies here.
 
-Makes Pulumi's Go SDK, with derived keys remembered (``_sdk/derived_key.go``), and a ``go.mod`` and ``go.sum`` that put
-it in the place of the published one. A module's file can be replaced in a copy of the module only. The copy is made
-from what ``go.sum`` vouches for, and a line that is not where it was in the pinned version stops the build.
+Makes Pulumi's Go SDK, with derived keys remembered (``_sdk/derived_key.go``) and without debug logs, and a
+``go.mod`` and ``go.sum`` that put it in the place of the published one. A module's file can be replaced in a copy of
+the module only. The copy is made from what ``go.sum`` vouches for, and a line that is not where it was in the pinned
+version stops the build.
 """
 
 from __future__ import annotations
@@ -14,14 +15,29 @@ from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
 _SDK = "github.com/pulumi/pulumi/sdk/v3"
-_FILE = "go/common/resource/config/crypt.go"
+# In which file of the SDK which lines become what.
 _EDITS = {
-    "\tkey := pbkdf2.Key([]byte(phrase), salt, 1000000, SymmetricCrypterKeyBytes, sha256.New)\n": (
-        "\tkey := derivedKey(phrase, salt)\n"
-    ),
-    '\t"golang.org/x/crypto/pbkdf2"\n': "",
-    '\t"crypto/sha256"\n': "",
+    "go/common/resource/config/crypt.go": {
+        "\tkey := pbkdf2.Key([]byte(phrase), salt, 1000000, SymmetricCrypterKeyBytes, sha256.New)\n": (
+            "\tkey := derivedKey(phrase, salt)\n"
+        ),
+        '\t"golang.org/x/crypto/pbkdf2"\n': "",
+        '\t"crypto/sha256"\n': "",
+    },
+    # No debug log of every run, of the engine's and the plugins' words: neither its folder, nor the server for theirs.
+    "go/common/workspace/paths.go": {
+        "func GetPulumiPath(elem ...string) (string, error) {\n": (
+            "func GetPulumiPath(elem ...string) (string, error) {\n"
+            '\tif len(elem) == 1 && elem[0] == "logs" {\n'
+            '\t\treturn "", fmt.Errorf("this engine keeps no logs")\n'
+            "\t}\n"
+        ),
+    },
+    "go/common/util/cmdutil/trace.go": {
+        '\tif endpoint == "" && logExporter == nil {\n': '\tif endpoint == "" {\n',
+    },
 }
+_ADDED = "go/common/resource/config/derived_key.go"
 
 
 def main(folder: Path, go: str = "go") -> None:
@@ -29,8 +45,9 @@ def main(folder: Path, go: str = "go") -> None:
     listed = _run(go, "list", "-f", "{{.Module.Dir}}", f"{_SDK}/go/common/resource/config")
     copy = folder / "sdk"
     shutil.copytree(listed, copy, ignore=shutil.ignore_patterns("*_test.go"), copy_function=_copy)
-    _edit(copy / _FILE)
-    shutil.copyfile(_HERE / "_sdk" / "derived_key.go", (copy / _FILE).with_name("derived_key.go"))
+    for name, edits in _EDITS.items():
+        _edit(copy / name, edits)
+    shutil.copyfile(_HERE / "_sdk" / Path(_ADDED).name, copy / _ADDED)
     for name in ("go.mod", "go.sum"):
         shutil.copyfile(_HERE / name, folder / name)
     replacements = [f"-replace={_SDK}={copy}"]
@@ -41,9 +58,9 @@ def main(folder: Path, go: str = "go") -> None:
     _run(go, "mod", "edit", *replacements, str(folder / "go.mod"))
 
 
-def _edit(file: Path) -> None:
+def _edit(file: Path, edits: dict[str, str]) -> None:
     text = file.read_text()
-    for old, new in _EDITS.items():
+    for old, new in edits.items():
         times = text.count(old)
         if times != 1:
             raise SystemExit(f"{file.name} of {_SDK} is not what it was: {old.strip()!r} is there {times} times")

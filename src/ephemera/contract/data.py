@@ -55,8 +55,9 @@ class Data(Protocol):
 class Databases(Protocol):
     """Databases with the data that was remembered, each for one test. One at a time makes and drops them."""
 
-    def create(self, name: str) -> str:
-        """Make a database of that name; its URL, with credentials."""
+    def create(self, name: str, *, durable: bool = False) -> str:
+        """Make a database of that name; its URL, with credentials. Unless it has to be ``durable``, it may be gone when
+        the server was restarted."""
 
     def drop(self, name: str) -> None:
         """Drop it, also while somebody is connected."""

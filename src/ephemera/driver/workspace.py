@@ -25,6 +25,9 @@ from ephemera.machine.toolchain import located
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
+# Engine and plugin live for a second each: by the time a collection of theirs is done, so are they.
+_COLLECT_LATE = {"GOGC": "off", "GOMEMLIMIT": "128MiB"}
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -58,6 +61,7 @@ class Workspace:
         """Environment variables that make ``pulumi`` use this machine's engine, plugin, state and passphrase."""
         variables = self._pulumi()
         return {
+            **_COLLECT_LATE,
             **os.environ,
             **variables,
             **engine.variables(),

@@ -98,7 +98,7 @@ class DatabaseMaker:
         self._open = ExitStack()
         self._there: dict[str, Database] = {}
 
-    def make(self, service: str, name_prefix: str) -> Database:
+    def make(self, service: str, name_prefix: str, *, durable: bool) -> Database:
         """A database of the service with the data that was remembered."""
         if not _PREFIX.fullmatch(name_prefix):
             raise InputError(
@@ -114,7 +114,7 @@ class DatabaseMaker:
             if self._there.pop(database.name, None) is not None:
                 server.drop(database.name)
 
-        database = self._there[name] = Database(name, server.create(name), drop)
+        database = self._there[name] = Database(name, server.create(name, durable=durable), drop)
         return database
 
     def end_of_test(self) -> None:

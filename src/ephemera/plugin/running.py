@@ -96,10 +96,13 @@ class RunningEnvironment:
         self._closers.append(connection.close)
         return connection
 
-    def database(self, service: str = "postgres", *, name_prefix: str = "test") -> Database:
+    def database(self, service: str = "postgres", *, name_prefix: str = "test", durable: bool = False) -> Database:
         """A database of the test's own, with the data that the environment had when it became ready: cloned from a
-        template that is made once. Dropped when the test has ended, or the block of a ``with``."""
-        return self._databases.make(service, name_prefix)
+        template that is made once. Dropped when the test has ended, or the block of a ``with``.
+
+        It is in memory as long as there is room. ``durable``: on the disk, where it outlives a restart of the server.
+        """
+        return self._databases.make(service, name_prefix, durable=durable)
 
     def reset(self, *services: str) -> None:
         """Bring the data of these services, or of all, back to what it was when the environment became ready. Nobody

@@ -185,10 +185,12 @@ class Container(pulumi.ComponentResource):
     ) -> str:
         if not pulumi.runtime.is_dry_run():
             gatekeeper = args.environment.gatekeeper
-            with gatekeeper.in_sight(service, identifier):
-                await asyncio.to_thread(args.environment.limit_processes, identifier, args.pids)
             published = next((host for host in hosts.values() if host is not None), (None, None))
-            await gatekeeper.passed(service, identifier, gate, *published)
+            with gatekeeper.in_sight(service, identifier):
+                await asyncio.gather(
+                    asyncio.to_thread(args.environment.limit_processes, identifier, args.pids),
+                    gatekeeper.passed(service, identifier, gate, *published),
+                )
         return identifier
 
 

@@ -19,6 +19,9 @@ func New(version string) *schema.Provider {
 	replaceVolume(p.ResourcesMap["docker_volume"])
 	shortenImage(p.ResourcesMap["docker_image"])
 	shortenContainer(p.ResourcesMap["docker_container"])
+	for _, resource := range p.ResourcesMap {
+		quiet(resource)
+	}
 	return p
 }
 
