@@ -1,4 +1,4 @@
-"""The engine that was built: keys that it has derived once are the same, and are not derived again; it keeps no logs."""
+"""The engine that was built: keys that it has derived once are the same, and not derived again; it keeps no logs."""
 
 from __future__ import annotations
 

@@ -60,6 +60,10 @@ def _options(
     """A whole application stack per branch, per test run, per night: brought up, tested, taken down, proven gone."""
 
 
+# Made when this is imported: a fork of the warm process finds it done.
+_command = typer.main.get_command(app)
+
+
 def main() -> NoReturn:
     """Run a command; exit codes: 0, 1 tests failed, 2 bad input, 3 not ready, 4 leftovers, 5 machine, 130."""
     # Not KeyboardInterrupt: the command line library would answer that one itself.
@@ -68,7 +72,7 @@ def main() -> NoReturn:
     screen = Screen(output=Output.json if _wants_json(sys.argv) else Output.table)
     try:
         # Standing alone, the library prints a wrong option itself, for people.
-        code = app(prog_name="ephemera", standalone_mode=not screen.machine)
+        code = _command(prog_name="ephemera", standalone_mode=not screen.machine)
     except typer.TyperException as error:
         screen.error(InputError(error.format_message(), remedy="see `ephemera --help`"))
         sys.exit(InputError.exit_code)

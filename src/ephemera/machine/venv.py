@@ -129,6 +129,8 @@ class VirtualEnvironment:
             locked = ["--find-links", str(wheels), "--require-hashes", "--requirement", str(self._requirements)]
             work.run([*uv, "pip", "install", *target, *locked], env=env)
             work.run([*uv, "pip", "install", *target, *editable], env=env)
+            # Compiles what commands import. Without it, where PYTHONDONTWRITEBYTECODE is set, each of them would.
+            work.run([str(self.python), "-I", "-c", "from ephemera.warm import server; server.import_all()"])
         except CommandFailedError as failure:
             raise failure.as_machine_error(
                 "the virtual environment cannot be made", f"delete {wheels} and try again"

@@ -30,6 +30,10 @@ _IDLE_SECONDS = 900.0
 _LOOK_SECONDS = 30.0
 _REQUEST_SECONDS = 5.0
 _MODULES = (
+    "grpc._channel",
+    "grpc._interceptor",
+    "grpc._server",
+    "grpc._simple_stubs",
     "pulumi",
     "pulumi.automation",
     "pulumi_docker",
@@ -38,6 +42,7 @@ _MODULES = (
     "rich.table",
     "typer",
     "yaml",
+    "ephemera.cli.entry",
     "ephemera.cli.live",
     "ephemera.cli.main",
     "ephemera.cli.tables",
@@ -61,8 +66,7 @@ def main(arguments: list[str]) -> int:
             return 0  # another one is at it
         _tidy(folder)
         _plain_signals()
-        for module in _MODULES:
-            importlib.import_module(module)
+        import_all()
         gc.collect()
         gc.freeze()  # so that a fork's collections do not copy what they share
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -79,6 +83,12 @@ def main(arguments: list[str]) -> int:
         finally:
             (folder / f"{name}.sock").unlink(missing_ok=True)
     return 0
+
+
+def import_all() -> None:
+    """Import what forks are to have. An interpreter that writes bytecode has compiled it by then."""
+    for module in _MODULES:
+        importlib.import_module(module)
 
 
 def _reap(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form

@@ -14,11 +14,15 @@ from ephemera.machine import venv as room
 from ephemera.machine.venv import VirtualEnvironment
 from ephemera.machine.work import Children, Work
 
-# Stands in for uv: writes down how it was called, and puts the command where an editable install would.
+# Stands in for uv: writes down how it was called, and puts the command and its package where an editable install would.
 FAKE_UV = """#!/bin/bash
 echo "$*" >> "{log}"
 [[ $* != *--require-hashes* || ! -e "{log}.fail" ]] || {{ echo broken wheel; exit 2; }}
-[[ $* != *--editable* ]] || printf '#!/bin/sh\\n' > "{venv}/bin/ephemera"
+[[ $* == *--editable* ]] || exit 0
+printf '#!/bin/sh\\n' > "{venv}/bin/ephemera"
+cd {venv}/lib/python3*/site-packages
+mkdir -p ephemera/warm
+echo 'def import_all(): import ephemera' > ephemera/warm/server.py
 """
 
 
@@ -69,6 +73,14 @@ def test_the_install_is_offline_and_by_hash(machine: Machine) -> None:
     assert "--require-hashes" in locked
     assert "--offline" in editable
     assert f"--editable {machine.project}" in editable
+
+
+def test_what_commands_import_is_compiled_wherever_others_do_not(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    machine.make()
+    assert list((machine.project / ".ephemera" / "venv").rglob("ephemera/warm/__pycache__/server.*.pyc"))
 
 
 def test_the_wheels_are_downloaded_once(machine: Machine) -> None:
