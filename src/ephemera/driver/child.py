@@ -83,7 +83,9 @@ def _program(project: Path, channel: _Channel, reads: Reads) -> None:
 
     if channel.timed:
         channel.send(timeline.phase(timeline.PROGRAM))
-    reads.watch_monitor(pulumi.runtime.settings.get_monitor())
+    monitor = pulumi.runtime.settings.get_monitor()
+    _wake_plugin(monitor)
+    reads.watch_monitor(monitor)
     runpy.run_path(str(project / "__main__.py"), run_name="__main__")
     # The program knows its outputs: no need to ask the engine for them afterwards.
     root: Any = pulumi.runtime.get_root_resource()
@@ -91,6 +93,20 @@ def _program(project: Path, channel: _Channel, reads: Reads) -> None:
     if document is not None:
         pulumi.Output.from_input(document).apply(lambda known: channel.send({"type": "outputs", "document": known}))
         pulumi.Output.from_input(secrets_in(document, pulumi.Output)).apply(reads.check_secrets)
+
+
+def _wake_plugin(monitor: Any) -> None:
+    """Have the engine start the Docker plugin beside the program, which registers nothing until it has been run to its
+    end: by a question that nobody waits for the answer of."""
+    from pulumi.runtime.proto import resource_pb2
+    from pulumi_docker import _utilities
+
+    # Of the same version as the program's resources: they are to find that plugin.
+    question = resource_pb2.ResourceInvokeRequest(
+        tok="docker:index/getNetwork:getNetwork", version=str(_utilities.get_version())
+    )
+    question.args.update({"name": "none"})
+    monitor.Invoke.future(question)
 
 
 def _step_teller(channel: _Channel) -> Callable[[automation.EngineEvent], None]:

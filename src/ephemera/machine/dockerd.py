@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -18,7 +19,7 @@ from ephemera.contract.errors import MachineError
 from ephemera.home.paths import state_dir
 from ephemera.host.configured import Tls, configured
 from ephemera.host.engine import DEFAULT_HOST, docker_host
-from ephemera.machine import apt
+from ephemera.machine import apt, placement
 from ephemera.machine.work import CommandFailedError, Work
 
 NAME = "docker"
@@ -67,6 +68,7 @@ class DockerEngine:
             if shutil.which("dockerd") is None:
                 self._install(work)
             self._start(work)
+            _spread()
 
     def _install(self, work: Work) -> None:
         if not apt.available():
@@ -108,6 +110,16 @@ class DockerEngine:
                     f"Docker does not answer after {_START_SECONDS:g} s ({problem})", remedy=f"see {log}"
                 )
             work.pause(_POLL_SECONDS)
+
+
+def _spread() -> None:
+    """Have volumes, and layers of images and containers, lie apart from each other: shortly after others were removed,
+    one more is made in a fraction of the time. Of an engine that somebody else has started, nothing is changed."""
+    with suppress(OSError, http.client.HTTPException):
+        _, info = request("GET", "/info")
+        for name in ("volumes", info["Driver"]):
+            with suppress(OSError):
+                placement.spread(Path(info["DockerRootDir"]) / name)
 
 
 def _forget_dead_daemons() -> None:
