@@ -1,6 +1,6 @@
 """Engines as Pulumi components, one module each.
 
-What is offered is imported when it is asked for: what brings data back (``postgres_data``, ``redis_data``) is used
+What is offered is imported when it is asked for: what brings data back (``postgres_data``, ``redis_data``, …) is used
 without Pulumi, whose import takes longer than its work.
 """
 
@@ -10,13 +10,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from components.one_shot import OneShot, OneShotArgs
+    from components.opensearch import OpenSearch, OpenSearchArgs
     from components.postgres import Postgres, PostgresArgs
     from components.redis import Redis, RedisArgs
 
-__all__ = ["Postgres", "PostgresArgs", "Redis", "RedisArgs"]
+_MODULES = {"OneShot": "one_shot", "OpenSearch": "opensearch", "Postgres": "postgres", "Redis": "redis"}
+
+__all__ = [
+    "OneShot",
+    "OneShotArgs",
+    "OpenSearch",
+    "OpenSearchArgs",
+    "Postgres",
+    "PostgresArgs",
+    "Redis",
+    "RedisArgs",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{name.removesuffix('Args').lower()}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name.removesuffix('Args')]}"), name)

@@ -1,6 +1,6 @@
 """Every system that this project brings up."""
 
 from ephemera.contract.catalog import Catalog
-from stacks import tasker
+from stacks import olav, tasker
 
-SYSTEMS: Catalog = {"tasker": tasker.SYSTEM}
+SYSTEMS: Catalog = {"tasker": tasker.SYSTEM, "olav": olav.SYSTEM}

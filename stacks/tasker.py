@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ephemera.contract.catalog import Option, Service, System
+from ephemera.contract.catalog import Option, Service, Source, System
 from ephemera.contract.images import EngineImage, ServiceImage
 
 if TYPE_CHECKING:
     from ephemera.resources import Environment
 
 _SOURCES = Path(__file__).resolve().parent.parent / "services" / "tasker"
+_CODE = partial(Source, folder=_SOURCES / "src", target="/opt/tasker")
 _PYTHON = EngineImage(name="python")
 _DATABASE = "tasker_integration_test"
 
@@ -31,9 +33,16 @@ SYSTEM = System(
     suite="tests/e2e/tasker",
     services={
         "postgres": Service(),
-        "orchestration": Service(requires=("postgres",), source=_SOURCES),
-        "worker": Service(requires=("orchestration",), source=_SOURCES),
-        "worker-2": Service(requires=("orchestration",), profile="scale", required=False, source=_SOURCES),
+        "orchestration": Service(
+            requires=("postgres",), source=_CODE(unused=("tasker/worker", "tasker/integration_worker"))
+        ),
+        "worker": Service(requires=("orchestration",), source=_CODE(unused=("tasker/orchestration",))),
+        "worker-2": Service(
+            requires=("orchestration",),
+            profile="scale",
+            required=False,
+            source=_CODE(unused=("tasker/orchestration",)),
+        ),
     },
     images=(POSTGRES, ORCHESTRATION, WORKER),
     memory_mb=1024,

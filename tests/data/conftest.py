@@ -16,7 +16,9 @@ _CATALOG = """
 from ephemera.contract.catalog import Option, Service, System
 from ephemera.contract.images import EngineImage
 
-POSTGRES, REDIS, PYTHON = (EngineImage(name=name) for name in ("postgres", "redis", "python"))
+POSTGRES, REDIS, PYTHON, OPENSEARCH = (
+    EngineImage(name=name) for name in ("postgres", "redis", "python", "opensearch")
+)
 SYSTEMS = {
     "store": System(
         program="shop:store",
@@ -24,6 +26,9 @@ SYSTEMS = {
         services={"postgres": Service(), "redis": Service(), "clerk": Service(requires=("postgres",))},
         images=(POSTGRES, REDIS),
         options={"revision": Option(type="integer", default=1, help="of the clerk")},
+    ),
+    "search": System(
+        program="shop:search", suite="tests", services={"search": Service()}, images=(OPENSEARCH,), memory_mb=1024
     ),
     "files": System(
         program="shop:files",
@@ -62,6 +67,12 @@ def store(environment):
         user="postgres",
         memory_mb=64,
     ))
+
+def search(environment):
+    from components import OpenSearch, OpenSearchArgs
+
+    settings = {"action.auto_create_index": "a*"}
+    OpenSearch("search", OpenSearchArgs(environment=environment, heap_mb=400, memory_mb=900, settings=settings))
 
 def files(environment):
     from ephemera.contract.data import NO_DATA

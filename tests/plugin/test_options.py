@@ -49,6 +49,30 @@ def test_environment_that_cannot_be_attached_is_one_line(project: Project, name:
     assert project.driver.calls == []
 
 
+def test_only_and_profile_say_what_is_made(project: Project) -> None:
+    project.write({"suites/shop/test_1.py": _USES})
+    project.run("--only", "web", "--profile", "lab").assert_outcomes(passed=1)
+    (request,) = project.driver.requests
+    assert request.config == {"only": '["web"]', "profiles": '["lab"]'}
+    project.run().assert_outcomes(passed=1)
+    assert project.driver.requests[-1].config == {}
+
+
+def test_only_that_is_unknown_is_one_line_and_makes_nothing(project: Project) -> None:
+    project.write({"suites/shop/test_1.py": _USES})
+    result = project.run("--only", "wep")
+    result.assert_outcomes(errors=1)
+    assert explanations(result) == [["unknown service 'wep': did you mean 'web'? known: lab, web"]]
+    assert project.driver.calls == []
+
+
+@pytest.mark.parametrize("option", ["--only=web", "--profile=lab"])
+def test_what_is_up_is_as_it_is(project: Project, option: str) -> None:
+    result = project.run("--env", "shop-main", option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--env names an environment that is up: --only and --profile are for one that is*"])
+
+
 @pytest.mark.parametrize(
     ("option", "tests", "kept"),
     [

@@ -15,12 +15,11 @@ collect_ignore = ["vault.py"]
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Environments of one user beside each other: ``tasker`` with all services, ``data``, ``vault``."""
+    """Environments of one user beside each other: ``tasker`` with all services, ``olav``, ``data``, ``vault``."""
     folder = tmp_path_factory.mktemp("security")
     with command_in(PROJECT, folder) as ephemera, connected() as client:
         world = bring_up(folder, ephemera, client)
         yield world
-        stacks = ((world.tasker, "tasker"), (world.shop, "data"), (world.vault, "vault"))
-        down = [command("down", command.stack(system)) for command, system in stacks]
+        down = [command("down", command.stack(system)) for command, system in world.environments]
         assert [done.err for done in down if done.code != 0] == []
         assert world.shop.left() == []

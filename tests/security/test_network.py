@@ -58,7 +58,7 @@ def test_nothing_listens_beyond_loopback_while_environments_come_up(world: World
 
 def test_published_ports_are_on_the_environments_own_address(world: World) -> None:
     bound = {each.laddr.ip for each in listening() if each.pid and each.laddr.ip.startswith("127.83.")}
-    for system in ("tasker", "data", "vault"):
+    for system in ("tasker", "olav", "data", "vault"):
         published = {binding["HostIp"] for _, _, binding in _published(world, system)}
         assert len(published) == 1
         assert published <= bound
@@ -97,7 +97,7 @@ def test_no_packet_gets_from_one_environment_to_another(world: World) -> None:
 
 
 def test_no_packet_gets_to_another_system_either(world: World) -> None:
-    targets = [target for system in ("data", "vault") for target, _ in _targets(world, system, None)]
+    targets = [target for system in ("olav", "data", "vault") for target, _ in _targets(world, system, None)]
     answers = _ask(world, f"{world.tasker.stack('tasker')}-worker", targets)
     # The names of services are the same everywhere: in tasker's network, "postgres" is tasker's own.
     own = {document["Config"]["Hostname"] for document in world.containers("tasker").values()}

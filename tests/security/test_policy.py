@@ -289,3 +289,31 @@ def test_rehearsal_gives_options_their_defaults_and_the_program_its_config(monke
 def test_what_the_program_raises_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownNameError, match="unknown option"):
         policy.check(_system(monkeypatch, lambda environment: environment.option("nothing")))
+
+
+_SOURCE = ("/work/src", "/opt/app")
+
+
+@pytest.mark.parametrize(
+    ("mount", "ours", "broken"),
+    [
+        ({"host_path": "/work/src", "container_path": "/opt/app", "read_only": True}, True, False),
+        ({"host_path": "/work/src", "container_path": "/opt/app", "read_only": False}, True, True),
+        ({"host_path": "/work/src", "container_path": "/opt/app"}, True, True),
+        ({"host_path": "/work/src", "container_path": "/etc", "read_only": True}, True, True),
+        ({"host_path": "/work", "container_path": "/opt/app", "read_only": True}, True, True),
+        ({"host_path": "/var/run/docker.sock", "container_path": "/opt/app", "read_only": True}, True, True),
+        ({"host_path": "/work/src", "container_path": "/opt/app", "read_only": True}, False, True),
+    ],
+)
+def test_development_mode_lets_one_declared_folder_in_read_only(
+    mount: dict[str, Any], ours: bool, broken: bool
+) -> None:
+    held = Policy({})
+    given = {**_GOOD, "volumes": [docker.ContainerVolumeArgs(**mount)]}
+    token = "docker:index/container:Container"  # noqa: S105 - a type token
+    outside = {each.rule for each in held.violations(token, "web", given, ours=ours)}
+    assert "host_files" in outside
+    held.mount_source("web", *_SOURCE)
+    assert ("host_files" in {each.rule for each in held.violations(token, "web", given, ours=ours)}) is broken
+    assert "host_files" in {each.rule for each in held.violations(token, "another", given, ours=ours)}

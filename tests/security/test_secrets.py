@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+import httpx
 import pytest
 
 from ephemera.home.paths import cache_dir
@@ -26,12 +27,21 @@ def needles(world: World) -> Needles:
     """Every generated credential of all environments, the user's key and passphrase."""
     secrets = {
         f"{system}.{service}.{purpose}": secret.get_secret_value().encode()
-        for command, system in ((world.tasker, "tasker"), (world.shop, "data"), (world.vault, "vault"))
+        for command, system in world.environments
         for service, outputs in world.outputs(command, system).services.items()
         for purpose, secret in outputs.credentials.items()
-        if purpose in ("password", "token")
+        if purpose not in ("user", "database")
     }
-    assert set(secrets) == {"tasker.postgres.password", "data.postgres.password", "vault.vault.token"}
+    assert set(secrets) == {
+        "tasker.postgres.password",
+        "olav.postgres.password",
+        "olav.redis.password",
+        "olav.llm.api_key",
+        "olav.olav-server.jwt_secret_key",
+        *(f"olav.olav-server.{role}_password" for role in ("admin", "operator", "viewer")),
+        "data.postgres.password",
+        "vault.vault.token",
+    }
     secrets |= {name: (world.home / name).read_bytes().strip() for name in _OWN_FILES}
     secrets["key, its bytes"] = bytes.fromhex((world.home / "key").read_text())
     return Needles(secrets)
@@ -48,8 +58,24 @@ def test_search_finds_what_is_known_to_be_there(world: World, needles: Needles) 
 
 
 def _container_logs(world: World) -> Iterator[tuple[str, bytes]]:
+    """Of all containers, after olav was used: a login, ones that went wrong as people's do, a call with the token."""
+    server = world.outputs(world.tasker, "olav").service("olav-server")
+    secret = server.credentials["operator_password"].get_secret_value()
+    with httpx.Client(base_url=str(server.endpoint().url), trust_env=False, timeout=30) as client:
+        login = client.post("/auth/login", json={"username": "operator", "password": secret})
+        for wrong in ({"username": secret, "password": "operator"}, {"username": "operator", "token": secret}, secret):
+            assert client.post("/auth/login", json=wrong).status_code in (401, 422)
+        token = login.json()["access_token"]
+        asked = client.post(
+            "/orchestrator/invoke",
+            json={"input": {"question": "Who?"}},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        assert asked.status_code == 200, asked.text
     for name in world.containers():
-        yield name, world.client.api.logs(name, timestamps=True)
+        logs = world.client.api.logs(name, timestamps=True)
+        assert token.encode() not in logs, name
+        yield name, logs
 
 
 def _failed_gate(world: World) -> Iterator[tuple[str, bytes]]:
@@ -108,14 +134,18 @@ def _cache(world: World) -> Iterator[tuple[str, bytes]]:
 
 
 def _commands(world: World) -> Iterator[tuple[str, bytes]]:
-    stack = world.tasker.stack("tasker")
+    stacks = [world.tasker.stack(system) for system in ("tasker", "olav")]
     for shape in ("json", "table"):
-        for arguments in (("ls",), ("env",), ("status", stack), ("outputs", stack), ("logs", "--stack", stack)):
+        of_each = (
+            part for stack in stacks for part in (("status", stack), ("outputs", stack), ("logs", "--stack", stack))
+        )
+        for arguments in (("ls",), ("env",), *of_each):
             assert world.command(world.tasker, *arguments, "--output", shape).code == 0
         for wrong in (("outputs", "tasker-nowhere"), ("up", "tasker", "-c", "nonsense=1")):
             assert world.command(world.tasker, *wrong, "--output", shape).code == 2
     for form in _FORMATS:
-        assert world.command(world.tasker, "outputs", stack, "--format", form).code == 0
+        for stack in stacks:
+            assert world.command(world.tasker, "outputs", stack, "--format", form).code == 0
     yield from printed(world.said)
 
 
@@ -149,8 +179,9 @@ def _images(world: World) -> Iterator[tuple[str, bytes]]:
 def _command_lines(world: World) -> Iterator[tuple[str, bytes]]:
     for line in world.watch.commands:
         yield line[:200].decode(errors="replace"), line
-    for name in world.containers():
-        yield f"docker top {name}", as_json(world.client.api.top(name))
+    for name, document in world.containers().items():
+        if document["State"]["Running"]:  # a one-shot's was seen while it ran
+            yield f"docker top {name}", as_json(world.client.api.top(name))
 
 
 def _environments(world: World) -> Iterator[tuple[str, bytes]]:

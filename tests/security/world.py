@@ -21,7 +21,7 @@ from ephemera.contract.outputs import EnvironmentOutputs
 from tests.driver_command import Done, Ephemera
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
-_PARTS = ("Pulumi.yaml", "__main__.py", "pyproject.toml", "components", "stacks", "services/tasker")
+_PARTS = ("Pulumi.yaml", "__main__.py", "pyproject.toml", "components", "stacks", "services")
 _LITTER = shutil.ignore_patterns(".ephemera", "__pycache__", "Pulumi.*.yaml", ".pytest_cache", "tests")
 _MAIN = "from vault import SYSTEMS\n\nfrom ephemera.resources import run_project\n\nrun_project(SYSTEMS)\n"
 _LOOK_INTERVAL_SECONDS = 0.1
@@ -101,7 +101,8 @@ def listening() -> list[Any]:
 
 @dataclass
 class World:
-    """``tasker``, ``shop``, ``vault``: commands in checkouts of one user. ``watch``: what was seen as they came up.
+    """``tasker`` (which has olav too), ``shop``, ``vault``: commands in checkouts of one user. ``watch``: what was seen
+    as they came up.
     ``said``: everything that commands printed. ``searched``: by place, number and bytes of what was searched."""
 
     tasker: Ephemera
@@ -122,6 +123,11 @@ class World:
         done = ephemera(*arguments)
         self.said.append((" ".join(arguments), done))
         return done
+
+    @property
+    def environments(self) -> tuple[tuple[Ephemera, str], ...]:
+        """Every environment that stays, as the command of its checkout, and its system."""
+        return (self.tasker, "tasker"), (self.tasker, "olav"), (self.shop, "data"), (self.vault, "vault")
 
     def up(self, ephemera: Ephemera, system: str, *arguments: str) -> Done:
         """Bring an environment up; it has to become ready."""
@@ -151,7 +157,7 @@ class World:
 
 
 def bring_up(folder: Path, ephemera: Ephemera, client: DockerClient) -> World:
-    """tasker with all its profiles, the small project's database, and a service with a secret, watched all along."""
+    """tasker with all its profiles, olav, the small project's database, a service with a secret, watched all along."""
     tasker = _other(ephemera, _copied(folder / "tasker"))
     vault = _other(ephemera, _vault(folder / "vault"))
     own = os.environ | dict(ephemera.variables)
@@ -162,6 +168,7 @@ def bring_up(folder: Path, ephemera: Ephemera, client: DockerClient) -> World:
     with Watch(ours) as watch:
         world = World(tasker, ephemera, vault, watch, [], client)
         world.up(tasker, "tasker", "--profile", "scale")
+        world.up(tasker, "olav")
         world.up(ephemera, "data")
         world.up(vault, "vault")
     return world

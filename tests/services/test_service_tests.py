@@ -16,6 +16,8 @@ from ephemera.plugin.running import EnvironmentFactory
 
 _ROOT = Path(__file__).resolve().parents[2]
 _TASKER = _ROOT / "services" / "tasker"
+_LLM = _ROOT / "services" / "llm"
+_OLAV = _ROOT / "services" / "olav"
 
 
 @pytest.mark.timeout(600)
@@ -42,6 +44,48 @@ def test_types_of_tasker() -> None:
     python = _interpreter(_TASKER, "requirements.txt", "requirements-test.txt")
     _passes([sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--python-executable", str(python)], _TASKER)
     _passes([sys.executable, "-m", "mypy"], _TASKER / "client")
+
+
+@pytest.mark.timeout(300)
+def test_llm() -> None:
+    python = _interpreter(_LLM, "requirements.txt", "requirements-test.txt")
+    _passes([str(python), "-m", "pytest"], _LLM)
+
+
+@pytest.mark.timeout(300)
+def test_types_of_llm() -> None:
+    python = _interpreter(_LLM, "requirements.txt", "requirements-test.txt")
+    _passes([sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--python-executable", str(python)], _LLM)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.environment("olav")
+def test_olav_services(environment_factory: EnvironmentFactory) -> None:
+    own = environment_factory(only=["postgres", "redis", "opensearch"])
+    postgres, redis = own.outputs.service("postgres"), own.outputs.service("redis")
+    login = {name: value.get_secret_value() for name, value in postgres.credentials.items()}
+    database, cache, search = (own.endpoint(name) for name in ("postgres", "redis", "opensearch"))
+    python = _interpreter(_OLAV, "requirements.txt", "requirements-test.txt")
+    _passes(
+        [str(python), "-m", "pytest", "tests"],
+        _OLAV,
+        OLAV_TEST_DATABASE_URL=f"postgresql://{login['user']}:{login['password']}@{database.host}:{database.port}/"
+        + login["database"],
+        OLAV_TEST_REDIS_URL=f"redis://:{redis.credentials['password'].get_secret_value()}@{cache.host}:{cache.port}/9",
+        OLAV_TEST_OPENSEARCH_URL=f"http://{search.host}:{search.port}",
+    )
+
+
+@pytest.mark.timeout(120)
+def test_olav_client() -> None:
+    _passes([sys.executable, "-m", "pytest"], _OLAV / "client")
+
+
+@pytest.mark.timeout(300)
+def test_types_of_olav() -> None:
+    python = _interpreter(_OLAV, "requirements.txt", "requirements-test.txt")
+    _passes([sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--python-executable", str(python)], _OLAV)
+    _passes([sys.executable, "-m", "mypy"], _OLAV / "client")
 
 
 def _interpreter(folder: Path, *requirements: str) -> Path:

@@ -270,10 +270,10 @@ def _has(item: Mapping[str, Any], filters: Mapping[str, Any] | None) -> bool:
     filters = filters or {}
     wanted = filters.get("label", [])
     marks = item["Labels"] or {}
-    pairs = [mark.split("=", 1) for mark in ([wanted] if isinstance(wanted, str) else wanted)]
+    pairs = [mark.partition("=") for mark in ([wanted] if isinstance(wanted, str) else wanted)]
     ports = [str(port.get("PublicPort")) for port in item.get("Ports", ())]
     return (
-        all(marks.get(key) == value for key, value in pairs)
+        all(key in marks and (not equal or marks[key] == value) for key, equal, value in pairs)
         and ("publish" not in filters or filters["publish"] in ports)
         and ("status" not in filters or filters["status"] == item["State"])
     )

@@ -13,6 +13,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime import mocks, set_all_config, set_mocks
 from pulumi.runtime.rpc import is_rpc_secret, unwrap_rpc_secret
+from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
 from ephemera.contract.catalog import System
@@ -79,6 +80,8 @@ def run(
         loop.set_default_executor(executor)
         # A program that fails leaves tasks that nobody awaits; what it failed of is raised anyway.
         loop.set_exception_handler(lambda *_: None)
+        # Mocks share the set of outputs that are waited for with the program before, also with one that failed.
+        SETTINGS.outputs = set()
         set_mocks(_Mocks(registered), project="ephemera", stack=stack, preview=preview)
         set_all_config({f"ephemera:{key}": value for key, value in (config or {}).items()})
         await run_pulumi_func(program)

@@ -33,6 +33,7 @@ def _within(module: str, allowed: tuple[str, ...]) -> bool:
     ("folder", "allowed"),
     [
         (_SOURCE / "contract", ("ephemera.contract",)),
+        (_SOURCE / "inside", ("ephemera.contract", "ephemera.inside")),
         (_SOURCE / "host", ("ephemera.contract", "ephemera.host")),
         (_SOURCE / "home", ("ephemera.contract", "ephemera.host", "ephemera.home")),
         (_SOURCE / "warm", ("ephemera.contract", "ephemera.host", "ephemera.home", "ephemera.warm")),

@@ -197,7 +197,7 @@ def build_images(
     from ephemera.driver.workspace import Workspace
 
     screen = Screen(output)
-    wanted = find_system(Workspace.find().catalog, system).images
+    wanted = find_system(Workspace.find().catalog, system).all_images
     references = images.ensure(wanted, images.mode(), screen.note)
     if screen.machine:
         screen.document(sorted(references.values()))

@@ -31,8 +31,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (up, down):
         app.command()(command)
-    app.command(cls=_PytestCommand)(run)
-    app.command("test", cls=_PytestCommand)(run_tests)
+    app.command(cls=PytestCommand)(run)
+    app.command("test", cls=PytestCommand)(run_tests)
 
 
 def run(
@@ -47,14 +47,17 @@ def run(
     config: options.ConfigOption = None,
     keep: options.KeepOption = False,
     keep_on_failure: options.KeepOnFailureOption = False,
+    in_network: options.InNetworkOption = False,
     output: options.OutputOption = Output.table,
 ) -> None:
     """Bring SYSTEM up in a stack of its own, run its suite, take it down, prove that nothing is left."""
-    from ephemera.driver import lifecycle, suite
+    from ephemera.driver import lifecycle
     from ephemera.driver.workspace import Workspace
 
     screen = Screen(output)
     workspace = Workspace.find()
+    if in_network:
+        _check_runner(workspace, system)
     request = lifecycle.Request(
         system=system,
         branch=branch,
@@ -65,13 +68,11 @@ def run(
         phase="disposable",
         keep_on_failure=keep_on_failure,
     )
-    machine_seconds, ready = _up(workspace, request, screen)
+    machine_seconds, ready = bring_up(workspace, request, screen)
     stack = ready.outputs.stack
-    result: suite.SuiteResult | None = None
+    result: Any = None
     try:
-        result = suite.run(
-            workspace, find_system(workspace.catalog, system), stack, pytest_arguments or [], screen.machine
-        )
+        result = _suite(workspace, system, stack, pytest_arguments or [], screen, in_network=in_network)
     finally:
         kept = result is not None and (keep or (keep_on_failure and result.exit_code != 0))
         if kept:
@@ -90,6 +91,7 @@ def run(
         },
         "leftovers": [] if kept else list(gone.leftovers),
         "evidence": str(result.evidence) if result.evidence else None,
+        "artifacts": [str(path) for path in result.artifacts],
     }
     _print_summary(screen, document, kept)
     if kept:
@@ -125,7 +127,7 @@ def up(
     screen = Screen(output)
     workspace = Workspace.find()
     request = lifecycle.Request(
-        system=system or _only_system(workspace.catalog),
+        system=system or only_system(workspace.catalog),
         branch=branch,
         config=options.settings_from(
             config=config, only=only, profile=profile, expose=expose, port_table=port_table, images=images
@@ -135,7 +137,7 @@ def up(
         timed=timeline,
     )
     stopwatch = Stopwatch()
-    _, ready = _up(workspace, request, screen, stopwatch)
+    _, ready = bring_up(workspace, request, screen, stopwatch)
     document = ready.outputs.document(show_secrets=show_secrets)
     if screen.machine:
         screen.document({**document, "timeline": stopwatch.timeline().document()} if timeline else document)
@@ -182,10 +184,11 @@ def run_tests(
     system: options.StackArgument = None,
     pytest_arguments: Annotated[list[str] | None, _PYTEST_ARGUMENTS] = None,
     branch: options.BranchOption = None,
+    in_network: options.InNetworkOption = False,
     output: options.OutputOption = Output.table,
 ) -> None:
     """Run the suite against an environment that is up."""
-    from ephemera.driver import lifecycle, suite
+    from ephemera.driver import lifecycle
     from ephemera.driver.workspace import Workspace
     from ephemera.home import leases
 
@@ -196,19 +199,39 @@ def run_tests(
     if not workspace.exists(stack):
         raise NoSuchEnvironmentError(stack, lifecycle.alive(workspace))
     name, _ = split_stack_name(stack, workspace.catalog)
+    if in_network:
+        _check_runner(workspace, name)
     with leases.using(stack):
-        result = suite.run(
-            workspace, find_system(workspace.catalog, name), stack, pytest_arguments or [], screen.machine
-        )
+        result = _suite(workspace, name, stack, pytest_arguments or [], screen, in_network=in_network)
     document: dict[str, Any] = {
         "system": name,
         "stack": stack,
         "tests": result.counts(),
         "seconds": {"tests": round(result.seconds, 2)},
         "evidence": str(result.evidence) if result.evidence else None,
+        "artifacts": [str(path) for path in result.artifacts],
     }
     _print_summary(screen, document, kept=True)
     raise typer.Exit(1 if result.exit_code else 0)
+
+
+def _suite(workspace: Any, system: str, stack: str, arguments: list[str], screen: Screen, *, in_network: bool) -> Any:
+    """Run the suite on either side of the environment's network."""
+    from ephemera.driver import in_network as network
+    from ephemera.driver import lifecycle, suite
+
+    declared = find_system(workspace.catalog, system)
+    if not in_network:
+        return suite.run(workspace, declared, stack, arguments, screen.machine)
+    view = LiveView(screen, f"running the suite in {stack}", ())
+    outputs = lifecycle.outputs(workspace, stack)
+    return network.run(workspace, system, declared, outputs, arguments, screen.machine, view.report)
+
+
+def _check_runner(workspace: Any, system: str) -> None:
+    from ephemera.driver import in_network
+
+    in_network.check(workspace, system, find_system(workspace.catalog, system))
 
 
 def _prove(screen: Screen, gone: Any) -> None:
@@ -219,7 +242,7 @@ def _prove(screen: Screen, gone: Any) -> None:
     lifecycle.proven(gone)
 
 
-class _PytestCommand(TyperCommand):
+class PytestCommand(TyperCommand):
     """What comes after ``--`` is pytest's, also where an argument before it was left out."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -229,9 +252,9 @@ class _PytestCommand(TyperCommand):
         return rest
 
 
-def _up(workspace: Any, request: Any, screen: Screen, stopwatch: Stopwatch | None = None) -> tuple[float, Any]:
+def bring_up(workspace: Any, request: Any, screen: Screen, stopwatch: Stopwatch | None = None) -> tuple[float, Any]:
     """Seconds of making the machine ready, and the environment. Bad input is refused before the one and the other."""
-    from ephemera.driver import lifecycle
+    from ephemera.driver import in_network, lifecycle
 
     stopwatch = stopwatch or Stopwatch()
     stopwatch.phase("plan")
@@ -242,6 +265,7 @@ def _up(workspace: Any, request: Any, screen: Screen, stopwatch: Stopwatch | Non
     view = LiveView(screen, f"bringing up {stack}", system.selected(only=settings.only, profiles=settings.profiles))
     try:
         with view.running():
+            in_network.prepare(system, settings, view.report)
             return machine_seconds, lifecycle.up(workspace, request, stopwatch.noting(view.report))
     except NotReadyError:
         if request.keep_on_failure:
@@ -257,7 +281,7 @@ def _print_way_in(screen: Screen, workspace: Any, stack: str) -> None:
         screen.note(line)
 
 
-def _only_system(catalog: Any) -> str:
+def only_system(catalog: Any) -> str:
     if len(catalog) == 1:
         return str(next(iter(catalog)))
     raise UnknownNameError("system", "", catalog)

@@ -70,7 +70,9 @@ def _checked(system: str, size: int, config: dict[str, str]) -> Any:
     workspace = Workspace.find()
     lifecycle.plan(
         workspace,
-        lifecycle.Request(system=system, branch=POOL_BRANCH, stack=pool_stack_name(system), config=config),
+        lifecycle.Request(
+            system=system, branch=POOL_BRANCH, stack=pool_stack_name(system), config=config, phase="pooled"
+        ),
     )
     return Pool(system=system, project=workspace.name, checkout=str(workspace.project), size=size, config=config)
 

@@ -15,10 +15,12 @@ from ephemera import __version__
 from ephemera.cli import (
     commands_containers,
     commands_data,
+    commands_dev,
     commands_inspect,
     commands_leases,
     commands_lifecycle,
     commands_machine,
+    commands_open,
     commands_pool,
 )
 from ephemera.cli.console import Output, Screen
@@ -41,8 +43,10 @@ def _print_version(wanted: bool) -> None:
 
 for module in (
     commands_lifecycle,
+    commands_dev,
     commands_inspect,
     commands_containers,
+    commands_open,
     commands_data,
     commands_leases,
     commands_pool,

@@ -9,6 +9,7 @@ import typer
 
 from ephemera.cli.console import Output
 from ephemera.contract.errors import InputError
+from ephemera.contract.runner import IN_NETWORK
 
 OutputOption = Annotated[Output, typer.Option("--output", help="Form of the result.", envvar="EPHEMERA_OUTPUT")]
 BranchOption = Annotated[
@@ -19,6 +20,9 @@ ProfileOption = Annotated[
 ]
 OnlyOption = Annotated[
     list[str] | None, typer.Option("--only", help="Start only this service and what it requires (repeatable).")
+]
+InNetworkOption = Annotated[
+    bool, typer.Option(IN_NETWORK, help="Run the suite in a container, in the environment's network.")
 ]
 ExposeOption = Annotated[str | None, typer.Option("--expose", help="loopback, dynamic, fixed or none.")]
 PortTableOption = Annotated[str | None, typer.Option("--port-table", help="Table of fixed ports, with --expose fixed.")]

@@ -13,6 +13,9 @@ from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.driver.listing import Listed
 from ephemera.driver.services import ServiceStatus
 
+_DEVELOPED = ", dev"
+"""What is mounted from source folders, and not what images hold."""
+
 
 def outputs_table(outputs: EnvironmentOutputs, *, show_secrets: bool) -> Table:
     """Endpoints and credentials of every service."""
@@ -36,7 +39,7 @@ def status_table(statuses: Iterable[ServiceStatus]) -> Table:
         latency = f"{status.latency_ms:.1f} ms" if status.latency_ms is not None else "-"
         table.add_row(
             escape(status.service),
-            f"[{colour}]{status.state}[/]",
+            f"[{colour}]{'done' if status.done else status.state}[/]{_DEVELOPED if status.development else ''}",
             status.health or "-",
             "yes" if status.required else "no",
             latency,
@@ -55,7 +58,7 @@ def environments_table(environments: Iterable[Listed]) -> Table:
             escape(listed.system),
             escape(listed.branch),
             escape(listed.owner),
-            listed.state,
+            f"{listed.state}{_DEVELOPED if listed.development else ''}",
             span(now - listed.created_at),
             span(listed.expires_at - now),
             escape(next(iter(listed.endpoints), "-")),
@@ -97,6 +100,8 @@ def summary_table(document: dict[str, Any], kept: bool) -> Table:
         table.add_row("left", f"[red]{', '.join(document['leftovers'])}[/]")
     else:
         table.add_row("left", "[green]nothing[/]")
+    for path in document.get("artifacts", ()):
+        table.add_row("result", escape(path))
     if document["evidence"]:
         table.add_row("evidence", escape(document["evidence"]))
     return table

@@ -11,13 +11,68 @@ import tomllib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 from ephemera.contract import declared
 from ephemera.contract.errors import EphemeraError, InputError, UnknownNameError
 from ephemera.contract.images import AnyImage
 from ephemera.contract.names import check_system_name
+from ephemera.contract.runner import IN_NETWORK, Runner, check_runners
+
+__all__ = [
+    "Catalog",
+    "Option",
+    "Runner",
+    "Service",
+    "Source",
+    "System",
+    "find_project",
+    "find_system",
+    "imported",
+    "load_catalog",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Code of a service that development mode (``ephemera dev``) mounts, read-only, over what its image holds of it.
+
+    ``folder``: on this machine, absolute. ``target``: its place in the container, absolute.
+    ``reload``: how a change comes to life: ``restart`` has the service restarted, under ``command`` the service's own
+    process sees to it. ``command``: what the container runs in development mode; without one, what it always runs.
+    ``unused``: files and folders in ``folder`` that are other services' alone, whose changes need no reload.
+    """
+
+    folder: Path
+    target: str
+    reload: Literal["restart", "command"] = "restart"
+    command: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        declared.expect("folder of a source", self.folder, Path, "a Path")
+        declared.expect("target of a source", self.target, str, "a folder in the container")
+        if not self.folder.is_absolute() or self.folder == self.folder.parent:
+            raise InputError(f"folder of a source is {str(self.folder)!r}", remedy="it must be absolute, and no root")
+        target = PurePosixPath(self.target)
+        if not target.is_absolute() or str(target) != self.target or ".." in target.parts or target == target.parent:
+            raise InputError(
+                f"target of a source is {self.target!r}", remedy="it must be an absolute folder in the container"
+            )
+        if self.reload not in ("restart", "command"):
+            raise InputError(f"reload of a source is {self.reload!r}", remedy="it must be restart or command")
+        for name in ("command", "unused"):
+            declared.expect(f"{name} of a source", getattr(self, name), tuple, "a tuple of texts")
+            for part in getattr(self, name):
+                declared.expect(f"a part of {name} of a source", part, str, "a text")
+        if self.reload == "command" and not self.command:
+            raise InputError("a source has reload='command' and no command", remedy="give the one that reloads it")
+
+    def uses(self, file: Path) -> bool:
+        """Whether the service runs that file, or may."""
+        others = any(file.is_relative_to(self.folder / name) for name in self.unused)
+        return file.is_relative_to(self.folder) and not others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +80,15 @@ class Service:
     """One service of a system.
 
     ``requires``: services that must be ready before it starts. ``profile``: it starts only when that profile is asked
-    for. ``required``: whether the system is of use without it. ``source``: folder of its code.
+    for. ``required``: whether the system is of use without it. ``source``: folder of its code; as a :class:`Source`,
+    development mode can mount it. ``runner``: it is no part of the environment, but runs the suite in its network.
     """
 
     requires: tuple[str, ...] = ()
     profile: str | None = None
     required: bool = True
-    source: Path | None = None
+    source: Path | Source | None = None
+    runner: Runner | None = None
 
     def __post_init__(self) -> None:
         declared.expect("requires of a service", self.requires, tuple, "a tuple of services")
@@ -40,6 +97,15 @@ class Service:
         if self.profile is not None:
             declared.expect("profile of a service", self.profile, str, "a name")
         declared.expect("required of a service", self.required, bool, "True or False")
+        if self.source is not None:
+            declared.expect("source of a service", self.source, (Path, Source), "a Path or a Source")
+        if self.runner is not None:
+            declared.expect("runner of a service", self.runner, Runner, "a Runner")
+
+    @property
+    def mountable(self) -> Source | None:
+        """What development mode mounts of it."""
+        return self.source if isinstance(self.source, Source) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +150,11 @@ class System:
             declared.expect(name, getattr(self, name), str, "a text")
         declared.check_mapping("services", self.services, Service, "a Service")
         declared.check_requirements({name: service.requires for name, service in self.services.items()})
+        check_runners(
+            (name for name, service in self.services.items() if service.runner),
+            (name for name, service in self.services.items() if service.profile),
+            (needed for service in self.services.values() for needed in service.requires),
+        )
         declared.expect("images", self.images, tuple, "a tuple of images")
         for image in self.images:
             declared.expect("an image", image, get_args(AnyImage), "an EngineImage, ServiceImage or PublicImage")
@@ -99,18 +170,33 @@ class System:
         """Every profile that some service belongs to."""
         return tuple(sorted({service.profile for service in self.services.values() if service.profile}))
 
-    def selected(self, *, only: Iterable[str] = (), profiles: Iterable[str] = ()) -> tuple[str, ...]:
-        """Services to start, in declaration order: those of ``only`` with what they require, or all.
+    @property
+    def runner(self) -> tuple[str, Runner] | None:
+        """The service that runs the suite in the network, if there is one."""
+        return next(((name, service.runner) for name, service in self.services.items() if service.runner), None)
 
-        A service of a profile joins when its profile is asked for, or when ``only`` names it. Raises
-        :class:`UnknownNameError` for a service or profile that is not declared.
+    @property
+    def all_images(self) -> tuple[AnyImage, ...]:
+        """``images``, and the runner's."""
+        return self.images if self.runner is None else (*self.images, self.runner[1].image)
+
+    def selected(self, *, only: Iterable[str] = (), profiles: Iterable[str] = ()) -> tuple[str, ...]:
+        """Services to start, in declaration order: those of ``only`` or else all that are in no profile, those of
+        ``profiles``, and what they require. The runner is never among them.
+
+        Raises :class:`UnknownNameError` for a service or profile that is not declared.
         """
         for profile in (asked := tuple(profiles)):
             if profile not in self.profiles:
                 raise UnknownNameError("profile", profile, self.profiles)
-        wanted = tuple(only) or tuple(
-            name for name, service in self.services.items() if service.profile is None or service.profile in asked
-        )
+        named = tuple(only) or tuple(name for name, service in self.services.items() if service.profile is None)
+        wanted = (*named, *(name for name, service in self.services.items() if service.profile in asked))
+        runner = self.runner[0] if self.runner else None
+        if runner in named:
+            raise InputError(
+                f"service {runner!r} runs the suite, and is no part of an environment",
+                remedy=f"give `ephemera test` or `ephemera run` the flag {IN_NETWORK}",
+            )
         chosen: set[str] = set()
         pending = list(wanted)
         while pending:
@@ -120,7 +206,7 @@ class System:
             if name not in chosen:
                 chosen.add(name)
                 pending.extend(self.services[name].requires)
-        return tuple(name for name in self.services if name in chosen)
+        return tuple(name for name in self.services if name in chosen and name != runner)
 
     def load(self) -> Callable[[Any], None]:
         """Import the program."""

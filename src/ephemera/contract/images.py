@@ -44,3 +44,9 @@ class PublicImage:
 
 
 AnyImage = EngineImage | ServiceImage | PublicImage
+
+
+def is_root(user: str) -> bool:
+    """Whether a user, as images and containers give it (``name``, ``uid``, ``uid:gid``), is root; no user is."""
+    name = user.strip().partition(":")[0]
+    return name in ("", "root") or (name.isascii() and name.isdecimal() and int(name) == 0)

@@ -13,8 +13,16 @@ OWNER = "ephemera.owner"
 BACKEND = "ephemera.backend"
 SERVICE = "ephemera.service"
 """On containers only: the service's name in its system."""
+DEVELOPMENT = "ephemera.development"
+"""On containers only, of those with a mounted source folder."""
+RUNNER = "ephemera.runner"
+"""On containers that run a suite in the network, and their volumes: they come and go beside the environment."""
+ONE_SHOT = "ephemera.one-shot"
+"""On containers only, of those that are to end."""
 IMAGE = "ephemera.image"
 """On images only: the name of the recipe or service it was built for."""
+LACKS = "ephemera.lacks"
+"""On images of local recipes only: what the official image's engine has and this one has not, with spaces between."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,12 @@ class Endpoint(_Model):
     internal_port: Port
     internal_url: str
 
+    def inside(self) -> Endpoint:
+        """The same for whoever is in the environment's network: it answers there where others call it internal."""
+        return self.model_copy(
+            update={"host": self.internal_host, "port": self.internal_port, "url": self.internal_url}
+        )
+
 
 class ServiceOutputs(_Model):
     """One service. ``image``: the image's id. ``capabilities``: what the engine behind it can do (``version``, …).
@@ -90,6 +96,16 @@ class EnvironmentOutputs(_Model):
         if name not in self.services:
             raise UnknownNameError(f"service in {self.stack}", name, self.services)
         return self.services[name]
+
+    def inside(self) -> EnvironmentOutputs:
+        """The same document with every endpoint as it is in the environment's network."""
+        services = {
+            name: service.model_copy(
+                update={"endpoints": {key: endpoint.inside() for key, endpoint in service.endpoints.items()}}
+            )
+            for name, service in self.services.items()
+        }
+        return self.model_copy(update={"services": services})
 
     def document(self, *, show_secrets: bool = False) -> dict[str, Any]:
         """As plain JSON values; credentials as ``***`` unless ``show_secrets``."""

@@ -35,6 +35,8 @@ class Settings(BaseModel):
     ``port_table``: the table of fixed ports, with ``expose: fixed``.
     ``only``: services to start, with what they require. ``profiles``: groups of services to add.
     ``subnet_pool``: private IPv4 range whose /28 blocks environments get, prefix length 16 to 24.
+    ``development``: source folders are mounted, and logs are of level debug. It is not inherited: an ``up`` that does
+    not ask for it turns it off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +51,7 @@ class Settings(BaseModel):
     only: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
     subnet_pool: str = "10.213.0.0/16"
+    development: bool = False
     options: Mapping[str, str | bool | int] = Field(default_factory=dict)
 
     def to_config(self) -> dict[str, str]:
@@ -57,7 +60,8 @@ class Settings(BaseModel):
         for key in CONFIG_KEYS:
             value = getattr(self, key)
             if value != type(self).model_fields[key].default:
-                values[key] = json.dumps(list(value)) if isinstance(value, tuple) else str(value)
+                plain = list(value) if isinstance(value, tuple) else value
+                values[key] = plain if isinstance(plain, str) else json.dumps(plain)
         for key, option in self.options.items():
             values[key] = json.dumps(option) if not isinstance(option, str) else option
         return values

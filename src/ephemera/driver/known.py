@@ -24,6 +24,7 @@ from docker import DockerClient
 from docker.errors import DockerException, NotFound
 from requests.exceptions import RequestException
 
+from ephemera.contract import labels
 from ephemera.contract.catalog import System
 from ephemera.contract.errors import EphemeraError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
@@ -231,12 +232,18 @@ def _objects(client: DockerClient, pool: ThreadPoolExecutor, stack: str) -> dict
     filters = sweep.filters_of(stack)
     networks = pool.submit(client.api.networks, filters=filters)
     volumes = pool.submit(client.api.volumes, filters=filters)
-    found = [item["Id"] for item in client.api.containers(all=True, filters=filters)]
+    listed = client.api.containers(all=True, filters=filters)
+    # A suite that runs in the network comes and goes, and is no part of it.
+    found = [item["Id"] for item in listed if labels.RUNNER not in item["Labels"]]
     states = pool.map(lambda container: client.api.inspect_container(container)["State"], found)
     return {
         "containers": {container: _life(state) for container, state in zip(found, states, strict=True)},
         "networks": sorted(item["Id"] for item in networks.result()),
-        "volumes": {item["Name"]: item["CreatedAt"] for item in volumes.result()["Volumes"] or ()},
+        "volumes": {
+            item["Name"]: item["CreatedAt"]
+            for item in volumes.result()["Volumes"] or ()
+            if labels.RUNNER not in item["Labels"]
+        },
     }
 
 

@@ -43,7 +43,7 @@ from ephemera.driver import (
 from ephemera.driver.branches import current_branch
 from ephemera.driver.holding import let_go
 from ephemera.driver.known import remembering, unchanged
-from ephemera.driver.preflight import check_ports
+from ephemera.driver.preflight import check_development, check_ports
 from ephemera.driver.timeline import phase
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
@@ -121,13 +121,18 @@ def plan(workspace: Workspace, request: Request) -> tuple[str, System, Settings]
             f"environment {stack!r} is one of system {known['system']!r}, branch {known.get('branch', '')!r}",
             remedy="choose another --branch: the two names come to the same",
         )
-    wanted = {"owner": identity.owner(), **known, **from_environment(system), **request.config}
+    inherited = {key: value for key, value in known.items() if key != "development"}
+    wanted = {"owner": identity.owner(), **inherited, **from_environment(system), **request.config}
     # Branch and owner are labels: what a living stack was made with stays.
     named = {"branch": branch, "owner": wanted["owner"]}
     wanted |= {"system": request.system, **{key: known.get(key, value) for key, value in named.items()}}
     if known and "only" in wanted:
-        wanted["only"] = _added(known.get("only"), wanted["only"])
+        # Without any, all of it is there: a part of it adds nothing.
+        wanted["only"] = _added(known["only"], wanted["only"]) if "only" in known else "[]"
+    if known and "profiles" in wanted:
+        wanted["profiles"] = _added(known.get("profiles", ""), wanted["profiles"])
     settings = read_settings(workspace.catalog, stack, wanted)
+    check_development(system, settings, request.phase)
     return stack, system, settings
 
 
@@ -196,6 +201,7 @@ def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lam
         _refuse_unknown(workspace, client, stack)
         holding.end_what_a_dead_holder_left(stack)
         with holding.taking_down(workspace, stack, sweep.identity_of(client, stack)):
+            sweep.remove_runners(client, stack)
             there = workspace.exists(stack)
             left = _destroy(workspace, client, stack, report) if there else sweep.remove(client, stack)
     return Gone(stack=stack, seconds=time.monotonic() - started, leftovers=tuple(str(found) for found in left))
@@ -317,9 +323,7 @@ def called(workspace: Workspace, name: str) -> str:
     return next((stack for stack in claims if stack is not None), name)
 
 
-def _added(known: str | None, wanted: str) -> str:
-    if known is None:
-        return "[]"  # all of it is there: a part of it adds nothing
+def _added(known: str, wanted: str) -> str:
     names = [name.strip(" []'\"") for text in (known, wanted) for name in text.split(",")]
     return ",".join(dict.fromkeys(name for name in names if name))
 

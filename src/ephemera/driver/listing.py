@@ -9,6 +9,7 @@ from docker import DockerClient
 
 from ephemera.contract import labels
 from ephemera.driver import sweep
+from ephemera.driver.services import developed, is_done
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
 from ephemera.host.engine import connected
@@ -18,7 +19,8 @@ State = Literal["running", "stopped", "coming up", "going down", "empty", "poole
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """One environment. Times are seconds since the epoch; ``endpoints`` are published ``host:port``."""
+    """One environment. Times are seconds since the epoch; ``endpoints`` are published ``host:port``. ``development``:
+    services with a mounted source folder."""
 
     stack: str
     system: str
@@ -28,6 +30,7 @@ class Listed:
     expires_at: float
     state: State
     endpoints: tuple[str, ...]
+    development: tuple[str, ...] = ()
 
 
 def environments(workspace: Workspace) -> list[Listed]:
@@ -59,6 +62,7 @@ def _listed(workspace: Workspace, client: DockerClient, stack: str, items: list[
         endpoints=tuple(
             f"{port['IP']}:{port['PublicPort']}" for item in items for port in item["Ports"] if "PublicPort" in port
         ),
+        development=developed(items),
     )
 
 
@@ -73,6 +77,6 @@ def _state(lease: leases.Lease, items: list[dict[str, Any]]) -> State:
         return "going down"
     if not items:
         return "empty"
-    if not all(item["State"] == "running" for item in items):
+    if not all(item["State"] == "running" or is_done(item) for item in items):
         return "stopped"
     return "pooled" if lease.phase == "pooled" else "running"

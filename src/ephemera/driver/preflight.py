@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from ephemera.contract.catalog import System
+from ephemera.contract.errors import InputError
 from ephemera.contract.settings import Settings
 from ephemera.host.configured import configured
+from ephemera.host.development import refuse_unmountable
 from ephemera.host.engine import connected
 from ephemera.host.exposure import refuse_unreachable
 from ephemera.host.fixed_ports import refuse_held
+
+
+def check_development(system: System, settings: Settings, phase: str) -> None:
+    """Refuse development mode where sources cannot be mounted, and of what is not a branch's own environment: test runs
+    and pools are of what images hold."""
+    if not settings.development:
+        return
+    if phase != "kept":
+        raise InputError(
+            "development mode is of a branch's own environment, not of a test run's or a pool's",
+            remedy="leave ephemera:development out; `ephemera dev` sets it where it belongs",
+        )
+    refuse_unmountable(settings, system, configured())
 
 
 def check_ports(stack: str, system: System, settings: Settings) -> None:

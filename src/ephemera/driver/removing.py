@@ -13,6 +13,7 @@ from typing import Any
 from docker import DockerClient
 from docker.errors import APIError, NotFound
 
+from ephemera.contract import labels
 from ephemera.driver import state, sweep
 from ephemera.driver.state import Resource
 from ephemera.driver.sweep import Found
@@ -38,10 +39,12 @@ def unknown(resources: Iterable[Resource], found: Iterable[Found]) -> list[Found
 
 def remove_unwritten(client: DockerClient, stack: str, resources: Iterable[Resource]) -> None:
     """Remove the stack's containers and networks that its state does not know by their ids: an engine that was killed
-    had made them, and had no time to write that down. Their names would be in the way of the next one."""
+    had made them, and had no time to write that down. Their names would be in the way of the next one. A suite that
+    runs in the network is no engine's, and goes by itself."""
     known = {each.get("id") for each in resources}
     filters = sweep.filters_of(stack)
-    containers = [("container", item["Id"]) for item in client.api.containers(all=True, filters=filters)]
+    listed = client.api.containers(all=True, filters=filters)
+    containers = [("container", item["Id"]) for item in listed if labels.RUNNER not in item["Labels"]]
     networks = [("network", item["Id"]) for item in client.api.networks(filters=filters)]
     for kind, identifier in (*containers, *networks):
         if identifier not in known:

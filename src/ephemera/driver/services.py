@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +27,8 @@ _FILE_SECONDS = 30.0
 @dataclass(frozen=True, kw_only=True)
 class ServiceStatus:
     """``state``: as Docker says (``running``, ``exited`` …), ``missing`` when there is no container. ``health``: of
-    Docker's own check. ``latency_ms``: of one answered probe, None when it did not answer or publishes nothing."""
+    Docker's own check. ``latency_ms``: of one answered probe, None when it did not answer or publishes nothing.
+    ``development``: whether its source folder is mounted. ``done``: whether it is a one-shot that has ended well."""
 
     service: str
     state: str
@@ -36,11 +37,13 @@ class ServiceStatus:
     latency_ms: float | None
     endpoint: str
     container: str
+    development: bool = False
+    done: bool = False
 
     @property
     def up(self) -> bool:
-        """Whether it runs and, where it can be asked, answers."""
-        return self.state == "running" and (self.latency_ms is not None or not self.endpoint)
+        """Whether it runs and, where it can be asked, answers; or has done what it was there for."""
+        return self.done or (self.state == "running" and (self.latency_ms is not None or not self.endpoint))
 
 
 class ServiceHandle:
@@ -155,13 +158,16 @@ class ServiceHandle:
             raise self._error(f"did not exit within {timeout_seconds:g} s", f"it is {self.state()}") from error
 
     def wait_ready(self, timeout_seconds: float = 60.0) -> None:
-        """Return when its probe answers; raises :class:`NotReadyError` after ``timeout_seconds``."""
+        """Return when its probe answers; raises :class:`NotReadyError` after ``timeout_seconds``, and for a one-shot as
+        soon as it has ended badly."""
         deadline = time.monotonic() + timeout_seconds
         while self.ask() is None:
-            if time.monotonic() > deadline:
+            ended = self._ended_badly()
+            if ended or time.monotonic() > deadline:
+                cause = "did not end well" if ended else f"was not ready within {timeout_seconds:g} s"
                 raise NotReadyError(
-                    f"service {self.name!r} of {self._stack} was not ready within {timeout_seconds:g} s",
-                    remedy=f"it is {self.state()}; see `ephemera logs --stack {self._stack} {self.name}`",
+                    f"service {self.name!r} of {self._stack} {cause}",
+                    remedy=f"it is {self._state_in_words()}; see `ephemera logs --stack {self._stack} {self.name}`",
                 )
             time.sleep(_READY_INTERVAL_SECONDS)
 
@@ -178,6 +184,10 @@ class ServiceHandle:
         )
         started = time.monotonic()
         return time.monotonic() - started if probe.ready(target) else None
+
+    def _ended_badly(self) -> bool:
+        state = self.inspect()["State"]
+        return from_description(self.outputs.readiness).finishes and not state["Running"] and state["ExitCode"] != 0
 
     def _exit_code(self, command: Sequence[str]) -> int:
         try:
@@ -233,12 +243,32 @@ def containers(client: DockerClient, stack: str) -> list[dict[str, Any]]:
     return found
 
 
+def developed(items: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Services with a mounted source folder, of containers as the engine lists them."""
+    marks = [item["Labels"] for item in items]
+    return tuple(sorted(mark.get(labels.SERVICE, "") for mark in marks if labels.DEVELOPMENT in mark))
+
+
+def is_done(item: Mapping[str, Any]) -> bool:
+    """Whether a container, as the engine lists it, is a one-shot that has ended well."""
+    return labels.ONE_SHOT in item["Labels"] and str(item.get("Status", "")).startswith("Exited (0)")
+
+
 def statuses(client: DockerClient, outputs: EnvironmentOutputs, required: dict[str, bool]) -> list[ServiceStatus]:
     """Status of every service of the document. ``required`` by service, true when absent; its order is the order."""
-    present = {item["Labels"].get(labels.SERVICE) for item in containers(client, outputs.stack)}
+    found = containers(client, outputs.stack)
+    present = {item["Labels"].get(labels.SERVICE) for item in found}
+    mounted = developed(found)
+    done = {item["Labels"].get(labels.SERVICE) for item in found if is_done(item)}
     declared = {name: position for position, name in enumerate(required)}
     return [
-        _status(ServiceHandle(client, outputs.stack, name, service), service, name in present, required.get(name, True))
+        replace(
+            _status(
+                ServiceHandle(client, outputs.stack, name, service), service, name in present, required.get(name, True)
+            ),
+            development=name in mounted,
+            done=name in done,
+        )
         for name, service in sorted(outputs.services.items(), key=lambda item: declared.get(item[0], len(declared)))
     ]
 

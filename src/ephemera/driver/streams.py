@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +28,14 @@ def exchange(stream: Any, data: bytes | None, timeout_seconds: float | None) -> 
         kind, length = _HEADER.unpack(header)
         said[kind == _STDERR] += _receive(connection, length, deadline)
     return bytes(said[False]), bytes(said[True])
+
+
+def frames(stream: Any) -> Iterator[tuple[int, bytes]]:
+    """What comes back, as it comes, until the connection ends: 1 for standard output or 2 for error, and the bytes."""
+    connection: socket.socket = getattr(stream, "_sock", stream)
+    while header := _receive(connection, _HEADER.size, None):
+        kind, length = _HEADER.unpack(header)
+        yield kind, _receive(connection, length, None)
 
 
 def close(stream: Any) -> None:

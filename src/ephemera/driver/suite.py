@@ -20,12 +20,13 @@ from ephemera.host.processes import ProcessId
 
 _ENDING_SECONDS = 1
 _GRACE_SECONDS = 30
-_COUNTED = ("passed", "failed", "skipped", "errors", "xfailed", "xpassed")
+COUNTED = ("passed", "failed", "skipped", "errors", "xfailed", "xpassed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteResult:
-    """Counts as pytest gives them; ``exit_code`` is pytest's own; ``evidence``: folder, when something failed."""
+    """Counts as pytest gives them; ``exit_code`` is pytest's own; ``evidence``: folder, when something failed;
+    ``artifacts``: files that came out of a run in the network."""
 
     passed: int
     failed: int
@@ -36,11 +37,22 @@ class SuiteResult:
     exit_code: int
     seconds: float
     evidence: Path | None
+    artifacts: tuple[Path, ...] = ()
 
     def counts(self) -> dict[str, int]:
         """The interface's ``tests`` object."""
         values = asdict(self)
-        return {key: values[key] for key in (*_COUNTED, "exit_code")}
+        return {key: values[key] for key in (*COUNTED, "exit_code")}
+
+
+def suite_folder(workspace: Workspace, system: System) -> Path:
+    """Folder of the system's suite; raises :class:`InputError` when it is not there."""
+    folder = workspace.project / system.suite
+    if not folder.is_dir():
+        raise InputError(
+            f"the suite {system.suite} is not there", remedy=f"make it, or change it in the catalog ({folder})"
+        )
+    return folder
 
 
 def run(workspace: Workspace, system: System, stack: str, arguments: Sequence[str], to_stderr: bool) -> SuiteResult:
@@ -48,11 +60,7 @@ def run(workspace: Workspace, system: System, stack: str, arguments: Sequence[st
 
     An interrupt is passed on to pytest, which is given time to end in order.
     """
-    folder = workspace.project / system.suite
-    if not folder.is_dir():
-        raise InputError(
-            f"the suite {system.suite} is not there", remedy=f"make it, or change it in the catalog ({folder})"
-        )
+    folder = suite_folder(workspace, system)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         summary = Path(scratch) / "summary.json"
@@ -79,7 +87,7 @@ def run(workspace: Workspace, system: System, stack: str, arguments: Sequence[st
             leases.change(stack, suite=None)
         counts = json.loads(summary.read_text()) if summary.is_file() else {}
     return SuiteResult(
-        **{key: counts.get(key, 0) for key in _COUNTED},
+        **{key: counts.get(key, 0) for key in COUNTED},
         exit_code=exit_code,
         seconds=time.monotonic() - started,
         evidence=Path(counts["evidence"]) if counts.get("evidence") else None,

@@ -94,6 +94,14 @@ def remove(client: DockerClient, stack: str, backend: str | None = None, *, sett
     return list(seen)
 
 
+def remove_runners(client: DockerClient, stack: str) -> None:
+    """End suites that run in the network of ``stack``: it is taken down under them, and they are no leftovers of it."""
+    filters = filters_of(stack)
+    filters["label"].append(labels.RUNNER)
+    for item in client.api.containers(all=True, filters=filters):
+        remove_one(client, "container", item["Id"])
+
+
 def remove_one(client: DockerClient, kind: str, name: str) -> None:
     """Remove one object by name or id, if it is there and nothing is in the way of that for now."""
     try:

@@ -86,7 +86,7 @@ def forget(workspace: Workspace, stack: str) -> None:
 def drop_intermediates(workspace: Workspace, lease: Lease) -> None:
     """Remove what builds that were killed left of the images of the lease's system."""
     try:
-        wanted = workspace.catalog[lease.system].images
+        wanted = workspace.catalog[lease.system].all_images
     except (InputError, KeyError):
         return  # its checkout is gone, or says something else by now: `images prune` finds them
     with connected() as client:

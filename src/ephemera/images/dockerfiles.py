@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
 from ephemera.contract import labels
 
@@ -17,6 +19,7 @@ _PIP_SETTINGS = {
     "PIP_EXTRA_INDEX_URL": "extra-index-url",
     "PIP_TRUSTED_HOST": "trusted-host",
 }
+_MAVEN = "MAVEN_REPOSITORY"
 
 
 def labelled(dockerfile: str, name: str) -> str:
@@ -40,11 +43,20 @@ def machine_arguments(dockerfile: str) -> dict[str, str]:
     declared = set(re.findall(r"^\s*ARG\s+([A-Za-z_]\w*)", dockerfile, re.MULTILINE | re.IGNORECASE))
     if wanted := declared & set(_PIP_SETTINGS):
         configured = _pip_configuration()
-        for name in wanted:
-            value = os.environ.get(name) or configured.get(_PIP_SETTINGS[name], "")
-            if value and not any(_has_credentials(part) for part in value.split()):
-                arguments[name] = value
+        arguments |= _reachable({name: configured.get(_PIP_SETTINGS[name], "") for name in wanted})
+    if _MAVEN in declared:
+        arguments |= _reachable({_MAVEN: _maven_mirror()})
     return arguments
+
+
+def _reachable(configured: dict[str, str]) -> dict[str, str]:
+    """Settings by name, those of this process's environment first; without what is empty or holds a secret."""
+    found = {name: os.environ.get(name) or value for name, value in configured.items()}
+    return {
+        name: value
+        for name, value in found.items()
+        if value and not any(_has_credentials(part) for part in value.split())
+    }
 
 
 def _instructions(dockerfile: str) -> Iterator[tuple[bool, str]]:
@@ -72,6 +84,19 @@ def _pip_configuration() -> dict[str, str]:
         for at, name, value in found
         if at == section
     }
+
+
+def _maven_mirror() -> str:
+    """Where the user's Maven looks instead of Maven Central, when it does."""
+    try:
+        root = ElementTree.fromstring((Path.home() / ".m2" / "settings.xml").read_bytes())  # noqa: S314 - the user's own
+    except (OSError, ElementTree.ParseError):
+        return ""
+    for mirror in root.iterfind("{*}mirrors/{*}mirror"):
+        of = {each.strip() for each in mirror.findtext("{*}mirrorOf", "").split(",")}
+        if of & {"*", "external:*", "central"} and "!central" not in of:
+            return mirror.findtext("{*}url", "").strip()
+    return ""
 
 
 def _has_credentials(url: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ephemera.plugin.session import EVIDENCE, Reports, Session
+from ephemera.plugin.session import EVIDENCE, Reports, Session, check_options
 from ephemera.plugin.systems import MARKER
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ _STATE = pytest.StashKey[Session]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ephemera", "ephemeral environments")
     group.addoption("--env", metavar="STACK", help="use this environment, which is up, and leave it")
+    for option, metavar, what in (
+        ("--only", "SERVICE", "start only this service and what it requires"),
+        ("--profile", "PROFILE", "add the services of a profile"),
+    ):
+        text = f"in environments that the run makes, {what} (repeatable)"
+        group.addoption(option, metavar=metavar, action="append", default=[], help=text)
     group.addoption("--keep", action="store_true", help="leave environments running after the run")
     group.addoption("--keep-on-failure", action="store_true", help="leave them running when a test failed")
     group.addoption(
@@ -34,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{MARKER}(system): the system whose environment the test uses")
+    check_options(config)
     state = config.stash[_STATE] = Session(config)
     if not state.is_worker:
         config.pluginmanager.register(Reports(state), "ephemera-reports")

@@ -14,7 +14,7 @@ import socketserver
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -24,15 +24,22 @@ from typing import Any
 from docker.errors import DockerException
 
 from ephemera.contract.catalog import System, find_system
-from ephemera.contract.errors import EphemeraError, InterruptedByUserError, NoSuchEnvironmentError, NotReadyError
+from ephemera.contract.errors import (
+    EphemeraError,
+    InputError,
+    InterruptedByUserError,
+    NoSuchEnvironmentError,
+    NotReadyError,
+)
 from ephemera.contract.names import random_suffix
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
-from ephemera.driver import lifecycle, sweep
+from ephemera.driver import lifecycle, services, sweep
 from ephemera.driver.failures import error_from_document
 from ephemera.driver.way_in import way_into
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
+from ephemera.host.development import in_ci
 from ephemera.host.engine import connected
 from ephemera.host.processes import end_group, pid_alive
 from ephemera.plugin import seeding
@@ -54,9 +61,17 @@ class Closed:
 
 class Broker:
     """One for a run. ``attached``: a stack to use instead of making one. ``keep_on_failure``: leave what did not become
-    ready. ``tell``: shows a line to the user."""
+    ready. ``config``: settings of what it makes, key → text as in Pulumi config. ``tell``: shows a line to the user."""
 
-    def __init__(self, attached: str | None, tell: Callable[[str], None], *, keep_on_failure: bool = False) -> None:
+    def __init__(
+        self,
+        attached: str | None,
+        tell: Callable[[str], None],
+        *,
+        keep_on_failure: bool = False,
+        config: Mapping[str, str] | None = None,
+    ) -> None:
+        self._config = config or {}
         self._attached = attached
         self._keep_on_failure = keep_on_failure
         self._tell = tell
@@ -158,7 +173,11 @@ class Broker:
         system = find_system(workspace.catalog, wanted.system)
         seed = seeding.load(system)
         request = lifecycle.Request(
-            system=wanted.system, suffix=random_suffix(), phase="disposable", keep_on_failure=self._keep_on_failure
+            system=wanted.system,
+            suffix=random_suffix(),
+            config=self._config,
+            phase="disposable",
+            keep_on_failure=self._keep_on_failure,
         )
         stack, *_ = lifecycle.plan(workspace, request)
         ended = threading.Event()
@@ -209,6 +228,7 @@ class Broker:
         outputs = lifecycle.outputs(workspace, lifecycle.called(workspace, self._attached or ""))
         if outputs.system != wanted.system:
             raise lifecycle.wrong_system(outputs, wanted.system)
+        self._tell_development(outputs.stack)
         system = find_system(workspace.catalog, wanted.system)
         seed = seeding.load(system)
         with leases.exclusive(outputs.stack):  # of several runs that attach, one seeds
@@ -221,6 +241,17 @@ class Broker:
             if seed is not None and not lease.seeded:
                 self._seed(workspace, system, seed, outputs)
         return outputs
+
+    def _tell_development(self, stack: str) -> None:
+        """Say that sources are tested and not images, which CI refuses."""
+        with connected() as client:
+            developed = ", ".join(services.developed(services.containers(client, stack)))
+        if not developed:
+            return
+        what = f"{stack} is in development mode: {developed}, from source folders"
+        if in_ci():
+            raise InputError(what, remedy="bring it up with `ephemera up`, which runs what images hold")
+        self._tell(f"ephemera: {what}")
 
     def _progress(self, event: Event) -> None:
         if event["type"] != "notice":

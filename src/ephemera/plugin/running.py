@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from docker.errors import DockerException
@@ -15,86 +14,34 @@ from docker.errors import DockerException
 from ephemera.contract.catalog import find_system
 from ephemera.contract.errors import EphemeraError, NoSuchEnvironmentError, UnknownNameError
 from ephemera.contract.names import random_suffix
-from ephemera.contract.outputs import Endpoint, EnvironmentOutputs
+from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
 from ephemera.driver import evidence, lifecycle, recording, resetting
 from ephemera.driver.services import ServiceHandle
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.host.engine import connect
+from ephemera.inside.reaching import ReachableEnvironment
 from ephemera.plugin import seeding
 from ephemera.plugin.failing import NO_SERVICE, failing_plainly
 from ephemera.plugin.fresh import Database, DatabaseMaker
 
-if TYPE_CHECKING:
-    import httpx
-    import psycopg
-
-_HTTP_TIMEOUT_SECONDS = 10.0
 _TEXT_LENGTH = 20_000
 
 
-class RunningEnvironment:
+class RunningEnvironment(ReachableEnvironment):
     """An environment that is up. Clients that it hands out are closed with it."""
 
     def __init__(self, outputs: EnvironmentOutputs, workspace: Workspace, *, required: bool = True) -> None:
-        self.outputs = outputs
-        """The typed outputs document."""
-        self.open = True
+        super().__init__(outputs)
         self._workspace = workspace
         self._required = required
         self._client = connect()
         self._since = time.time()
         self._databases = DatabaseMaker(workspace, outputs)
-        self._closers: list[Callable[[], Any]] = [
-            self._client.close,
-            recording.start(self.stack, "tests"),
-            self._databases.close,
-        ]
+        self._closers += [self._client.close, recording.start(self.stack, "tests"), self._databases.close]
         lease = leases.read(self.stack)
         self._run = (lease.run if lease else "") or evidence.new_run(self.stack)
-
-    @property
-    def stack(self) -> str:
-        """Name of the stack."""
-        return self.outputs.stack
-
-    @property
-    def system(self) -> str:
-        """Name of the system."""
-        return self.outputs.system
-
-    def endpoint(self, service: str, name: str | None = None) -> Endpoint:
-        """An endpoint of a service; its only or first one without ``name``."""
-        return self.outputs.service(service).endpoint(name)
-
-    def http(self, service: str, name: str | None = None, **options: Any) -> httpx.Client:
-        """An HTTP client of the service. ``options``: :class:`httpx.Client`'s; default time-out 10 s, no proxy."""
-        import httpx
-
-        url = self.endpoint(service, name).url
-        # The environment is on this machine: the machine's proxy has no part in it.
-        client = httpx.Client(base_url=url or "", **{"timeout": _HTTP_TIMEOUT_SECONDS, "trust_env": False, **options})
-        self._closers.append(client.close)
-        return client
-
-    def postgres(self, service: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
-        """A connection to the service's database, autocommit; ``options`` go to :func:`psycopg.connect`."""
-        import psycopg
-
-        credentials = self.outputs.service(service).credentials
-        endpoint = self.endpoint(service)
-        known = {
-            "host": endpoint.host,
-            "port": endpoint.port,
-            "user": credentials["user"].get_secret_value(),
-            "password": credentials["password"].get_secret_value(),
-            "dbname": credentials["database"].get_secret_value(),
-            "autocommit": True,
-        }
-        connection: psycopg.Connection[Any] = psycopg.connect(**{**known, **options})
-        self._closers.append(connection.close)
-        return connection
 
     def database(self, service: str = "postgres", *, name_prefix: str = "test", durable: bool = False) -> Database:
         """A database of the test's own, with the data that the environment had when it became ready: cloned from a
@@ -173,12 +120,6 @@ class RunningEnvironment:
     def end_test(self) -> None:
         """Drop the databases that were made for a test."""
         self._databases.end_of_test()
-
-    def close(self) -> None:
-        """Close what was handed out; the environment itself goes on."""
-        self.open = False
-        for closer in reversed(self._closers):
-            closer()
 
 
 def _quiet(event: Event) -> None:

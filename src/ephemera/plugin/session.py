@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ephemera.inside.counting import Counting
 from ephemera.plugin.systems import Systems, Wanted
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ class Session:
 
         if self._broker is None:
             option = self.config.getoption
-            self._broker = Broker(option("--env"), self._tell, keep_on_failure=option("--keep-on-failure"))
+            self._broker = Broker(
+                option("--env"),
+                self._tell,
+                keep_on_failure=option("--keep-on-failure"),
+                config=_config(option("--only"), option("--profile")),
+            )
         return self._broker
 
     @property
@@ -133,29 +139,22 @@ class Session:
             reporter.write_line(line)
 
 
-class Reports:
-    """Counts what is reported, in pytest's own categories, and remembers the evidence. For the controller."""
+class Reports(Counting):
+    """Counts what is reported, and remembers the evidence. For the controller."""
 
     def __init__(self, state: Session) -> None:
+        super().__init__(state.config, state.counts)
         self._state = state
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         from ephemera.plugin.failing import NO_ENVIRONMENT, NO_SERVICE
 
-        config = self._state.config
-        status = config.hook.pytest_report_teststatus(report=report, config=config)
-        category = status[0] if status else report.outcome  # nobody answers without the terminal plugin
-        if category:
-            self._state.counts["errors" if category == "error" else category] += 1
+        super().pytest_runtest_logreport(report)
         self._state.evidence = dict(report.user_properties).get(EVIDENCE, self._state.evidence)  # type: ignore[assignment]
         if report.skipped and isinstance(report.longrepr, tuple):
             reason = report.longrepr[2].removeprefix("Skipped: ")
             if reason.startswith((NO_ENVIRONMENT, NO_SERVICE)):
                 self._state.unmet[reason] += 1
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            self._state.counts["errors"] += 1
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if count := self._state.unmet.total():
@@ -166,6 +165,18 @@ class Reports:
             terminalreporter.write_line("with --require-services they fail")
         for line in self._state.closing_lines:
             terminalreporter.write_line(line)
+
+
+def check_options(config: pytest.Config) -> None:
+    """Refuse options that say nothing together."""
+    option = config.getoption
+    if option("--env") and (option("--only") or option("--profile")):
+        raise pytest.UsageError("--env names an environment that is up: --only and --profile are for one that is made")
+
+
+def _config(only: Sequence[str], profiles: Sequence[str]) -> dict[str, str]:
+    """Settings of the environments that a run makes, key → text as in Pulumi config."""
+    return {key: json.dumps(names) for key, names in (("only", only), ("profiles", profiles)) if names}
 
 
 def services_required(asked: bool, variables: Mapping[str, str]) -> bool:

@@ -13,8 +13,10 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 
+from ephemera.contract import labels
+from ephemera.contract.catalog import Source
 from ephemera.contract.errors import InputError
-from ephemera.contract.images import AnyImage
+from ephemera.contract.images import AnyImage, is_root
 from ephemera.contract.names import check_service_name
 from ephemera.host.probes import ExecProbe, describe
 from ephemera.resources import policy
@@ -114,13 +116,18 @@ class Container(pulumi.ComponentResource):
         }
         gate = _gate(service, args, any(host is not None for host in hosts.values()))
         environment.policy.excuse(service, _reasons(args))
+        source = environment.source(service)
+        if source is not None:
+            environment.policy.mount_source(service, str(source.folder), source.target)
+        command = source.command if source is not None and source.command else args.command
+        variables = {**args.variables, **environment.development_variables(service)}
         container = docker.Container(
             service,
             name=f"{environment.stack}-{service}",
             hostname=service,
             image=environment.image_id(args.image),
-            command=list(args.command) if args.command is not None else None,
-            envs=[pulumi.Output.concat(key, "=", value) for key, value in sorted(args.variables.items())],
+            command=list(command) if command is not None else None,
+            envs=[pulumi.Output.concat(key, "=", value) for key, value in sorted(variables.items())],
             ports=[
                 docker.ContainerPortArgs(
                     internal=args.ports[name].number, external=host[1], ip=environment.bind_address(), protocol="tcp"
@@ -130,13 +137,11 @@ class Container(pulumi.ComponentResource):
             ],
             network_mode="bridge",
             networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=environment.network, aliases=[service])],
-            volumes=[
-                docker.ContainerVolumeArgs(container_path=path, volume_name=volume.volume)
-                for path, volume in args.volumes.items()
-            ],
-            healthcheck=_healthcheck(args.healthcheck) if args.healthcheck else None,
+            volumes=[*_volumes(args), *_sources(source)],
+            healthcheck=_healthcheck(args, gate),
             labels=[
-                docker.ContainerLabelArgs(label=key, value=value) for key, value in environment.labels(service).items()
+                docker.ContainerLabelArgs(label=key, value=value)
+                for key, value in {**environment.labels(service), **_one_shot(gate)}.items()
             ],
             must_run=not gate.probe.finishes,
             restart="no",
@@ -194,6 +199,23 @@ class Container(pulumi.ComponentResource):
         return identifier
 
 
+def _one_shot(gate: Gate) -> dict[str, str]:
+    return {labels.ONE_SHOT: "true"} if gate.probe.finishes else {}
+
+
+def _volumes(args: ContainerArgs) -> list[docker.ContainerVolumeArgs]:
+    return [
+        docker.ContainerVolumeArgs(container_path=path, volume_name=volume.volume)
+        for path, volume in args.volumes.items()
+    ]
+
+
+def _sources(source: Source | None) -> list[docker.ContainerVolumeArgs]:
+    if source is None:
+        return []
+    return [docker.ContainerVolumeArgs(container_path=source.target, host_path=str(source.folder), read_only=True)]
+
+
 def check(service: str, args: ContainerArgs) -> None:
     """Refuse plain values that cannot work: pure, no I/O."""
     check_service_name(service)
@@ -219,7 +241,7 @@ def check(service: str, args: ContainerArgs) -> None:
 
 
 def _refuse_root(service: str, user: str) -> None:
-    if policy.is_root(user):
+    if is_root(user):
         raise InputError(f"service {service!r} is to run as root", remedy="give another user, or a root_reason")
 
 
@@ -245,7 +267,11 @@ def _gate(service: str, args: ContainerArgs, published: bool) -> Gate:
     return replace(args.gate, probe=ExecProbe(command=args.healthcheck.command))
 
 
-def _healthcheck(health: HealthCheck) -> docker.ContainerHealthcheckArgs:
+def _healthcheck(args: ContainerArgs, gate: Gate) -> docker.ContainerHealthcheckArgs | None:
+    health = args.healthcheck
+    if health is None:
+        # The image's own asks a server. What is to end is none, and would be told to be unhealthy for ever.
+        return docker.ContainerHealthcheckArgs(tests=["NONE"]) if gate.probe.finishes else None
     return docker.ContainerHealthcheckArgs(
         tests=["CMD", *health.command],
         interval=_duration(health.interval_seconds),

@@ -13,7 +13,7 @@ from docker.errors import ImageNotFound
 from requests.exceptions import HTTPError
 
 from ephemera.contract import labels, progress
-from ephemera.contract.catalog import System
+from ephemera.contract.catalog import Source, System
 from ephemera.contract.errors import UnknownNameError
 from ephemera.contract.images import AnyImage
 from ephemera.contract.labels import Identity
@@ -21,12 +21,15 @@ from ephemera.contract.settings import Settings
 from ephemera.home import addresses, credentials
 from ephemera.host import engine, forwarder, limits, ports
 from ephemera.host.configured import configured
+from ephemera.host.development import mounted
 from ephemera.host.exposure import LOOPBACK, Exposure, exposure
 from ephemera.host.fixed_ports import ADDRESS, refuse_held
 from ephemera.resources.gates import Gatekeeper
 from ephemera.resources.policy import Policy
 
 _LOW_PORTS = 1024
+_LOG_LEVEL = "log_level"
+_DEBUG = "debug"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,15 +94,27 @@ class Environment(pulumi.ComponentResource):
         return self.identity.stack
 
     def labels(self, service: str | None = None) -> dict[str, str]:
-        """Labels of an object of this environment; a container's name its service too."""
+        """Labels of an object of this environment; a container's name its service too, and what is mounted into it."""
         named = {labels.SERVICE: service} if service else {}
-        return {**self.identity.labels(), **named}
+        developed = {labels.DEVELOPMENT: "true"} if service and self.source(service) else {}
+        return {**self.identity.labels(), **named, **developed}
 
     def option(self, name: str) -> str | bool | int:
-        """The value of an option that the system declares."""
+        """The value of an option that the system declares; of ``log_level``, ``debug`` for its default in development
+        mode."""
         if name not in self.settings.options:
             raise UnknownNameError("option", name, self.settings.options)
-        return self.settings.options[name]
+        value = self.settings.options[name]
+        raised = self.settings.development and name == _LOG_LEVEL and isinstance(value, str)
+        return _DEBUG if raised and value == self._system.options[name].default else value
+
+    def source(self, service: str) -> Source | None:
+        """What is mounted into the service's container: nothing but in development mode, and if it declares some."""
+        return mounted(self._system, self.settings).get(service)
+
+    def development_variables(self, service: str) -> Mapping[str, str]:
+        """Variables that a service with a mounted source gets: ``LOG_LEVEL``, where the system has no option for it."""
+        return {"LOG_LEVEL": _DEBUG} if self.source(service) and _LOG_LEVEL not in self.settings.options else {}
 
     def credential(self, service: str, purpose: str) -> pulumi.Output[str]:
         """A generated credential, marked secret: the same on every run, different in every stack."""
@@ -125,6 +140,19 @@ class Environment(pulumi.ComponentResource):
             return str(self._client.api.inspect_image(self._references[image])["Config"]["User"])
         except ImageNotFound:
             return "unknown"
+
+    def image_lacks(self, image: AnyImage) -> tuple[str, ...]:
+        """What the official image's engine has and this one has not, as a local recipe's image says itself; nothing for
+        one that is not on the machine yet, in a preview."""
+        try:
+            marks = self._client.api.inspect_image(self._references[image])["Config"].get("Labels") or {}
+        except ImageNotFound:
+            return ()
+        return tuple(str(marks.get(labels.LACKS, "")).split())
+
+    def cores(self) -> int:
+        """Cores of the engine's machine; it refuses a container that is to have more."""
+        return int(self._client.info().get("NCPU", 1))
 
     def limit_processes(self, container: str, pids: int) -> None:
         """Set the container's limit of processes and threads, which the provider has no property for.

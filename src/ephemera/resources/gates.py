@@ -93,7 +93,7 @@ class Gatekeeper:
                 break
             # The verdict on an exit comes after the probe: a one-shot that ended well is ready.
             if life.exit_code is not None and not (gate.probe.finishes and life.exit_code == 0):
-                raise self._failed(service, container, _cause_of_death(life), life.exit_code)
+                raise self._failed(service, container, _cause_of_death(life, gate), life.exit_code)
             elapsed = time.monotonic() - started
             if self._lost:
                 raise GateError(service, f"was given up after {elapsed:.1f} s, because service {self._lost!r} failed")
@@ -205,6 +205,7 @@ class _Executor:
             time.sleep(_EXEC_POLL_SECONDS)
 
 
-def _cause_of_death(life: _Life) -> str:
-    reason = "was killed for lack of memory" if life.out_of_memory else "exited before it was ready"
+def _cause_of_death(life: _Life, gate: Gate) -> str:
+    ended = "did not end well" if gate.probe.finishes else "exited before it was ready"
+    reason = "was killed for lack of memory" if life.out_of_memory else ended
     return f"{reason} (exit code {life.exit_code})"

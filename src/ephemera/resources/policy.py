@@ -14,7 +14,8 @@ The rules, by the name that an exception gives:
 ``limits``          memory, swap and CPU are limited (processes too: that limit is set through the engine's API)
 ``publish``         ports are bound to loopback addresses
 ``host_namespaces`` network, processes, IPC, users and cgroups are not the host's, nor another container's
-``host_files``      nothing of the host's file system is mounted, the Docker socket least of all
+``host_files``      nothing of the host's file system is mounted, the Docker socket least of all; but in development
+                    mode, a service's declared source folder, read-only, at its declared place
 ``logs``            logs are rotated
 ``labels``          what the sweep must find carries the stack's labels
 ``network``         a network is a bridge of this machine
@@ -38,6 +39,7 @@ from pulumi.runtime import register_stack_transformation
 from ephemera.contract import labels
 from ephemera.contract.catalog import System
 from ephemera.contract.errors import InputError, PolicyError, UnknownNameError
+from ephemera.contract.images import is_root
 
 OUR_CONTAINER = "ephemera:index:Container"
 RULES = (
@@ -88,6 +90,7 @@ class Policy:
 
     def __init__(self, exceptions: Mapping[str, str]) -> None:
         self._reasons: dict[tuple[str, str], str] = {}
+        self._sources: dict[str, tuple[str, str]] = {}
         for key, reason in exceptions.items():
             resource, _, rule = key.rpartition(".")
             if rule not in RULES:
@@ -100,6 +103,10 @@ class Policy:
         """Note the reasons, rule → text, that a component gives for its own resource; empty ones count for nothing."""
         self._reasons |= {(resource, rule): reason for rule, reason in reasons.items() if reason.strip()}
 
+    def mount_source(self, resource: str, folder: str, target: str) -> None:
+        """Development mode: let our container of that name mount this one folder of the host, there and read-only."""
+        self._sources[resource] = (folder, target)
+
     def enforce(self) -> None:
         """Have every resource that the running program registers from now on judged before it is created."""
         register_stack_transformation(self._judge)
@@ -108,7 +115,8 @@ class Policy:
         self, token: str, resource: str, given: Mapping[str, Any], *, ours: bool = False
     ) -> tuple[Violation, ...]:
         """What a resource of that type token breaks without a reason. ``ours``: it is a part of our ``Container``."""
-        found = _broken(token, given, ours, lambda rule: bool(self._reasons.get((resource, rule))))
+        source = self._sources.get(resource) if ours else None
+        found = _broken(token, given, ours, source, lambda rule: bool(self._reasons.get((resource, rule))))
         return tuple(
             Violation(resource=resource, rule=rule, what=what)
             for rule, what in found
@@ -123,18 +131,14 @@ class Policy:
             raise PolicyError([str(each) for each in broken])
 
 
-def is_root(user: str) -> bool:
-    """Whether a container's user, as Docker takes it (``name``, ``uid``, ``uid:gid``), is root; no user is."""
-    name = user.strip().partition(":")[0]
-    return name in ("", "root") or (name.isascii() and name.isdecimal() and int(name) == 0)
-
-
-def _broken(token: str, given: Mapping[str, Any], ours: bool, excused: Any) -> Iterator[tuple[str, str]]:
+def _broken(
+    token: str, given: Mapping[str, Any], ours: bool, source: tuple[str, str] | None, excused: Any
+) -> Iterator[tuple[str, str]]:
     if not token.startswith(_DOCKER):
         return
     kind = token.removeprefix(_DOCKER).partition(":")[0]
     if kind == "container":
-        yield from _container(given, ours)
+        yield from _container(given, ours, source)
         yield from _capabilities(given, excused)
     elif kind == "network":
         driver = _get(given, "driver")
@@ -150,7 +154,7 @@ def _broken(token: str, given: Mapping[str, Any], ours: bool, excused: Any) -> I
         yield "labels", f"it has no label {labels.STACK}, so a sweep would leave it behind"
 
 
-def _container(given: Mapping[str, Any], ours: bool) -> Iterator[tuple[str, str]]:
+def _container(given: Mapping[str, Any], ours: bool, mountable: tuple[str, str] | None) -> Iterator[tuple[str, str]]:
     if not ours:
         yield "raw", "it is made by pulumi_docker's Container, not by ephemera.resources'"
     user = _get(given, "user")
@@ -168,7 +172,7 @@ def _container(given: Mapping[str, Any], ours: bool) -> Iterator[tuple[str, str]
             yield "publish", f"port {_get(port, 'internal')} is bound to {_get(port, 'ip')!r}, no loopback address"
     if _get(given, "publish_all_ports"):
         yield "publish", "publish_all_ports is set"
-    yield from _host(given)
+    yield from _host(given, mountable)
     options = _get(given, "log_opts")
     if not isinstance(options, Mapping) or not options.get("max-size"):
         yield "logs", "log_opts have no max-size"
@@ -202,7 +206,7 @@ def capability_rule(name: str) -> str:
     return f"capabilities.{name.removeprefix('CAP_')}"
 
 
-def _host(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _host(given: Mapping[str, Any], mountable: tuple[str, str] | None) -> Iterator[tuple[str, str]]:
     for name, fine in (
         ("network_mode", ("bridge",)),
         ("pid_mode", (None, "", "private")),
@@ -215,6 +219,8 @@ def _host(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if not (value is None or isinstance(value, str)) or value not in fine:
             yield "host_namespaces", f"{name} is {value!r}"
     for volume in _items(_get(given, "volumes")):
+        if mountable is not None and _is_source(volume, *mountable):
+            continue
         for name in ("host_path", "from_container"):
             if _get(volume, name) is not None:
                 yield "host_files", f"{_get(volume, 'container_path')} is mounted from {name} {_get(volume, name)!r}"
@@ -224,6 +230,18 @@ def _host(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for mount in _items(_get(given, "mounts")):
         if _get(mount, "type") != "tmpfs":
             yield "host_files", f"{_get(mount, 'target')} is a mount of type {_get(mount, 'type')!r}"
+
+
+def _is_source(volume: Any, folder: str, target: str) -> bool:
+    others = ("from_container", "volume_name")
+    path, place, read_only = (_get(volume, name) for name in ("host_path", "container_path", "read_only"))
+    return (
+        isinstance(path, str)
+        and isinstance(place, str)
+        and (path, place) == (folder, target)
+        and read_only is True
+        and all(_get(volume, name) is None for name in others)
+    )
 
 
 def _labelled(given: Mapping[str, Any]) -> bool:

@@ -15,6 +15,8 @@ from ephemera.contract.labels import Identity
 from ephemera.contract.outputs import EXPORT
 from ephemera.contract.settings import NAMESPACE, Settings, read_settings
 from ephemera.home import identity
+from ephemera.host.configured import configured
+from ephemera.host.development import refuse_unmountable
 from ephemera.resources.environment import Environment, EnvironmentArgs
 
 
@@ -29,6 +31,7 @@ def run_project(catalog: Catalog) -> None:
         stack = pulumi.get_stack()
         settings = read_settings(catalog, stack, _config())
         system = find_system(catalog, settings.system)
+        refuse_unmountable(settings, system, configured())
         mode = settings.images if settings.images != "auto" else images.mode()
         if pulumi.runtime.is_dry_run():
             references = {image: images.resolve(image, mode) for image in system.images}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pulumi
 from pulumi.runtime import mocks, set_all_config, set_mocks
+from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
 from ephemera.contract.catalog import System
@@ -27,13 +28,16 @@ _WAYS: tuple[Expose, ...] = ("loopback", "dynamic", "none")
 
 
 def variations(system: System) -> Iterator[Settings]:
-    """Settings to rehearse a system with: no profile, each, all; every way to publish, every table of fixed ports."""
+    """Settings to rehearse a system with: no profile, each, all; every way to publish, every table of fixed ports;
+    development mode, where it has one."""
     groups = dict.fromkeys([(), *((profile,) for profile in system.profiles), system.profiles])
     for profiles in groups:
         for way in _WAYS:
             yield _settings(system, profiles=profiles, expose=way)
         for table in system.fixed_ports:
             yield _settings(system, profiles=profiles, expose="fixed", port_table=table)
+    if any(service.mountable for service in system.services.values()):
+        yield _settings(system, profiles=system.profiles, expose="loopback", development=True)
 
 
 def rehearse(system: System, settings: Settings, config: Mapping[str, str]) -> None:
@@ -69,6 +73,12 @@ class _RehearsedEnvironment(Environment):
     def image_user(self, image: AnyImage) -> str:  # noqa: ARG002
         return "unknown"
 
+    def image_lacks(self, image: AnyImage) -> tuple[str, ...]:  # noqa: ARG002
+        return ()
+
+    def cores(self) -> int:
+        return 1
+
 
 class _Mocks(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
@@ -101,6 +111,8 @@ def _run(system: System, settings: Settings, config: Mapping[str, str]) -> None:
         loop.set_default_executor(executor)
         # A program that fails leaves tasks that nobody awaits; what it failed of is raised anyway.
         loop.set_exception_handler(lambda *_: None)
+        # Mocks share the set of outputs that are waited for with the program before, also with one that failed.
+        SETTINGS.outputs = set()
         set_mocks(_Mocks(), project=_STACK, stack=_STACK, preview=True)
         set_all_config(dict(config))
         await run_pulumi_func(lambda: _program(system, settings))

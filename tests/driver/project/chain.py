@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ephemera.contract.catalog import Option, Service, System
+from ephemera.contract.catalog import Option, Service, Source, System
 from ephemera.contract.images import EngineImage, ServiceImage
 
 if TYPE_CHECKING:
@@ -18,6 +18,17 @@ _POSTGRES = EngineImage(name="postgres")
 _PYTHON = EngineImage(name="python")
 _API = ServiceImage(name=f"{_NAME}-api", context=_SOURCES / "api", bases={"BASE": _PYTHON})
 _WORKER = ServiceImage(name=f"{_NAME}-worker", context=_SOURCES / "worker", bases={"BASE": _PYTHON})
+# A server that sees to its own reload: the process that serves is another one after each save.
+_RELOADING = """import os, subprocess, time
+written = lambda: os.stat('/srv/serve.py').st_mtime_ns
+while True:
+    before = written()
+    serving = subprocess.Popen(['python3', '/srv/serve.py'])
+    while written() == before:
+        time.sleep(0.05)
+    serving.kill()
+    serving.wait()
+"""
 
 SYSTEM = System(
     program="chain:program",
@@ -25,8 +36,13 @@ SYSTEM = System(
     services={
         "store": Service(),
         "setup": Service(requires=("store",)),
-        "api": Service(requires=("store", "setup")),
-        "worker": Service(requires=("api",)),
+        "api": Service(requires=("store", "setup"), source=Source(folder=_SOURCES / "api", target="/srv")),
+        "worker": Service(
+            requires=("api",),
+            source=Source(
+                folder=_SOURCES / "worker", target="/srv", reload="command", command=("python3", "-c", _RELOADING)
+            ),
+        ),
     },
     images=(_POSTGRES, _API, _WORKER),
     options={

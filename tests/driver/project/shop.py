@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chain import SYSTEM as CHAIN
+from once import SYSTEM as ONCE
 
-from ephemera.contract.catalog import Option, Service, System
-from ephemera.contract.images import EngineImage, PublicImage
+from ephemera.contract.catalog import Option, Runner, Service, System
+from ephemera.contract.images import EngineImage, PublicImage, ServiceImage
 
 if TYPE_CHECKING:
     from ephemera.resources import Environment
 
 PYTHON = EngineImage(name="python")
 POSTGRES = EngineImage(name="postgres")
+TESTS = ServiceImage(name="shop-tests", context=Path(__file__).parent / "services" / "runner", bases={"BASE": PYTHON})
 MISSING = PublicImage(reference="ephemera.invalid/nobody/nothing:1")
 
 _SERVE = "import http.server as s; s.ThreadingHTTPServer(('', 8000), s.SimpleHTTPRequestHandler).serve_forever()"
@@ -36,7 +39,13 @@ SYSTEMS = {
     "web": System(
         program="shop:web",
         suite="tests",
-        services={"web": Service(), "shadow": Service(requires=("web",), profile="extra", required=False)},
+        services={
+            "web": Service(),
+            "shadow": Service(requires=("web",), profile="extra", required=False),
+            "web-tests": Service(
+                profile="testing", runner=Runner(image=TESTS, coverage=("greeting",), memory_mb=192, cpus=2.0)
+            ),
+        },
         images=(PYTHON,),
         options={
             "behaviour": Option(type="string", default="serve", help="serve, polite, exit or deaf"),
@@ -46,9 +55,15 @@ SYSTEMS = {
         },
         fixed_ports={"test": {"web.http": 28000}},
     ),
-    "data": System(program="shop:data", suite="tests", services={"postgres": Service()}, images=(POSTGRES,)),
+    "data": System(
+        program="shop:data",
+        suite="tests",
+        services={"postgres": Service(), "data-tests": Service(profile="testing", runner=Runner(image=TESTS))},
+        images=(POSTGRES,),
+    ),
     "lost": System(program="shop:lost", suite="tests", services={"web": Service()}, images=(MISSING,)),
     "chain": CHAIN,
+    "once": ONCE,
 }
 
 

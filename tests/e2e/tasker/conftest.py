@@ -6,10 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,10 +17,6 @@ from tasker_client import OrchestrationClient, Step, StepStatus, WorkerClient
 
 if TYPE_CHECKING:
     from ephemera.plugin.running import RunningEnvironment
-
-T = TypeVar("T")
-
-_POLL_SECONDS = 0.05
 
 
 @pytest.fixture(scope="session")
@@ -57,21 +52,6 @@ def cli(environment: RunningEnvironment, tmp_path: Path) -> Callable[..., subpro
         )
 
     return run
-
-
-@pytest.fixture(scope="session")
-def eventually() -> Callable[[str, Callable[[], T | None]], T]:
-    """``eventually("what", probe, timeout=10)``: the first answer of the probe that is not None or false."""
-
-    def wait(what: str, probe: Callable[[], T | None], timeout: float = 10.0) -> T:
-        deadline = time.monotonic() + timeout
-        while not (answer := probe()):
-            if time.monotonic() > deadline:
-                pytest.fail(f"within {timeout:g} s not seen: {what}")
-            time.sleep(_POLL_SECONDS)
-        return answer
-
-    return wait
 
 
 @pytest.fixture(scope="session")

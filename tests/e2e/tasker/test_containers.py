@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,29 +13,26 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(60, func_only=True)
 
+Inside = Callable[["RunningEnvironment", str, str], tuple[int, str]]
+
 SERVICES = pytest.mark.parametrize("service", ["orchestration", "worker"])
 
 
-def inside(environment: RunningEnvironment, service: str, command: str) -> tuple[int, str]:
-    code, output = environment.service(service).exec(["sh", "-c", command])
-    return code, output.strip()
-
-
 @SERVICES
-def test_everything_runs_as_user_1000(environment: RunningEnvironment, service: str) -> None:
+def test_everything_runs_as_user_1000(environment: RunningEnvironment, inside: Inside, service: str) -> None:
     assert inside(environment, service, "id -u; id -un") == (0, "1000\ntasker")
     assert inside(environment, service, "sed -n 's/^Uid:\\t\\([0-9]*\\).*/\\1/p' /proc/1/status") == (0, "1000")
 
 
 @SERVICES
 @pytest.mark.parametrize("tool", ["gcc", "cc", "g++", "clang", "make", "ld"])
-def test_there_is_no_compiler(environment: RunningEnvironment, service: str, tool: str) -> None:
+def test_there_is_no_compiler(environment: RunningEnvironment, inside: Inside, service: str, tool: str) -> None:
     code, output = inside(environment, service, f"command -v {tool}")
     assert (code != 0, output) == (True, "")
 
 
 @SERVICES
-def test_the_root_file_system_is_read_only(environment: RunningEnvironment, service: str) -> None:
+def test_the_root_file_system_is_read_only(environment: RunningEnvironment, inside: Inside, service: str) -> None:
     _, mount = inside(environment, service, "awk '$2 == \"/\" {print $4}' /proc/mounts")
     assert "ro" in mount.split(",")
     code, output = inside(environment, service, "touch /opt/probe")
@@ -43,7 +41,7 @@ def test_the_root_file_system_is_read_only(environment: RunningEnvironment, serv
 
 
 @SERVICES
-def test_no_privileges_are_left(environment: RunningEnvironment, service: str) -> None:
+def test_no_privileges_are_left(environment: RunningEnvironment, inside: Inside, service: str) -> None:
     code, output = inside(environment, service, "grep -E '^(CapEff|CapBnd|NoNewPrivs):' /proc/1/status")
     assert code == 0
     assert {line.split(":")[0]: int(line.split(":")[1], 16) for line in output.splitlines()} == {
@@ -54,12 +52,14 @@ def test_no_privileges_are_left(environment: RunningEnvironment, service: str) -
 
 
 @pytest.mark.parametrize("tool", ["curl", "jq", "nc"])
-def test_only_the_test_target_carries_tools_to_look_around(environment: RunningEnvironment, tool: str) -> None:
+def test_only_the_test_target_carries_tools_to_look_around(
+    environment: RunningEnvironment, inside: Inside, tool: str
+) -> None:
     assert inside(environment, "orchestration", f"command -v {tool}")[0] == 0
     assert inside(environment, "worker", f"command -v {tool}")[0] != 0
 
 
-def test_the_services_reach_each_other_by_name(environment: RunningEnvironment) -> None:
+def test_the_services_reach_each_other_by_name(environment: RunningEnvironment, inside: Inside) -> None:
     code, output = inside(environment, "orchestration", "curl -fsS http://worker:8081/health | jq -r .status")
     assert (code, output) == (0, "healthy")
     code, output = inside(environment, "orchestration", "curl -fsS http://localhost:8080/health | jq -r .status")

@@ -45,7 +45,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakePro
         (("worker",), (), ("db", "api", "worker")),
         (("worker", "db"), (), ("db", "api", "worker")),
         (("extra",), (), ("db", "extra")),
-        (("api",), ("lab",), ("db", "api")),
+        (("api",), ("lab",), ("db", "api", "lab")),
+        (("lab",), ("scale",), ("db", "extra", "lab")),
     ],
 )
 def test_selected_services_with_what_they_require(

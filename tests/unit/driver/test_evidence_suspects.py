@@ -55,6 +55,14 @@ def test_what_happened_to_a_service_makes_it_a_suspect(
     assert found.lines == ("last words",)
 
 
+@pytest.mark.parametrize("time", [5, 15])
+def test_one_shot_that_ended_well_is_none(time: float) -> None:
+    ended = {"Running": False, "ExitCode": 0}
+    died = _event(time, "die", exit_code=0)
+    assert suspects([Subject(service="web", state=ended, lines=[], done=True)], [died], 10, 20) == []
+    assert suspects([Subject(service="web", state=ended, lines=[])], [died], 10, 20) != []
+
+
 @pytest.mark.parametrize("events", [[], [_event(5, "restart")], [_event(15, "health_status: healthy")]])
 def test_a_service_that_nothing_happened_to_is_none(events: list[dict[str, Any]]) -> None:
     lines = [Line(5, "ERROR before it"), Line(15, "0 errors"), Line(25, "Traceback (most recent call last):")]

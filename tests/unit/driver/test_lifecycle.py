@@ -170,6 +170,14 @@ def test_labels_of_a_living_stack_stay(workspace: Workspace, monkeypatch: pytest
     assert _plan(workspace)[1].owner == "second@host"
 
 
+def test_a_profile_on_a_living_stack_is_added_to_those_it_has(workspace: Workspace) -> None:
+    workspace.write_config(_STACK, {"profiles": '["lab"]'})
+    assert _plan(workspace, config={"profiles": '["scale"]'})[1].profiles == ("lab", "scale")
+    assert _plan(workspace)[1].profiles == ("lab",)
+    workspace.write_config(_STACK, {"profiles": "[]"})
+    assert _plan(workspace, config={"profiles": '["scale"]'})[1].profiles == ("scale",)
+
+
 def test_only_on_a_living_stack_adds_and_never_takes_away(workspace: Workspace) -> None:
     workspace.write_config(_STACK, {"only": '["db"]'})
     assert _plan(workspace, config={"only": '["api"]'})[1].only == ("db", "api")

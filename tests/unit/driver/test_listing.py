@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ephemera.contract import labels
 from ephemera.driver.listing import environments
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
@@ -44,6 +45,10 @@ def test_state_tells_what_is_the_matter(workspace: Workspace, docker: FakeClient
     leases.write(replace(in_use, phase="disposable", holder=ProcessId.of()))
     docker.api.add("container", "shop-e-db", marks("shop-e", backend, "db"))
     leases.write(replace(leases.first_seen("shop-e", "demo", "/src", IDENTITY), stack="shop-e", phase="destroying"))
+    for stack, code in (("shop-f", 0), ("shop-g", 1)):
+        one_shot = {**marks(stack, backend, "setup"), labels.ONE_SHOT: "true"}
+        docker.api.add("container", f"{stack}-db", marks(stack, backend, "db"))
+        docker.api.add("container", f"{stack}-setup", one_shot, State="exited", Status=f"Exited ({code}) 1 second ago")
     states = {listed.stack: listed.state for listed in environments(workspace)}
     assert states == {
         "shop-a": "empty",
@@ -51,6 +56,8 @@ def test_state_tells_what_is_the_matter(workspace: Workspace, docker: FakeClient
         "shop-c": "coming up",
         "shop-d": "running",
         "shop-e": "going down",
+        "shop-f": "running",
+        "shop-g": "stopped",
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ephemera.contract import labels
 from ephemera.contract.errors import EngineError, NotReadyError, UnknownNameError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.driver import services
@@ -114,6 +115,28 @@ def test_ended_service_is_not_up(engine: FakeClient) -> None:
     document = EnvironmentOutputs(stack=_STACK, system="shop", branch="main", services={"api": _outputs()})
     (api,) = services.statuses(engine, document, {})
     assert (api.state, api.up) == ("exited", False)
+
+
+@pytest.mark.parametrize(
+    ("mark", "exit_code", "done"),
+    [({labels.ONE_SHOT: "true"}, 0, True), ({labels.ONE_SHOT: "true"}, 1, False), ({}, 0, False)],
+)
+def test_one_shot_that_ended_well_is_up(engine: FakeClient, mark: dict[str, str], exit_code: int, done: bool) -> None:
+    whose = {**marks(_STACK, identity.backend_id(), "setup"), **mark}
+    engine.api.add("container", f"{_STACK}-setup", whose, State="exited", Status=f"Exited ({exit_code}) 2 hours ago")
+    engine.api.end(f"{_STACK}-setup-id", exit_code, event=False)
+    described = ServiceOutputs(container=f"{_STACK}-setup", image="i", readiness={"type": "exit_zero"})
+    document = EnvironmentOutputs(stack=_STACK, system="shop", branch="main", services={"setup": described})
+    (setup,) = services.statuses(engine, document, {})
+    assert (setup.state, setup.done, setup.up) == ("exited", done, done)
+
+
+def test_one_shot_that_ended_badly_is_waited_for_no_longer(engine: FakeClient) -> None:
+    engine.api.end(_API, 3, event=False)
+    with pytest.raises(
+        NotReadyError, match="service 'api' of shop-main did not end well: it is exited with exit code 3"
+    ):
+        _handle(engine, outputs=_outputs(type="exit_zero")).wait_ready(3600)
 
 
 def test_lines_of_all_services_are_sorted_by_time(engine: FakeClient) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ephemera.driver.streams import close, exchange
+from ephemera.driver.streams import close, exchange, frames
 
 
 @pytest.fixture
@@ -29,6 +29,17 @@ def test_close_closes_the_connection_beneath_too(ends: tuple[socket.socket, sock
     assert wrapped.closed
     assert near.fileno() == -1
     assert far.recv(1) == b""
+
+
+def test_frames_come_as_they_are_said(ends: tuple[socket.socket, socket.socket]) -> None:
+    near, far = ends
+    coming = frames(near)
+    far.sendall(_frame(1, b"one"))
+    assert next(coming) == (1, b"one")
+    far.sendall(_frame(2, b"two"))
+    assert next(coming) == (2, b"two")
+    far.close()
+    assert list(coming) == []
 
 
 def test_output_and_error_come_apart(ends: tuple[socket.socket, socket.socket]) -> None:

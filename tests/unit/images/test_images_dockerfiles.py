@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from ephemera.images.dockerfiles import labelled, machine_arguments
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.upper().endswith("_PROXY") or name.startswith("PIP_"):
+        if name.upper().endswith("_PROXY") or name.startswith(("PIP_", "MAVEN_")):
             monkeypatch.delenv(name)
     monkeypatch.setattr(dockerfiles, "_pip_configuration", dict)
 
@@ -50,3 +51,39 @@ def test_an_index_is_passed_only_where_it_is_declared(monkeypatch: pytest.Monkey
 def test_an_index_with_credentials_is_never_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://a.example/simple https://user:secret@b.example/simple")
     assert machine_arguments("FROM x\nARG PIP_EXTRA_INDEX_URL\n") == {}
+
+
+_DECLARED = "FROM x\nARG MAVEN_REPOSITORY=https://repo1.maven.org/maven2\n"
+_MAVEN = """<settings xmlns="http://maven.apache.org/SETTINGS/1.2.0"><mirrors>
+  <mirror><mirrorOf>others</mirrorOf><url>https://others.example</url></mirror>
+  <mirror><mirrorOf>{of}</mirrorOf><url> {url} </url></mirror>
+</mirrors></settings>"""
+
+
+@pytest.mark.parametrize(
+    ("of", "url", "passed"),
+    [
+        ("*", "https://maven.example/all", True),
+        ("snapshots, central", "https://maven.example/central", True),
+        ("*,!central", "https://maven.example/rest", False),
+        ("central", "https://user:secret@maven.example", False),
+    ],
+)
+def test_mavens_mirror_is_passed_where_it_is_declared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, of: str, url: str, passed: bool
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert machine_arguments(_DECLARED) == {}
+    (tmp_path / ".m2").mkdir()
+    (tmp_path / ".m2" / "settings.xml").write_text(_MAVEN.format(of=of, url=url))
+    assert machine_arguments(_DECLARED) == ({"MAVEN_REPOSITORY": url} if passed else {})
+    assert machine_arguments("FROM x") == {}
+    monkeypatch.setenv("MAVEN_REPOSITORY", "https://other.example")
+    assert machine_arguments(_DECLARED) == {"MAVEN_REPOSITORY": "https://other.example"}
+
+
+def test_settings_of_maven_that_cannot_be_read_say_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".m2").mkdir()
+    (tmp_path / ".m2" / "settings.xml").write_text("<settings>")
+    assert machine_arguments(_DECLARED) == {}

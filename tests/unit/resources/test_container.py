@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pulumi
 import pytest
 
+from ephemera.contract.catalog import Option, Service, Source
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import EngineImage
 from ephemera.contract.outputs import EnvironmentOutputs
@@ -25,7 +28,7 @@ from ephemera.resources import (
 )
 from ephemera.resources.gates import GateError
 from tests.unit import programs
-from tests.unit.doubles import IDENTITY, FakeClient
+from tests.unit.doubles import IDENTITY, SHOP, FakeClient
 from tests.unit.programs import OpenGates, Registered
 
 _IMAGE = EngineImage(name="postgres")
@@ -207,7 +210,12 @@ def test_health_check_gives_all_durations_as_the_engine_prints_them(gates: OpenG
 
 def test_one_shot_need_not_go_on_running(gates: OpenGates) -> None:
     assert _one().container("api")["mustRun"] is True
-    assert _one(gate=Gate(probe=ExitZeroProbe())).container("api")["mustRun"] is False
+    one_shot = _one(gate=Gate(probe=ExitZeroProbe())).container("api")
+    assert one_shot["mustRun"] is False
+    assert one_shot["healthcheck"] == {"tests": ["NONE"]}
+    assert "healthcheck" not in _one().container("api")
+    assert {"label": "ephemera.one-shot", "value": "true"} in one_shot["labels"]
+    assert "ephemera.one-shot" not in str(_one().container("api")["labels"])
 
 
 def test_gate_is_asked_at_the_published_address(gates: OpenGates) -> None:
@@ -288,3 +296,41 @@ def test_image_that_runs_as_root_is_refused_without_a_reason(docker: FakeClient,
     assert registered.names("container:Container") == []
     assert _one(root_reason="it drops rights itself").names("container:Container") == ["api"]
     assert _one(user="1000").container("api")["user"] == "1000"
+
+
+def _developed(tmp_path: Path, *, development: bool, **options: Option) -> dict[str, Any]:
+    """What the container ``api`` is given, whose source folder is declared."""
+    source = Source(folder=tmp_path, target="/opt/app", reload="command", command=("serve", "--reload"))
+    system = replace(SHOP, services={**SHOP.services, "api": Service(source=source)}, options=options)
+
+    def program() -> None:
+        known = {name: option.default for name, option in options.items()}
+        environment = programs.environment(system, development=development, options=known)
+        variables = {"LOG_LEVEL": str(environment.option("log_level"))} if options else {"LOG_LEVEL": "info"}
+        Container("api", _args(environment, command=["serve"], variables=variables))
+        Container("db", _args(environment))
+
+    registered = programs.run(program, preview=True)
+    assert registered.container("db").get("volumes") in (None, [])
+    return registered.container("api")
+
+
+def test_development_mode_mounts_the_source_and_raises_the_log_level(tmp_path: Path) -> None:
+    given = _developed(tmp_path, development=True)
+    assert given["volumes"] == [{"containerPath": "/opt/app", "hostPath": str(tmp_path), "readOnly": True}]
+    assert given["command"] == ["serve", "--reload"]
+    assert given["envs"] == ["LOG_LEVEL=debug"]
+    assert {"label": "ephemera.development", "value": "true"} in given["labels"]
+
+
+def test_option_for_the_log_level_is_raised_unless_it_was_set(tmp_path: Path) -> None:
+    option = Option(type="string", default="info", help="log level")
+    assert _developed(tmp_path, development=True, log_level=option)["envs"] == ["LOG_LEVEL=debug"]
+
+
+def test_without_development_mode_nothing_of_it_is_there(tmp_path: Path) -> None:
+    given = _developed(tmp_path, development=False)
+    assert given.get("volumes") in (None, [])
+    assert given["command"] == ["serve"]
+    assert given["envs"] == ["LOG_LEVEL=info"]
+    assert "ephemera.development" not in {label["label"] for label in given["labels"]}

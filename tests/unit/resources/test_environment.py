@@ -243,6 +243,27 @@ def test_user_of_an_image_is_unknown_while_it_is_not_there(docker: FakeClient, g
     assert _asked(lambda env: env.image_user(_POSTGRES)) == "postgres"
 
 
+@pytest.mark.parametrize(
+    ("config", "lacks"),
+    [({}, ()), ({"Labels": None}, ()), ({"Labels": {"ephemera.lacks": "security knn"}}, ("security", "knn"))],
+)
+def test_image_says_what_it_lacks(
+    docker: FakeClient,
+    gates: OpenGates,
+    monkeypatch: pytest.MonkeyPatch,
+    config: dict[str, Any],
+    lacks: tuple[str, ...],
+) -> None:
+    assert _asked(lambda env: env.image_lacks(_POSTGRES), preview=True) == ()
+    monkeypatch.setattr(docker.api, "inspect_image", lambda _: {"Config": config})
+    assert _asked(lambda env: env.image_lacks(_POSTGRES)) == lacks
+
+
+def test_cores_are_those_of_the_engines_machine(docker: FakeClient, gates: OpenGates) -> None:
+    docker.told = {"NCPU": 6}
+    assert _asked(lambda env: env.cores()) == 6
+
+
 def test_option_that_the_system_does_not_declare_is_refused(gates: OpenGates) -> None:
     assert _asked(lambda env: env.option("level"), options={"level": "debug"}) == "debug"
     with pytest.raises(UnknownNameError, match="unknown option 'levl': did you mean 'level'"):

@@ -230,7 +230,9 @@ def test_one_shot_that_was_done_before_anybody_looked_passes(keeper: Gatekeeper,
 
 def test_one_shot_that_ends_badly_fails(keeper: Gatekeeper, client: FakeClient) -> None:
     client.api.end("job-id", 2, event=False)
-    assert _fails(_passed(keeper, ExitZeroProbe(), "job")).container_exit_code == 2
+    error = _fails(_passed(keeper, ExitZeroProbe(), "job"))
+    assert error.container_exit_code == 2
+    assert error.cause == "did not end well (exit code 2)"
 
 
 def test_exit_0_of_a_service_that_should_run_is_a_failure(keeper: Gatekeeper, client: FakeClient) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ephemera.contract.catalog import find_project, load_catalog
+from ephemera.contract.catalog import Source, find_project, load_catalog
 from ephemera.contract.names import check_system_name
 from ephemera.contract.settings import CONFIG_KEYS
 from stacks.catalog import SYSTEMS
@@ -29,7 +29,8 @@ def test_system_is_declared_in_full(name: str) -> None:
     assert system.memory_mb > 0
     assert system.cpus > 0
     for service in system.services.values():
-        assert service.source is None or service.source.is_dir()
+        folder = service.source.folder if isinstance(service.source, Source) else service.source
+        assert folder is None or folder.is_dir()
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

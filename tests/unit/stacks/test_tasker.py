@@ -1,49 +1,25 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import pulumi
 import pytest
 
-from ephemera.contract.images import AnyImage
-from ephemera.contract.labels import Identity
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home.credentials import credential
 from ephemera.resources.gates import GateError
-from stacks import tasker
-from tests.unit import programs
+from stacks.tasker import SYSTEM
 from tests.unit.doubles import FakeClient
 from tests.unit.programs import OpenGates, Registered
+from tests.unit.stacks import systems
 
-_IDENTITY = Identity(
-    project="ephemera", stack="tasker-main", system="tasker", branch="main", owner="me@here", backend="0123456789ab"
-)
-_REFERENCES: dict[AnyImage, str] = {
-    image: f"ephemera/{image.name}:1" for image in (tasker.POSTGRES, tasker.ORCHESTRATION, tasker.WORKER)
-}
-_OPTIONS = {name: option.default for name, option in tasker.SYSTEM.options.items()}
+Tasker = Callable[..., Registered]
 
 
-@pytest.fixture(autouse=True)
-def _images(docker: FakeClient) -> None:
-    docker.api.images.update(dict.fromkeys(_REFERENCES.values(), "app"))
-
-
-def _tasker(
-    options: dict[str, Any] | None = None, *, registered: Registered | None = None, **settings: Any
-) -> Registered:
-    def program() -> None:
-        environment = programs.environment(
-            tasker.SYSTEM,
-            identity=_IDENTITY,
-            references=_REFERENCES,
-            options={**_OPTIONS, **(options or {})},
-            **settings,
-        )
-        tasker.program(environment)
-        pulumi.export("environment", environment.document())
-
-    return programs.run(program, stack="tasker-main", registered=registered)
+@pytest.fixture
+def tasker(docker: FakeClient, gates: OpenGates) -> Tasker:
+    return partial(systems.run, "tasker", SYSTEM, docker)
 
 
 @pytest.mark.parametrize(
@@ -57,15 +33,15 @@ def _tasker(
     ],
 )
 def test_containers_are_those_that_are_selected(
-    gates: OpenGates, settings: dict[str, Any], containers: list[str]
+    tasker: Tasker, gates: OpenGates, settings: dict[str, Any], containers: list[str]
 ) -> None:
-    registered = _tasker(**settings)
+    registered = tasker(**settings)
     assert sorted(registered.names("container:Container")) == sorted(containers)
     assert set(registered.exports["environment"]["services"]) == set(containers)
 
 
-def test_each_starts_after_what_it_requires_is_ready(gates: OpenGates) -> None:
-    _tasker(profiles=("scale",))
+def test_each_starts_after_what_it_requires_is_ready(tasker: Tasker, gates: OpenGates) -> None:
+    tasker(profiles=("scale",))
     order = [asked[0] for asked in gates.asked]
     assert order[:2] == ["postgres", "orchestration"]
     assert sorted(order[2:]) == ["worker", "worker-2"]
@@ -74,30 +50,32 @@ def test_each_starts_after_what_it_requires_is_ready(gates: OpenGates) -> None:
 @pytest.mark.parametrize(
     ("failing", "made"), [("postgres", {"postgres"}), ("orchestration", {"postgres", "orchestration"})]
 )
-def test_nothing_is_made_of_what_requires_a_service_that_failed(gates: OpenGates, failing: str, made: set[str]) -> None:
+def test_nothing_is_made_of_what_requires_a_service_that_failed(
+    tasker: Tasker, gates: OpenGates, failing: str, made: set[str]
+) -> None:
     gates.failures[failing] = GateError(failing, "exited")
     registered = Registered()
     with pytest.raises(GateError):
-        _tasker(registered=registered, profiles=("scale",))
+        tasker(registered=registered, profiles=("scale",))
     assert set(registered.names("container:Container")) == made
 
 
-def test_services_share_the_database_url(gates: OpenGates) -> None:
-    registered = _tasker()
+def test_services_share_the_database_url(tasker: Tasker, gates: OpenGates) -> None:
+    registered = tasker()
     password = credential("tasker-main", "postgres", "password")
     url = f"DATABASE_URL=postgresql://tasker:{password}@postgres:5432/tasker_integration_test"
     assert url in registered.container("orchestration")["envs"]
     assert url in registered.container("worker")["envs"]
 
 
-def test_options_reach_the_services(gates: OpenGates) -> None:
-    registered = _tasker({"log_level": "debug", "lease_seconds": 9})
+def test_options_reach_the_services(tasker: Tasker, gates: OpenGates) -> None:
+    registered = tasker({"log_level": "debug", "lease_seconds": 9})
     assert "LOG_LEVEL=debug" in registered.container("orchestration")["envs"]
     assert "TASKER_LEASE_SECONDS=9" in registered.container("worker")["envs"]
 
 
-def test_workers_have_names_of_their_own_and_only_one_is_published(gates: OpenGates) -> None:
-    registered = _tasker(profiles=("scale",))
+def test_workers_have_names_of_their_own_and_only_one_is_published(tasker: Tasker, gates: OpenGates) -> None:
+    registered = tasker(profiles=("scale",))
     names = [
         variable
         for worker in ("worker", "worker-2")
@@ -110,8 +88,8 @@ def test_workers_have_names_of_their_own_and_only_one_is_published(gates: OpenGa
     assert document.service("worker-2").endpoint().port is None
 
 
-def test_fixed_ports_are_published_where_the_table_says(gates: OpenGates) -> None:
-    document = EnvironmentOutputs.parse(_tasker(expose="fixed", port_table="test").exports["environment"])
+def test_fixed_ports_are_published_where_the_table_says(tasker: Tasker, gates: OpenGates) -> None:
+    document = EnvironmentOutputs.parse(tasker(expose="fixed", port_table="test").exports["environment"])
     published = {name: service.endpoint().url for name, service in document.services.items()}
     assert published == {
         "postgres": "postgresql://127.0.0.1:5432/tasker_integration_test",
@@ -120,8 +98,8 @@ def test_fixed_ports_are_published_where_the_table_says(gates: OpenGates) -> Non
     }
 
 
-def test_every_container_is_hardened_and_checked(gates: OpenGates) -> None:
-    registered = _tasker(profiles=("scale",))
+def test_every_container_is_hardened_and_checked(tasker: Tasker, gates: OpenGates) -> None:
+    registered = tasker(profiles=("scale",))
     for name in registered.names("container:Container"):
         container = registered.container(name)
         assert container["readOnly"] is True, name

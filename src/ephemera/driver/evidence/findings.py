@@ -48,7 +48,10 @@ class Service:
     @property
     def subject(self) -> Subject:
         """It as a suspect."""
-        return Subject(service=self.name, state=self.document.get("State") or {}, lines=self.lines)
+        state = self.document.get("State") or {}
+        marks = (self.document.get("Config") or {}).get("Labels") or {}
+        done = labels.ONE_SHOT in marks and state.get("Status") == "exited" and state.get("ExitCode") == 0
+        return Subject(service=self.name, state=state, lines=self.lines, done=done)
 
 
 @dataclass(frozen=True, kw_only=True)

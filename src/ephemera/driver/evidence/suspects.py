@@ -29,11 +29,13 @@ class Suspect:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A service, as far as it can be suspected: the engine's ``State`` of its container now, and its log."""
+    """A service, as far as it can be suspected: the engine's ``State`` of its container now, and its log; ``done``:
+    whether it is a one-shot that has ended well, which nobody is suspected for."""
 
     service: str
     state: Mapping[str, Any]
     lines: Sequence[Line]
+    done: bool = False
 
 
 def suspects(subjects: Iterable[Subject], records: Iterable[Record], start: float, stop: float) -> list[Suspect]:
@@ -50,10 +52,10 @@ def suspects(subjects: Iterable[Subject], records: Iterable[Record], start: floa
 def _suspect(subject: Subject, events: Sequence[Record], start: float, stop: float) -> Suspect | None:
     died = next((event for event in reversed(events) if event["action"] == "die"), None)
     actions = {event["action"] for event in events}
-    if died is not None:
+    if died is not None and not subject.done:
         out_of_memory = "oom" in actions or (subject.state.get("OOMKilled") and not subject.state.get("Running"))
         return _of(subject, *_death(died, actions, bool(out_of_memory), events), died["time"])
-    if not subject.state.get("Running", True):
+    if not subject.state.get("Running", True) and not subject.done:
         reason = f"was not running: it had exited with {subject.state.get('ExitCode')} before this test"
         return _of(subject, reason, 70, stop)
     if "oom" in actions:  # the kernel killed a process of it, not the first

@@ -1,0 +1,32 @@
+"""olav from the outside: `Remote` speaks to its API, `Local` runs the orchestrator in this process."""
+
+from olav_client.errors import (
+    InvalidInputError,
+    OlavError,
+    ResponseError,
+    UnexpectedResponseError,
+    UnreachableError,
+)
+from olav_client.models import Answer, Final, Health, Login, Me, Source, Status, Token, User
+from olav_client.remote import Remote
+
+__version__ = "1.0.0"
+
+__all__ = [
+    "Answer",
+    "Final",
+    "Health",
+    "InvalidInputError",
+    "Login",
+    "Me",
+    "OlavError",
+    "Remote",
+    "ResponseError",
+    "Source",
+    "Status",
+    "Token",
+    "UnexpectedResponseError",
+    "UnreachableError",
+    "User",
+    "__version__",
+]

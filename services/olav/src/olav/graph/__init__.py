@@ -1,0 +1,1 @@
+"""The orchestrator: classify the question, look up documents, call the model, answer."""

@@ -1,0 +1,1 @@
+"""Processes: a parent that holds the port, and workers forked from it that serve."""

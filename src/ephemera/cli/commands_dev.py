@@ -1,0 +1,212 @@
+"""``dev``: an environment whose services run what is in their source folders, while somebody edits them."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ephemera.cli import options
+from ephemera.cli.commands_lifecycle import PytestCommand, bring_up, only_system
+from ephemera.cli.console import Screen
+from ephemera.contract import labels
+from ephemera.contract.errors import InterruptedByUserError, NotReadyError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from ephemera.contract.catalog import System
+    from ephemera.contract.outputs import EnvironmentOutputs
+    from ephemera.driver.development import Reload, Reloader, Sources
+    from ephemera.driver.workspace import Workspace
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(cls=PytestCommand)(dev)
+
+
+def dev(
+    system: Annotated[str | None, typer.Argument(metavar="[SYSTEM]")] = None,
+    pytest_arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- PYTEST…]", help="Passed on to pytest, with --test.")
+    ] = None,
+    branch: options.BranchOption = None,
+    profile: options.ProfileOption = None,
+    only: options.OnlyOption = None,
+    expose: options.ExposeOption = None,
+    port_table: options.PortTableOption = None,
+    images: options.ImagesOption = None,
+    config: options.ConfigOption = None,
+    test: Annotated[
+        bool, typer.Option("--test", help="Run the suite now and after every change, up to its first failure.")
+    ] = False,
+    down: Annotated[bool, typer.Option("--down", help="Take the environment down in the end.")] = False,
+) -> None:
+    """Bring this branch's environment of SYSTEM up with its source folders mounted, reload what is edited, and follow
+    the logs, until Ctrl-C. It goes on running then, unless --down is given."""
+    from ephemera.driver import lifecycle, suite
+    from ephemera.driver.development import Sources
+    from ephemera.driver.watching import watching
+    from ephemera.driver.workspace import Workspace
+
+    screen = Screen()
+    workspace = Workspace.find()
+    given = options.settings_from(
+        config=config, only=only, profile=profile, expose=expose, port_table=port_table, images=images
+    )
+    request = lifecycle.Request(
+        system=system or only_system(workspace.catalog), branch=branch, config={**given, "development": "true"}
+    )
+    _, declared, settings = lifecycle.plan(workspace, request)
+    sources = Sources.of(declared, settings, suite.suite_folder(workspace, declared) if test else None)
+    news: queue.SimpleQueue[_News] = queue.SimpleQueue()
+    with watching(sources.trees, sources.folders, news.put):
+        _, ready = bring_up(workspace, request, screen)
+        stack = ready.outputs.stack
+        with suppress(InterruptedByUserError):  # which is how it ends
+            _Session(screen, workspace, declared, ready.outputs, sources, news).attend(pytest_arguments or [])
+    if down:
+        gone = lifecycle.down(workspace, stack, screen.progress)
+        screen.note(f"{gone.stack} is gone after {gone.seconds:.1f} s")
+        lifecycle.proven(gone)
+    else:
+        screen.note(
+            f"{stack} goes on running; `ephemera up` puts the images' code back, `ephemera down {stack}` ends it"
+        )
+
+
+@dataclass(frozen=True)
+class _End:
+    """Why there is nothing to attend to any more."""
+
+    reason: str
+
+
+_News = frozenset[Path] | _End
+
+
+class _Session:
+    """Attends to one environment while its sources are edited."""
+
+    def __init__(
+        self,
+        screen: Screen,
+        workspace: Workspace,
+        system: System,
+        outputs: EnvironmentOutputs,
+        sources: Sources,
+        news: queue.SimpleQueue[_News],
+    ) -> None:
+        self._screen = screen
+        self._workspace = workspace
+        self._system = system
+        self._outputs = outputs
+        self._sources = sources
+        self._news = news
+        self._unsettled: dict[str, list[str]] = {}
+
+    def attend(self, pytest_arguments: Sequence[str]) -> None:
+        """Follow the logs and reload what changes, until an interrupt. Raises :class:`NotReadyError` when the
+        environment is taken down, or somebody's ``up`` takes the mounts away."""
+        from ephemera.home import leases
+        from ephemera.host.engine import connected
+
+        since = time.time()
+        self._introduce()
+        with leases.using(self._outputs.stack), connected() as client:
+            self._attend(client, since, pytest_arguments)
+
+    def _attend(self, client: DockerClient, since: float, pytest_arguments: Sequence[str]) -> None:
+        from ephemera.cli.following import Following
+        from ephemera.driver.development import Reloader
+
+        stack = self._outputs.stack
+        following = Following(
+            client,
+            stack,
+            tuple(self._outputs.services),
+            since=since,
+            started=self._started,
+            gone=lambda: self._news.put(_End(f"{stack} was taken down, or the engine does not answer any more")),
+        )
+        reloader = Reloader(client, self._outputs, self._system, self._sources.mounts, lambda: not self._news.empty())
+        test = self._sources.suite is not None
+        while True:
+            if test:
+                following.hold_back(True)
+                self._run_suite(pytest_arguments)
+                following.hold_back(False)
+            files = self._next()
+            live = self._reload(reloader, self._sources.changed(files))
+            self._tell_builds(self._sources.to_build(files))
+            test = self._sources.suite is not None and (live or self._sources.tests_changed(files))
+
+    def _next(self) -> frozenset[Path]:
+        """All that changed since it was asked last; waits for something."""
+        found: frozenset[Path] = frozenset()
+        while not found or not self._news.empty():
+            news = self._news.get()
+            if isinstance(news, _End):
+                raise NotReadyError(news.reason, remedy="`ephemera dev` brings it up again")
+            found |= news
+        return found
+
+    def _reload(self, reloader: Reloader, changed: Mapping[str, list[str]]) -> bool:
+        """Whether something came to life, and nothing failed."""
+        wanted = {**self._unsettled, **changed}
+
+        def tell(result: Reload) -> None:
+            failed = f"NOT live, {result.problem}; the next save tries again"
+            how = f"live after {result.seconds:.1f} s" if result.live else failed
+            if not result.superseded:
+                self._screen.note(f"{result.service}: {_named(wanted[result.service])} changed, {how}")
+
+        results = reloader.reload(wanted, tell)
+        self._unsettled = {result.service: wanted[result.service] for result in results if result.superseded}
+        for service in wanted.keys() - {result.service for result in results}:
+            how = f"a one-shot is not run again: `ephemera restart {service}` does it"
+            self._screen.note(f"{service}: {_named(wanted[service])} changed, {how}")
+        return bool(results) and all(result.live for result in results)
+
+    def _run_suite(self, pytest_arguments: Sequence[str]) -> None:
+        from ephemera.driver import suite
+
+        result = suite.run(self._workspace, self._system, self._outputs.stack, ["-x", *pytest_arguments], False)
+        how = "passed" if result.exit_code == 0 else "FAILED"
+        self._screen.note(f"tests {how} after {result.seconds:.1f} s; the next change runs them again")
+
+    def _started(self, marks: Mapping[str, str]) -> None:
+        service = marks.get(labels.SERVICE, "")
+        if service in self._sources.mounts and labels.DEVELOPMENT not in marks:
+            stack = self._outputs.stack
+            self._news.put(_End(f"{service} of {stack} runs its image's code again: an `up` ended development mode"))
+
+    def _introduce(self) -> None:
+        from ephemera.cli.tables import outputs_table
+
+        self._screen.out.print(outputs_table(self._outputs, show_secrets=False))
+        for service, source in self._sources.mounts.items():
+            self._screen.note(f"{service}: {_shown(source.folder, self._workspace.project)} is mounted")
+        self._screen.note(f"{self._outputs.stack} is ready, in development mode; Ctrl-C ends this")
+
+    def _tell_builds(self, found: Mapping[str, list[str]]) -> None:
+        files = sorted({name for names in found.values() for name in names})
+        if files:
+            again = f"end this and start it again to build {', '.join(sorted(found))}"
+            self._screen.note(f"{_named(files)} changed, which no mount brings in: {again}")
+
+
+def _named(files: Iterable[str]) -> str:
+    first, *others = files
+    return f"{first} and {len(others)} more" if others else first
+
+
+def _shown(folder: Path, project: Path) -> str:
+    return str(folder.relative_to(project)) if folder.is_relative_to(project) else str(folder)

@@ -1,0 +1,64 @@
+"""How a system's suite runs inside the environment's network: what the catalog declares of its runner. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import get_args
+
+from ephemera.contract import declared
+from ephemera.contract.errors import InputError
+from ephemera.contract.images import AnyImage
+
+IN_NETWORK = "--in-network"
+"""The flag of ``test`` and ``run`` that has the suite run there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """What a service that runs the suite is made of; the driver makes its container, and the program none.
+
+    ``image``: with an interpreter and what the suite imports. ``python``: that interpreter.
+    ``coverage``: packages in the image to measure. ``files``: files and folders that the suite needs besides its own
+    folder, relative to the project. ``memory_mb``: MiB; ``cpus``: cores; ``pids``: processes and threads.
+    """
+
+    image: AnyImage
+    python: str = "python3"
+    coverage: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    memory_mb: int = 512
+    cpus: float = 1.0
+    pids: int = 256
+
+    def __post_init__(self) -> None:
+        declared.expect("image of a runner", self.image, get_args(AnyImage), "an EngineImage, ServiceImage …")
+        declared.expect("python of a runner", self.python, str, "a command")
+        for name in ("coverage", "files"):
+            declared.expect(f"{name} of a runner", getattr(self, name), tuple, "a tuple of texts")
+            for part in getattr(self, name):
+                declared.expect(f"a part of {name} of a runner", part, str, "a text")
+        for package in self.coverage:
+            if not all(part.isidentifier() for part in package.split(".")):
+                raise InputError(f"coverage of a runner has {package!r}", remedy="it must be a package, by its name")
+        for path in self.files:
+            parts = PurePosixPath(path)
+            if not parts.parts or parts.is_absolute() or ".." in parts.parts:
+                raise InputError(f"files of a runner has {path!r}", remedy="give it relative to the project, in it")
+        declared.check_positive("memory_mb of a runner", self.memory_mb, int)
+        declared.check_positive("cpus of a runner", self.cpus, (int, float))
+        declared.check_positive("pids of a runner", self.pids, int)
+
+
+def check_runners(runners: Iterable[str], profiles: Iterable[str], required: Iterable[str]) -> None:
+    """Refuse several runners, one without a profile (``profiles``: services that have one), and one that another
+    service requires."""
+    names = tuple(runners)
+    if len(names) > 1:
+        raise InputError(f"several services are runners: {', '.join(names)}", remedy="a system has one at most")
+    for name in names:
+        if name not in tuple(profiles):
+            raise InputError(f"runner {name!r} has no profile", remedy='it is no part of `up`: profile="testing"')
+        if name in tuple(required):
+            raise InputError(f"runner {name!r} is required by a service", remedy="it runs when all others are ready")

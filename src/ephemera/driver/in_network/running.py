@@ -1,0 +1,142 @@
+"""Running a suite in the network: its image, its container, its results, and evidence when it failed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ephemera import images
+from ephemera.contract.catalog import System
+from ephemera.contract.errors import EphemeraError, InputError, InterruptedByUserError, NoSuchEnvironmentError
+from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.contract.progress import Event
+from ephemera.contract.runner import IN_NETWORK, Runner
+from ephemera.contract.settings import Images, Settings
+from ephemera.driver import evidence, recording, sweep
+from ephemera.driver.in_network import account, handing_in, taking_out
+from ephemera.driver.in_network.container import RunnerContainer
+from ephemera.driver.suite import COUNTED, SuiteResult, suite_folder
+from ephemera.driver.workspace import Workspace
+from ephemera.home.paths import checkout_dir
+from ephemera.host.engine import connected
+
+_RESULTS = "results"
+
+
+def check(workspace: Workspace, name: str, system: System) -> tuple[str, Runner]:
+    """The system's runner; raises :class:`InputError` when its suite cannot be run in the network. Creates nothing."""
+    if system.runner is None:
+        raise InputError(
+            f"system {name!r} has no service that runs its suite in the network",
+            remedy="declare one in the catalog, Service(runner=Runner(…)), or leave out --in-network",
+        )
+    suite_folder(workspace, system)
+    return system.runner
+
+
+def prepare(system: System, settings: Settings, report: Callable[[Event], None]) -> None:
+    """Have the runner's image there, where its profile is asked for, and tell how to run it."""
+    if system.runner is None or system.services[system.runner[0]].profile not in settings.profiles:
+        return
+    service, runner = system.runner
+    _image(runner, settings.images, report)
+    report({"type": "notice", "message": f"{service} runs the suite when asked to: `ephemera test {IN_NETWORK}`"})
+
+
+def run(
+    workspace: Workspace,
+    name: str,
+    system: System,
+    outputs: EnvironmentOutputs,
+    arguments: Sequence[str],
+    to_stderr: bool,
+    report: Callable[[Event], None],
+) -> SuiteResult:
+    """Run the suite of system ``name`` in the network of the environment that ``outputs`` are of.
+
+    With ``to_stderr`` its output goes to standard error. Raises :class:`InputError`, and
+    :class:`~ephemera.contract.errors.ServiceFailedError` when the runner ended before its suite had. However it ends,
+    its container is gone; after an interrupt, once pytest has had the time to end in order.
+    """
+    service, runner = check(workspace, name, system)
+    stack = outputs.stack
+    sink = (sys.stderr if to_stderr else sys.stdout).buffer
+    order = {
+        "suite": system.suite,
+        "arguments": list(arguments),
+        "coverage": list(runner.coverage),
+        "system": name,
+        "services": list(system.services),
+        "variables": _terminal(sink.isatty()),
+    }
+    archive = handing_in.archive(workspace.project, system.suite, runner.files, outputs, order)
+
+    def redacted(text: str) -> str:
+        return evidence.redacted(text, outputs)
+
+    def show(data: bytes) -> None:
+        sink.write(data)
+        sink.flush()
+
+    mode: Any = workspace.read_config(stack).get("images", "auto")
+    reference = _image(runner, mode, report)
+    this_run = evidence.new_run(stack)
+    with connected() as client:
+        identity = sweep.identity_of(client, stack)
+        if not identity.backend:
+            raise NoSuchEnvironmentError(stack, ())
+        started = time.monotonic()
+        with (
+            recording.of(stack, "tests"),
+            RunnerContainer(client, service, runner, reference, identity, redacted) as container,
+        ):
+            try:
+                told = container.run(archive, show)
+            except EphemeraError as error:
+                if not isinstance(error, InputError | InterruptedByUserError):
+                    evidence.take(workspace, stack, this_run, error, report)
+                raise
+            seconds = time.monotonic() - started
+            account.record(stack, this_run, told, redacted)
+            found = _evidence(workspace, outputs, this_run, report) if told.exit_code else None
+            try:
+                folder = checkout_dir(workspace.project) / "artifacts" / this_run / _RESULTS
+                artifacts, left_out = taking_out.unpack(container.results(), folder, redacted)
+            finally:
+                container.dismiss()
+    for path in left_out:
+        report({"type": "notice", "message": f"{path} is no regular file, and was left in the runner"})
+    return SuiteResult(
+        **{key: told.counts.get(key, 0) for key in COUNTED},
+        exit_code=told.exit_code,
+        seconds=seconds,
+        evidence=found,
+        artifacts=tuple(artifacts),
+    )
+
+
+def _image(runner: Runner, mode: Images, report: Callable[[Event], None]) -> str:
+    chosen = images.mode() if mode == "auto" else mode
+    made = images.ensure((runner.image,), chosen, lambda line: report({"type": "building", "message": line}))
+    return made[runner.image]
+
+
+def _evidence(
+    workspace: Workspace, outputs: EnvironmentOutputs, run: str, report: Callable[[Event], None]
+) -> Path | None:
+    try:
+        return evidence.collect(workspace, outputs.stack, run, outputs=outputs)
+    except OSError as trouble:
+        report({"type": "notice", "message": f"no evidence could be kept: {trouble}"})
+        return None
+
+
+def _terminal(is_one: bool) -> dict[str, str]:
+    """What pytest cannot see from inside: how wide lines may be, and whether anybody sees colours."""
+    colours = is_one and "NO_COLOR" not in os.environ
+    return {"COLUMNS": str(shutil.get_terminal_size().columns), "PY_COLORS": "1" if colours else "0"}

@@ -1,0 +1,55 @@
+"""Development mode: whether source folders of this machine can be mounted into the containers of an environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from ephemera.contract.catalog import Source, System
+from ephemera.contract.errors import InputError
+from ephemera.contract.settings import Settings
+from ephemera.host.configured import Address
+
+_YES = ("1", "true", "yes", "on")
+
+
+def mounted(system: System, settings: Settings) -> Mapping[str, Source]:
+    """The sources to mount, by service, in declaration order; none outside development mode."""
+    if not settings.development:
+        return {}
+    selected = system.selected(only=settings.only, profiles=settings.profiles)
+    declared = ((name, system.services[name].mountable) for name in selected)
+    return {name: source for name, source in declared if source is not None}
+
+
+def in_ci(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this runs where nobody edits sources."""
+    return environment.get("CI", "").lower() in _YES
+
+
+def refuse_unmountable(
+    settings: Settings, system: System, engine: Address, environment: Mapping[str, str] = os.environ
+) -> None:
+    """Raise :class:`InputError` for development mode where it cannot be, or has no place; asks nobody."""
+    if not settings.development:
+        return
+    if in_ci(environment):
+        raise InputError(
+            "development mode is not for CI", remedy="what is tested there is what images hold: `ephemera up`"
+        )
+    if engine.reach != "here":
+        raise InputError(
+            f"source folders of this machine cannot be mounted on that of the Docker engine at {engine.url}",
+            remedy="use a local engine for development mode, or `ephemera up`, which builds images over there",
+        )
+    sources = mounted(system, settings)
+    if not sources:
+        raise InputError(
+            f"no service of {settings.system!r} to start has a source folder that can be mounted",
+            remedy="declare one in the catalog: Service(source=Source(folder=…, target=…))",
+        )
+    for service, source in sources.items():
+        if not source.folder.is_dir():
+            raise InputError(
+                f"source folder {source.folder} of service {service!r} is not there", remedy="correct it in the catalog"
+            )

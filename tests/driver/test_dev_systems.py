@@ -1,0 +1,59 @@
+"""Development mode of the systems that this project ships: a source edit of each is live within seconds."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.dev_command import LIVE_SECONDS, READY, Dev, save
+from tests.driver_command import command_in
+
+from .conftest import Ephemera
+
+_ROOT = Path(__file__).resolve().parents[2]
+_FOLDERS = ("components", "services", "stacks")
+_FILES = ("Pulumi.yaml", "__main__.py", "pyproject.toml")
+# Others at work on the machine slow down one save or the other.
+_SAVES = 8
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Ephemera]:
+    """The command in a checkout of the test's own, whose sources it may edit."""
+    source = tmp_path / "source"
+    for name in _FOLDERS:
+        shutil.copytree(_ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
+    for name in _FILES:
+        shutil.copy(_ROOT / name, source / name)
+    with command_in(source, tmp_path) as command:
+        yield command
+
+
+@pytest.mark.parametrize(
+    ("system", "service", "file"),
+    [
+        ("tasker", "orchestration", "services/tasker/src/tasker/orchestration/app.py"),
+        ("tasker", "worker", "services/tasker/src/tasker/worker/app.py"),
+        ("olav", "olav-server", "services/olav/src/olav/app.py"),
+    ],
+)
+def test_edit_is_live_within_three_seconds(checkout: Ephemera, system: str, service: str, file: str) -> None:
+    dev = Dev(checkout, system, "--only", service, "--down")
+    dev.line(READY)
+    path, url = checkout.project / file, f"{dev.url(service)}/openapi.json"
+    seconds: list[float] = []
+    while len(seconds) < _SAVES and min(seconds, default=LIVE_SECONDS) >= LIVE_SECONDS:
+        mark = f"edited-{secrets.token_hex(4)}"
+        text, count = re.subn(r'title="[^"]*"', f'title="{mark}"', path.read_text())
+        assert count == 1, f"{file} has no title to edit"
+        seconds.append(save(path, text, url, mark))
+        dev.line(f"{service}: {file.partition('/src/')[2]} changed, live after")
+    print(f"{service}: seconds from the write to the first answer of the new code: {seconds}")
+    assert min(seconds) < LIVE_SECONDS, seconds
+    assert dev.end() == 0
+    assert checkout.left() == []

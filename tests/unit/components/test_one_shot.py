@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+import pytest
+
+from components import OneShot, OneShotArgs
+from ephemera.contract.images import PublicImage
+from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.resources import Container, ContainerArgs, ExecProbe, ExitZeroProbe, Gate
+from ephemera.resources.gates import GateError
+from tests.unit import programs
+from tests.unit.programs import OpenGates, Registered
+
+_IMAGE = PublicImage(reference="docker.io/library/nats:2")
+
+
+def _migrated(registered: Registered | None = None, **given: Any) -> Registered:
+    """A one-shot, and a server that starts after it."""
+
+    def program() -> None:
+        environment = programs.environment()
+        args = OneShotArgs(environment=environment, image=_IMAGE, command=["migrate"], user="1000", **given)
+        migration = OneShot("migration", args)
+        Container(
+            "api",
+            ContainerArgs(
+                environment=environment,
+                image=_IMAGE,
+                gate=Gate(probe=ExecProbe(command=["check"])),
+                user="1000",
+                needs=(migration.container,),
+            ),
+        )
+        pulumi.export("environment", environment.document())
+
+    return programs.run(program, registered=registered)
+
+
+def test_it_is_gated_by_its_end_and_publishes_nothing(gates: OpenGates) -> None:
+    registered = _migrated(variables={"A": "b"}, timeout_seconds=7)
+    service, _, gate, host, port = gates.asked[0]
+    assert (service, gate, host, port) == ("migration", Gate(probe=ExitZeroProbe(), timeout_seconds=7), None, None)
+    container = registered.container("migration")
+    assert (container["command"], container["envs"], container["mustRun"]) == (["migrate"], ["A=b"], False)
+    assert container["readOnly"] is True
+    found = EnvironmentOutputs.parse(registered.exports["environment"]).service("migration")
+    assert (dict(found.endpoints), found.readiness["type"]) == ({}, "exit_zero")
+
+
+def test_what_needs_it_is_not_created_before_it_has_ended_well(gates: OpenGates) -> None:
+    assert _migrated().names("container:Container") == ["migration", "api"]
+    gates.failures["migration"] = GateError("migration", "did not end well", container_exit_code=3)
+    registered = Registered()
+    with pytest.raises(GateError):
+        _migrated(registered)
+    assert registered.names("container:Container") == ["migration"]

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ephemera.contract.catalog import Service, Source
+from ephemera.contract.errors import InputError
+
+_FOLDER = Path("/work/src")
+
+
+def _source(**given: Any) -> Source:
+    return Source(**{"folder": _FOLDER, "target": "/opt/app", **given})
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({"folder": "src"}, "a Path"),
+        ({"folder": Path("src")}, "it must be absolute, and no root"),
+        ({"folder": Path("/")}, "it must be absolute, and no root"),
+        ({"target": "opt/app"}, "an absolute folder in the container"),
+        ({"target": "/"}, "an absolute folder in the container"),
+        ({"target": "/opt/../etc"}, "an absolute folder in the container"),
+        ({"target": "/opt/app/"}, "an absolute folder in the container"),
+        ({"reload": "signal"}, "restart or command"),
+        ({"reload": "command"}, "the one that reloads it"),
+        ({"command": "python"}, "a tuple of texts"),
+        ({"unused": (1,)}, "a text"),
+    ],
+)
+def test_wrong_source_is_refused_with_the_rule(given: dict[str, Any], rule: str) -> None:
+    with pytest.raises(InputError) as caught:
+        _source(**given)
+    assert rule in caught.value.remedy
+
+
+def test_only_a_source_with_a_target_can_be_mounted() -> None:
+    assert Service(source=_FOLDER).mountable is None
+    assert Service().mountable is None
+    assert Service(source=_source()).mountable == _source()
+    with pytest.raises(InputError, match="source of a service"):
+        Service(source="src")  # type: ignore[arg-type]
+
+
+def test_files_of_other_services_are_not_used() -> None:
+    source = _source(unused=("app/worker", "app/tool.py"))
+    assert source.uses(_FOLDER / "app" / "worker.py")
+    assert not source.uses(_FOLDER / "app" / "worker" / "main.py")
+    assert not source.uses(_FOLDER / "app" / "tool.py")
+    assert not source.uses(Path("/work/other.py"))
