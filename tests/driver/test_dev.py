@@ -154,7 +154,7 @@ def test_suite_runs_after_each_change_and_stops_at_the_first_failure(dev_project
 def test_development_mode_is_refused_where_it_has_no_place(
     ephemera: Ephemera, arguments: list[str], variables: dict[str, str], what: str
 ) -> None:
-    done = ephemera(*arguments, **variables)
+    done = ephemera(*arguments, cwd=None, **variables)
     assert done.code == 2, done.err
     assert what in done.err
     assert ephemera.left() == []

@@ -291,19 +291,19 @@ def test_what_the_program_raises_comes_through(monkeypatch: pytest.MonkeyPatch) 
         policy.check(_system(monkeypatch, lambda environment: environment.option("nothing")))
 
 
-_SOURCE = ("/work/src", "/opt/app")
+_SOURCE = ("/srv/src", "/opt/app")
 
 
 @pytest.mark.parametrize(
     ("mount", "ours", "broken"),
     [
-        ({"host_path": "/work/src", "container_path": "/opt/app", "read_only": True}, True, False),
-        ({"host_path": "/work/src", "container_path": "/opt/app", "read_only": False}, True, True),
-        ({"host_path": "/work/src", "container_path": "/opt/app"}, True, True),
-        ({"host_path": "/work/src", "container_path": "/etc", "read_only": True}, True, True),
-        ({"host_path": "/work", "container_path": "/opt/app", "read_only": True}, True, True),
+        ({"host_path": "/srv/src", "container_path": "/opt/app", "read_only": True}, True, False),
+        ({"host_path": "/srv/src", "container_path": "/opt/app", "read_only": False}, True, True),
+        ({"host_path": "/srv/src", "container_path": "/opt/app"}, True, True),
+        ({"host_path": "/srv/src", "container_path": "/etc", "read_only": True}, True, True),
+        ({"host_path": "/srv", "container_path": "/opt/app", "read_only": True}, True, True),
         ({"host_path": "/var/run/docker.sock", "container_path": "/opt/app", "read_only": True}, True, True),
-        ({"host_path": "/work/src", "container_path": "/opt/app", "read_only": True}, False, True),
+        ({"host_path": "/srv/src", "container_path": "/opt/app", "read_only": True}, False, True),
     ],
 )
 def test_development_mode_lets_one_declared_folder_in_read_only(

@@ -8,7 +8,7 @@ import pytest
 from ephemera.contract.catalog import Service, Source
 from ephemera.contract.errors import InputError
 
-_FOLDER = Path("/work/src")
+_FOLDER = Path("/srv/src")
 
 
 def _source(**given: Any) -> Source:
@@ -50,4 +50,4 @@ def test_files_of_other_services_are_not_used() -> None:
     assert source.uses(_FOLDER / "app" / "worker.py")
     assert not source.uses(_FOLDER / "app" / "worker" / "main.py")
     assert not source.uses(_FOLDER / "app" / "tool.py")
-    assert not source.uses(Path("/work/other.py"))
+    assert not source.uses(Path("/srv/other.py"))
