@@ -47,3 +47,4 @@ format: ready ## Format the code.
 .PHONY: ready
 ready:
 	@./ephemera images build tasker >/dev/null
+	@./ephemera images build olav >/dev/null
