@@ -38,6 +38,7 @@ _MODULES = (
     "pulumi.automation",
     "pulumi_docker",
     "docker",
+    "pydantic.type_adapter",
     "rich.live",
     "rich.table",
     "typer",
@@ -48,9 +49,12 @@ _MODULES = (
     "ephemera.cli.tables",
     "ephemera.driver.child",
     "ephemera.driver.guardian",
+    "ephemera.driver.in_network",
     "ephemera.driver.lifecycle",
     "ephemera.driver.reaper",
     "ephemera.images",
+    "ephemera.machine.installed",
+    "ephemera.machine.view",
     "ephemera.resources",
 )
 
