@@ -86,9 +86,9 @@ def build(settings: ServerSettings) -> ASGIApp:
 
     @app.get("/health", tags=["system"], response_model=Health, responses={503: {"model": Health}})
     async def health() -> Response:
-        """Every dependency, asked now; 503 when a required one is down."""
+        """Every dependency, asked now; 503 when one is down."""
         found = await prober.health()
-        return JSONResponse(found.model_dump(), 503 if found.status == "unhealthy" else 200)
+        return JSONResponse(found.model_dump(), 200 if found.status == "healthy" else 503)
 
     @app.get("/status", tags=["system"], responses=errors.documented(401, 503))
     async def status(session: Annotated[Session, Depends(guard.require(Role.VIEWER))]) -> StatusDocument:

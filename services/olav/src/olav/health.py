@@ -14,7 +14,7 @@ _STARTED = time.monotonic()
 
 Check = Callable[[], Awaitable[None]]
 
-# The model is another's API: its failure is told, and does not make this server unfit.
+# Without the model, which is another's API, all but answers is as ever.
 OPTIONAL = frozenset({"llm"})
 
 

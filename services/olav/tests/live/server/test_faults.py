@@ -61,3 +61,12 @@ def test_a_server_may_start_before_its_services(
     cache.mend()
     wait_until(lambda: server.http.get("/health").status_code == 200, "healthy", seconds=15)
     assert server.login("admin").status_code == 200
+
+
+def test_a_model_that_does_not_answer_is_named_and_nothing_else_stops(start: Callable[..., Server]) -> None:
+    server = start(LLM_BASE_URL="http://127.0.0.1:1/v1", OLAV_WORKERS="1")
+    health = server.http.get("/health")
+    assert (health.status_code, health.json()["status"]) == (503, "degraded")
+    assert [n for n, d in health.json()["dependencies"].items() if d["status"] == "down"] == ["llm"]
+    status = server.http.get("/status", headers=server.token("viewer"))
+    assert (status.status_code, status.json()["status"]) == (200, "degraded")
