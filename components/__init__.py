@@ -1,4 +1,4 @@
-"""Engines as Pulumi components, one module each.
+"""Engines, and what services of ours have in common, as Pulumi components, one module each.
 
 What is offered is imported when it is asked for: what brings data back (``postgres_data``, ``redis_data``, …) is used
 without Pulumi, whose import takes longer than its work.
@@ -14,8 +14,15 @@ if TYPE_CHECKING:
     from components.opensearch import OpenSearch, OpenSearchArgs
     from components.postgres import Postgres, PostgresArgs
     from components.redis import Redis, RedisArgs
+    from components.web_service import WebService, WebServiceArgs
 
-_MODULES = {"OneShot": "one_shot", "OpenSearch": "opensearch", "Postgres": "postgres", "Redis": "redis"}
+_MODULES = {
+    "OneShot": "one_shot",
+    "OpenSearch": "opensearch",
+    "Postgres": "postgres",
+    "Redis": "redis",
+    "WebService": "web_service",
+}
 
 __all__ = [
     "OneShot",
@@ -26,6 +33,8 @@ __all__ = [
     "PostgresArgs",
     "Redis",
     "RedisArgs",
+    "WebService",
+    "WebServiceArgs",
 ]
 
 

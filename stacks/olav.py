@@ -86,8 +86,18 @@ def program(environment: Environment) -> None:
     """Register the services that are selected."""
     import pulumi
 
-    from components import OneShot, OneShotArgs, OpenSearch, OpenSearchArgs, Postgres, PostgresArgs, Redis, RedisArgs
-    from ephemera.resources import Container, ContainerArgs, Gate, HealthCheck, HttpProbe, Port
+    from components import (
+        OneShot,
+        OneShotArgs,
+        OpenSearch,
+        OpenSearchArgs,
+        Postgres,
+        PostgresArgs,
+        Redis,
+        RedisArgs,
+        WebService,
+        WebServiceArgs,
+    )
 
     below = pulumi.ResourceOptions(parent=environment)
     selected = environment.selected
@@ -109,28 +119,19 @@ def program(environment: Environment) -> None:
     model_key = environment.credential("llm", "api_key")
     if "llm" in selected:
         urls["LLM_BASE_URL"] = f"http://llm:{_MODEL_PORT}/v1"
-        used.append(
-            Container(
-                "llm",
-                ContainerArgs(
-                    environment=environment,
-                    image=LLM,
-                    gate=Gate(probe=HttpProbe(path="/health")),
-                    ports={"http": Port(number=_MODEL_PORT)},
-                    variables={"LLM_DOUBLE_KEY": model_key},
-                    healthcheck=HealthCheck(
-                        command=["python", "-m", "llm.probe", str(_MODEL_PORT)],
-                        interval_seconds=10,
-                        timeout_seconds=5,
-                        retries=10,
-                        start_period_seconds=15,
-                    ),
-                    stop_grace_seconds=2,
-                    credentials={"api_key": model_key},
-                ),
-                below,
-            )
+        model = WebService(
+            "llm",
+            WebServiceArgs(
+                environment=environment,
+                image=LLM,
+                package="llm",
+                port=_MODEL_PORT,
+                variables={"LLM_DOUBLE_KEY": model_key},
+                credentials={"api_key": model_key},
+            ),
+            below,
         )
+        used.append(model.container)
     if "olav-init" not in selected:
         return
     # The orchestrator needs both. With one alone it stays off: a model without an address would be the real one.
@@ -160,22 +161,16 @@ def program(environment: Environment) -> None:
     )
     if "olav-server" not in selected:
         return
-    Container(
+    WebService(
         "olav-server",
-        ContainerArgs(
+        WebServiceArgs(
             environment=environment,
             image=SERVER,
-            gate=Gate(probe=HttpProbe(path="/health")),
-            ports={"http": Port(number=_PORT)},
+            package="olav",
+            port=_PORT,
             variables={**variables, "OLAV_WORKERS": str(environment.option("workers"))},
-            healthcheck=HealthCheck(
-                command=["python", "-m", "olav.probe", str(_PORT)],
-                interval_seconds=10,
-                timeout_seconds=5,
-                retries=10,
-                start_period_seconds=20,
-            ),
             needs=(*used, init.container),
+            start_period_seconds=20,
             memory_mb=1024,
             cpus=min(2.0, environment.cores()),
             stop_grace_seconds=5,

@@ -59,8 +59,7 @@ def program(environment: Environment) -> None:
     """Register the services that are selected."""
     import pulumi
 
-    from components import Postgres, PostgresArgs
-    from ephemera.resources import Container, ContainerArgs, Gate, HealthCheck, HttpProbe, Port
+    from components import Postgres, PostgresArgs, WebService, WebServiceArgs
 
     below = pulumi.ResourceOptions(parent=environment)
     postgres = Postgres(
@@ -71,28 +70,21 @@ def program(environment: Environment) -> None:
     if "orchestration" not in environment.selected:
         return
     log_level = str(environment.option("log_level"))
-    orchestration = Container(
+    orchestration = WebService(
         "orchestration",
-        ContainerArgs(
+        WebServiceArgs(
             environment=environment,
             image=ORCHESTRATION,
-            gate=Gate(probe=HttpProbe(path="/health")),
-            ports={"http": Port(number=8080)},
+            package="tasker",
+            port=8080,
             variables={
                 "DATABASE_URL": postgres.url,
                 "TASKER_ENV": "test",
                 "TASKER_TEST_MODE": "1",
                 "LOG_LEVEL": log_level,
             },
-            healthcheck=HealthCheck(
-                command=_health_command(8080),
-                interval_seconds=10,
-                timeout_seconds=5,
-                retries=10,
-                start_period_seconds=20,
-            ),
             needs=(postgres.container,),
-            stop_grace_seconds=2,
+            start_period_seconds=20,
         ),
         below,
     )
@@ -100,13 +92,13 @@ def program(environment: Environment) -> None:
         if name not in environment.selected:
             continue
         published = name == "worker"
-        Container(
+        WebService(
             name,
-            ContainerArgs(
+            WebServiceArgs(
                 environment=environment,
                 image=WORKER,
-                gate=Gate(probe=HttpProbe(path="/health")),
-                ports={"http": Port(number=8081)},
+                package="tasker",
+                port=8081,
                 publish=published,
                 variables={
                     "DATABASE_URL": postgres.url,
@@ -116,19 +108,7 @@ def program(environment: Environment) -> None:
                     "TASKER_ENV": "test",
                     "LOG_LEVEL": log_level,
                 },
-                healthcheck=HealthCheck(
-                    command=_health_command(8081),
-                    interval_seconds=10,
-                    timeout_seconds=5,
-                    retries=10,
-                    start_period_seconds=15,
-                ),
-                needs=(orchestration,),
-                stop_grace_seconds=2,
+                needs=(orchestration.container,),
             ),
             below,
         )
-
-
-def _health_command(port: int) -> list[str]:
-    return ["python", "-m", "tasker.probe", str(port)]

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pulumi
+
+from components import WebService, WebServiceArgs
+from ephemera.contract.images import PublicImage
+from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.resources import Gate, HttpProbe
+from tests.unit import programs
+from tests.unit.programs import OpenGates, Registered
+
+_IMAGE = PublicImage(reference="docker.io/library/nats:2")
+
+
+def _served() -> Registered:
+    def program() -> None:
+        environment = programs.environment()
+        first = WebService("api", WebServiceArgs(environment=environment, image=_IMAGE, package="shop", port=8080))
+        WebService(
+            "worker",
+            WebServiceArgs(
+                environment=environment,
+                image=_IMAGE,
+                package="shop",
+                port=8081,
+                needs=(first.container,),
+                publish=False,
+                start_period_seconds=20,
+            ),
+        )
+        pulumi.export("environment", environment.document())
+
+    return programs.run(program)
+
+
+def test_it_is_gated_by_its_health_and_checked_by_a_means_of_its_own(gates: OpenGates) -> None:
+    registered = _served()
+    assert (gates.asked[0][0], gates.asked[0][2]) == ("api", Gate(probe=HttpProbe(path="/health")))
+    health = registered.container("api")["healthcheck"]
+    assert health["tests"] == ["CMD", "python", "-m", "shop.probe", "8080"]
+    assert (health["startPeriod"], registered.container("worker")["healthcheck"]["startPeriod"]) == ("15s", "20s")
+    found = EnvironmentOutputs.parse(registered.exports["environment"])
+    assert found.service("api").endpoint("http").internal_url == "http://api:8080"
+    assert found.service("worker").endpoint("http").host is None
+
+
+def test_what_needs_it_comes_after_it(gates: OpenGates) -> None:
+    assert _served().names("container:Container") == ["api", "worker"]
