@@ -1,10 +1,16 @@
-"""The installed `olav` against the live server: each command, as text and as JSON, and its exit codes."""
+"""The command `olav` against the live server: its token, its commands, its exit codes.
+
+The command is run in this process, by its entry point: as a process of its own it is in `test_langserve_api`.
+"""
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +18,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from olav_client.cli import run
 
 if TYPE_CHECKING:
     from ephemera.plugin.running import RunningEnvironment
@@ -22,6 +29,35 @@ Ask = Callable[..., dict[str, Any]]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 QUESTION = "How are passwords stored?"
 PASSWORD = "a password of twelve or more"  # noqa: S105 - of a user that a test makes
+
+
+@pytest.fixture
+def cli(
+    environment: RunningEnvironment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Cli:
+    """Runs the command against the environment, with a home of its own."""
+    for name in os.environ:
+        if name.startswith(("OLAV_", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def run_here(
+        *arguments: str, stdin: str = "", remote: str = "", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = ["--remote", remote or str(environment.endpoint("olav-server").url), *arguments]
+        with monkeypatch.context() as own:
+            own.setattr(sys, "stdin", io.StringIO(stdin))
+            for name, value in variables.items():
+                own.setenv(name, value)
+            capsys.readouterr()
+            code = run(command)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(command, code, said.out, said.err)
+
+    return run_here
 
 
 def refusal(done: subprocess.CompletedProcess[str], code: int) -> str:
