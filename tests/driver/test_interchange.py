@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import docker
+import pytest
 
 from .conftest import Ephemera
 
@@ -30,18 +31,19 @@ def test_made_by_hand_used_and_ended_by_the_driver(ephemera: Ephemera) -> None:
     assert ephemera.left() == []
 
 
-def test_made_by_the_driver_previewed_updated_and_ended_by_hand(ephemera: Ephemera) -> None:
-    assert ephemera("up", "data").code == 0
-    before = _containers(ephemera.stack("data"))
-    preview = ephemera.pulumi(*_NO_CHANGE, "--stack", ephemera.stack("data"))
+@pytest.mark.parametrize("system", ["data", "once"])
+def test_made_by_the_driver_previewed_updated_and_ended_by_hand(ephemera: Ephemera, system: str) -> None:
+    assert ephemera("up", system).code == 0
+    before = _containers(ephemera.stack(system))
+    preview = ephemera.pulumi(*_NO_CHANGE, "--stack", ephemera.stack(system))
     assert preview.code == 0, preview.out + preview.err
-    updated = ephemera.pulumi("up", "--yes", "--stack", ephemera.stack("data"), "--expect-no-changes")
+    updated = ephemera.pulumi("up", "--yes", "--stack", ephemera.stack(system), "--expect-no-changes")
     assert updated.code == 0, updated.out + updated.err
-    assert _containers(ephemera.stack("data")) == before
-    ended = ephemera.pulumi("destroy", "--yes", "--stack", ephemera.stack("data"), "--remove")
+    assert _containers(ephemera.stack(system)) == before
+    ended = ephemera.pulumi("destroy", "--yes", "--stack", ephemera.stack(system), "--remove")
     assert ended.code == 0, ended.out + ended.err
-    assert _containers(ephemera.stack("data")) == []
-    assert ephemera("down", ephemera.stack("data"), "--output", "json").json["leftovers"] == []
+    assert _containers(ephemera.stack(system)) == []
+    assert ephemera("down", ephemera.stack(system), "--output", "json").json["leftovers"] == []
     assert ephemera.left() == []
 
 

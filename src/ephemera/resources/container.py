@@ -24,6 +24,10 @@ from ephemera.resources.environment import Environment
 from ephemera.resources.gates import Gate
 from ephemera.resources.volume import Volume
 
+# With times, which say nothing: for what is not given, the engine takes the image's own, and a preview would find them.
+_NO_HEALTHCHECK = docker.ContainerHealthcheckArgs(
+    tests=["NONE"], interval="1s", timeout="1s", start_period="1s", retries=1
+)
 _CAPABILITY = re.compile(r"(?!CAP_)[A-Z][A-Z_]{1,30}")
 
 
@@ -271,7 +275,7 @@ def _healthcheck(args: ContainerArgs, gate: Gate) -> docker.ContainerHealthcheck
     health = args.healthcheck
     if health is None:
         # The image's own asks a server. What is to end is none, and would be told to be unhealthy for ever.
-        return docker.ContainerHealthcheckArgs(tests=["NONE"]) if gate.probe.finishes else None
+        return _NO_HEALTHCHECK if gate.probe.finishes else None
     return docker.ContainerHealthcheckArgs(
         tests=["CMD", *health.command],
         interval=_duration(health.interval_seconds),
