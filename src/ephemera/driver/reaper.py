@@ -8,13 +8,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ephemera.contract.errors import EphemeraError
+from ephemera.driver import guardian
 from ephemera.home import leases
 from ephemera.home.leases import Lease
+from ephemera.home.locks import LockTimeoutError, locked
 from ephemera.home.paths import state_dir
 from ephemera.warm.client import detached
 
@@ -39,6 +42,7 @@ def due(now: float | None = None) -> list[tuple[Lease, Reason]]:
 
 def reap(report: Callable[[Reaped], None] = lambda _: None) -> list[Reaped]:
     """Act on every lease that is due: finish what a dead owner left, take down what has expired."""
+    _tidy()
     reaped = []
     for lease, reason in due():
         started = time.monotonic()
@@ -51,10 +55,20 @@ def reap(report: Callable[[Reaped], None] = lambda _: None) -> list[Reaped]:
 
 def start_if_due() -> None:
     """Reap in a process of its own, if there is anything to reap; the asking command goes on."""
+    _tidy()
     if due():
         folder = state_dir() / "logs"
         folder.mkdir(exist_ok=True)
         detached("ephemera.driver.reaper", [], folder / "reaper.log").returncode = 0
+
+
+def _tidy() -> None:
+    """Remove the files of commands that were killed before they held anything: locks that nobody has, for no lease."""
+    for path in (state_dir() / "operations").glob("*.lock"):
+        with suppress(LockTimeoutError), locked(path, timeout_seconds=0):
+            if leases.read(path.stem) is None:
+                guardian.log_file(path.stem).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
 
 def _reason(lease: Lease, now: float) -> Reason | None:

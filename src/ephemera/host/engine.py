@@ -50,10 +50,14 @@ def connect() -> docker.DockerClient:
 
 @contextmanager
 def connected() -> Iterator[docker.DockerClient]:
-    """A client that is closed afterwards."""
+    """A client that is closed afterwards; raises :class:`MachineError` also when the engine goes away meanwhile."""
+    from requests.exceptions import RequestException
+
     client = connect()
     try:
         yield client
+    except RequestException as error:
+        raise _explained(configured(), error) from error
     finally:
         client.close()
 

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ephemera.contract.errors import EngineError
-from ephemera.driver import lifecycle, reaper, teardown
+from ephemera.driver import guardian, lifecycle, reaper, teardown
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.home.leases import Lease
@@ -113,3 +114,20 @@ def test_background_process_reaps_and_says_so(workspace: Workspace) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert f"{_STACK}: its owner died; the state of {_STACK} cannot be read" in log.read_text()
+
+
+@pytest.mark.usefixtures("done")
+def test_files_of_a_command_that_was_killed_before_it_held_anything_go_with_the_next_one() -> None:
+    def files(stack: str) -> list[Path]:
+        made = [state_dir() / "operations" / f"{stack}.lock", guardian.log_file(stack)]
+        for path in made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return made
+
+    _lease(expires_at=time.time() + 100)
+    held, killed = files(_STACK), files("box-killed")
+    with leases.exclusive("box-at-work"):
+        at_work = files("box-at-work")
+        reaper.start_if_due()
+        assert [path.exists() for path in (*held, *killed, *at_work)] == [True, True, False, False, True, True]

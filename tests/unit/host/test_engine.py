@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from ephemera.contract.errors import MachineError
 from ephemera.host import engine
@@ -40,6 +41,15 @@ def test_client_is_closed_after_use(client: FakeClient, monkeypatch: pytest.Monk
     monkeypatch.setattr(engine, "connect", lambda: client)
     with pytest.raises(ZeroDivisionError), engine.connected():
         raise ZeroDivisionError
+    assert client.closed
+
+
+def test_engine_that_goes_away_meanwhile_is_said_and_its_client_is_closed(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "connect", lambda: client)
+    with pytest.raises(MachineError, match=r"no Docker engine answers at .*connection closed"), engine.connected():
+        raise requests.ConnectionError("connection closed")
     assert client.closed
 
 
