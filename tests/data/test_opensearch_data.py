@@ -311,9 +311,7 @@ def test_it_survives_a_restart(server: Server, service: Service, client: OpenSea
     client.index(index="books", id="new", body={"text": "new"})
     server.container.kill()
     server.container.start()
-    server.container.reload()
-    again = server.container.ports[f"{_PORT}/tcp"][0]["HostPort"]
-    with OpenSearch([{"host": ADDRESS, "port": int(again)}], max_retries=0, timeout=60) as found:
+    with OpenSearch([{"host": ADDRESS, "port": server.port}], max_retries=0, timeout=60) as found:
         deadline = time.monotonic() + _READY_SECONDS
         while True:
             try:
@@ -322,6 +320,5 @@ def test_it_survives_a_restart(server: Server, service: Service, client: OpenSea
             except (Unreachable, TransportError):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-        moved = Server(server.client, server.container, int(again)).service("search", {})
-        assert DATA.restore(moved, remembered) == "1 indexes put back"
+        assert DATA.restore(server.service("search", {}), remembered) == "1 indexes put back"
         assert _everything(found) == before

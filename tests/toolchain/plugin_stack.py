@@ -24,6 +24,7 @@ _SECONDS = 180
 # What one run has and another has not: ids (also short ones), and addresses that the engine or the kernel picks.
 _ID = re.compile(r"[0-9a-f]{64}|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{12}\b")
 _ADDRESS = re.compile(r"\b\d+\.\d+\.\d+\.\d+\b")
+_PICKED = re.compile(r"<address>/\d+")  # as large as the engine's pools have left
 _MAC = re.compile(r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b")
 _TIMES = frozenset({"created", "modified", "manifest"})
 
@@ -171,7 +172,8 @@ class PluginStack:
         if not isinstance(value, str):
             return value
         text = _MAC.sub("<mac>", _ID.sub("<id>", value))
-        return _ADDRESS.sub(lambda found: found[0] if self._given(found[0]) else "<address>", text)
+        text = _ADDRESS.sub(lambda found: found[0] if self._given(found[0]) else "<address>", text)
+        return _PICKED.sub("<subnet>", text)
 
     def _given(self, address: str) -> bool:
         """Whether the program gave that address: it has to be the same in each run."""

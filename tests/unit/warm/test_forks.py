@@ -60,16 +60,22 @@ def test_it_is_as_an_interpreter_that_has_just_started(
     warm: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    fresh = subprocess.run(
-        [sys.executable, "-c", _FRESH],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=True,
-        start_new_session=True,
-        timeout=60,
-        restore_signals=True,
-    )
+    # A child ignores what this process does, such as the terminal's signals in a shell's background.
+    ours = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)}
+    try:
+        fresh = subprocess.run(
+            [sys.executable, "-c", _FRESH],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=True,
+            start_new_session=True,
+            timeout=60,
+            restore_signals=True,
+        )
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
     expected, found = json.loads(fresh.stdout), _described(tmp_path)
     for same in ("signals", "blocked", "session", "temporary", "streams", "umask", "zone"):
         assert found[same] == expected[same], same
