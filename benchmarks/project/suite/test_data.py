@@ -1,4 +1,5 @@
-"""How long a test waits for data of its own. Each time is a line of JSON in the file that ``BENCH_TIMES`` names."""
+"""How long a test waits for data of its own, in an environment of the system that ``BENCH_SYSTEM`` names. Each time is a
+line of JSON in the file that ``BENCH_TIMES`` names."""
 
 from __future__ import annotations
 
@@ -13,6 +14,9 @@ import pytest
 
 if TYPE_CHECKING:
     from ephemera.plugin.running import RunningEnvironment
+
+# Of both systems: the one whose environment is measured.
+pytestmark = pytest.mark.environment(os.environ["BENCH_SYSTEM"])
 
 _TIMES = 20
 _SEEDED = 1000
