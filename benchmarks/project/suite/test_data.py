@@ -1,5 +1,5 @@
-"""How long a test waits for data of its own, in an environment of the system that ``BENCH_SYSTEM`` names. Each time is a
-line of JSON in the file that ``BENCH_TIMES`` names."""
+"""How long a test waits for data of its own, in an environment of the system that ``BENCH_SYSTEM`` names. Each time is
+a line of JSON in the file that ``BENCH_TIMES`` names."""
 
 from __future__ import annotations
 
