@@ -23,6 +23,10 @@ from ephemera.driver import sweep
 from ephemera.host.engine import connected
 
 PROJECT = Path(__file__).parent / "driver" / "project"
+_ROOT = Path(__file__).resolve().parents[1]
+# What the systems that this project ships are made of.
+_SHIPPED_FOLDERS = ("components", "services", "stacks", "tests/e2e")
+_SHIPPED_FILES = ("Pulumi.yaml", "__main__.py", "pyproject.toml")
 _DEADLINE_SECONDS = 180
 _INTERVAL_SECONDS = 0.1
 # Other people's plugins cost each worker seconds, and are not what is tested.
@@ -154,6 +158,18 @@ class Ephemera:
 def ephemera(tmp_path: Path) -> Iterator[Ephemera]:
     """The command, with a checkout and a state directory of the test's own; what a failed test leaves is removed."""
     with command_in(PROJECT, tmp_path) as command:
+        yield command
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Ephemera]:
+    """The command in a copy of the systems that this project ships, whose sources a test may edit."""
+    source = tmp_path / "source"
+    for name in _SHIPPED_FOLDERS:
+        shutil.copytree(_ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
+    for name in _SHIPPED_FILES:
+        shutil.copy(_ROOT / name, source / name)
+    with command_in(source, tmp_path) as command:
         yield command
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.driver_command import Ephemera, ephemera
+from tests.driver_command import Ephemera, checkout, ephemera
 
-__all__ = ["Ephemera", "ephemera"]
+__all__ = ["Ephemera", "checkout", "ephemera"]
 
 collect_ignore = ["project"]

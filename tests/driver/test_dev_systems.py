@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import re
 import secrets
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.dev_command import LIVE_SECONDS, READY, Dev, save
-from tests.driver_command import command_in
 
 from .conftest import Ephemera
 
-_ROOT = Path(__file__).resolve().parents[2]
-_FOLDERS = ("components", "services", "stacks")
-_FILES = ("Pulumi.yaml", "__main__.py", "pyproject.toml")
 # Others at work on the machine slow down one save or the other.
 _SAVES = 8
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Iterator[Ephemera]:
-    """The command in a checkout of the test's own, whose sources it may edit."""
-    source = tmp_path / "source"
-    for name in _FOLDERS:
-        shutil.copytree(_ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
-    for name in _FILES:
-        shutil.copy(_ROOT / name, source / name)
-    with command_in(source, tmp_path) as command:
-        yield command
 
 
 @pytest.mark.parametrize(

@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.driver_command import command_in
-
 from .conftest import Ephemera
 
-_ROOT = Path(__file__).resolve().parents[2]
-_FOLDERS = ("components", "services", "stacks", "tests/e2e")
-_FILES = ("Pulumi.yaml", "__main__.py", "pyproject.toml", "tests/__init__.py")
 _UP_SECONDS = 60.0
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Iterator[Ephemera]:
-    source = tmp_path / "source"
-    for name in _FOLDERS:
-        shutil.copytree(_ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
-    for name in _FILES:
-        if (_ROOT / name).exists():
-            shutil.copy(_ROOT / name, source / name)
-    with command_in(source, tmp_path) as command:
-        yield command
 
 
 @pytest.mark.parametrize(
