@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import pulumi
+import pytest
 
 from components import WebService, WebServiceArgs
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.resources import Gate, HttpProbe
+from ephemera.resources.gates import GateError
 from tests.unit import programs
 from tests.unit.programs import OpenGates, Registered
 
 _IMAGE = PublicImage(reference="docker.io/library/nats:2")
 
 
-def _served() -> Registered:
+def _served(registered: Registered | None = None) -> Registered:
     def program() -> None:
         environment = programs.environment()
         first = WebService("api", WebServiceArgs(environment=environment, image=_IMAGE, package="shop", port=8080))
@@ -30,7 +32,7 @@ def _served() -> Registered:
         )
         pulumi.export("environment", environment.document())
 
-    return programs.run(program)
+    return programs.run(program, registered=registered)
 
 
 def test_it_is_gated_by_its_health_and_checked_by_a_means_of_its_own(gates: OpenGates) -> None:
@@ -44,5 +46,10 @@ def test_it_is_gated_by_its_health_and_checked_by_a_means_of_its_own(gates: Open
     assert found.service("worker").endpoint("http").host is None
 
 
-def test_what_needs_it_comes_after_it(gates: OpenGates) -> None:
+def test_what_needs_it_is_not_created_before_it_answers(gates: OpenGates) -> None:
     assert _served().names("container:Container") == ["api", "worker"]
+    gates.failures["api"] = GateError("api", "exited before it was ready", container_exit_code=3)
+    registered = Registered()
+    with pytest.raises(GateError):
+        _served(registered)
+    assert registered.names("container:Container") == ["api"]

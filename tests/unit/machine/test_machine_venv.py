@@ -22,7 +22,8 @@ echo "$*" >> "{log}"
 printf '#!/bin/sh\\n' > "{venv}/bin/ephemera"
 cd {venv}/lib/python3*/site-packages
 mkdir -p ephemera/warm
-echo 'def import_all(): import ephemera' > ephemera/warm/server.py
+echo 'def import_all(): import ephemera.command' > ephemera/warm/server.py
+echo 'pass' > ephemera/command.py
 """
 
 
@@ -80,7 +81,7 @@ def test_what_commands_import_is_compiled_wherever_others_do_not(
 ) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     machine.make()
-    assert list((machine.project / ".ephemera" / "venv").rglob("ephemera/warm/__pycache__/server.*.pyc"))
+    assert list((machine.project / ".ephemera" / "venv").rglob("ephemera/__pycache__/command.*.pyc"))
 
 
 def test_the_wheels_are_downloaded_once(machine: Machine) -> None:
