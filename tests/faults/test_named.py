@@ -6,13 +6,17 @@ import itertools
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from ephemera.host.engine import connected
 from tests.driver_command import until
 from tests.faults.box import CLEAN_SECONDS, Box, Moment, Victim
 
 _ENDS_SECONDS = 60
+_LARGE_BYTES = 400 << 20
+"""Takes the engine longer to copy than it takes the guardian to remove everything else."""
 
 
 @pytest.mark.parametrize("moment", ["lease", "build", "network", "volume", "container", "gate", "tests", "destroy"])
@@ -20,6 +24,22 @@ def test_owner(box: Box, moment: Moment) -> None:
     process = run_until(box, moment)
     _killed(process)
     box.is_clean("owner", moment)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_owner_while_the_engine_writes_a_layer(box: Box, number: signal.Signals) -> None:
+    (box.command.project / "service" / "salt").write_bytes(os.urandom(_LARGE_BYTES))
+    process = box.command.start("run", "box")
+    assert process.stdout is not None
+    assert any("COPY salt" in line for line in process.stdout)
+    process.send_signal(number)
+    process.wait(_ENDS_SECONDS)
+    with connected() as client:
+        contexts = list((Path(client.info()["DockerRootDir"]) / "tmp").glob("docker-builder*"))
+    assert contexts
+    # It finishes that layer for nobody, and tells nobody.
+    until(lambda: not any(path.exists() for path in contexts), _ENDS_SECONDS)
+    box.is_clean("owner" if number == signal.SIGKILL else "owner (Ctrl-C)", "a layer that is written")
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from typing import Literal
 
 from docker.errors import DockerException
 
-from ephemera.contract.errors import EngineError, EphemeraError, ImageError, InterruptedByUserError
+from ephemera.contract.errors import EngineError, EphemeraError, InterruptedByUserError
 from ephemera.contract.labels import Identity
 from ephemera.contract.progress import Event
 from ephemera.contract.settings import Settings
-from ephemera.driver import engine, evidence, guardian, teardown
+from ephemera.driver import engine, evidence, guardian, reaper, teardown
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.home.leases import Lease
@@ -61,12 +61,13 @@ def making(
                 evidence.take(workspace, lease.stack, lease.run, error, report)
         finally:
             if created and not (failed and keep_on_failure):
-                _discard(workspace, lease, error, report)
+                _discard(workspace, lease, report)
             else:
                 engine.cancel(workspace, lease.stack)
                 if before is not None:
                     leases.change(lease.stack, run=before.run, expires_at=before.expires_at)
                 let_go(lease.stack)
+            reaper.start_if_due()  # for a build that this has interrupted
         raise
 
 
@@ -124,12 +125,10 @@ def end_what_a_dead_holder_left(stack: str) -> None:
         teardown.end_processes(lease)
 
 
-def _discard(workspace: Workspace, lease: Lease, error: BaseException, report: Callable[[Event], None]) -> None:
+def _discard(workspace: Workspace, lease: Lease, report: Callable[[Event], None]) -> None:
     held = leases.read(lease.stack) or lease
     try:
         teardown.discard(workspace, lease.stack)
-        if not isinstance(error, ImageError):  # whose layers are what the next try goes on from
-            teardown.drop_intermediates(workspace, lease)
     except (EphemeraError, DockerException, OSError) as trouble:
         # Its lease and guardian stay: as soon as this process ends, it tries until Docker is back.
         report({"type": "notice", "message": f"{lease.stack} is cleaned up in the background, not yet: {trouble}"})

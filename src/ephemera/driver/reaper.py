@@ -1,4 +1,4 @@
-"""Reaping by lease: what outlived its owner and its guardian, and what nobody has used until it expired.
+"""Reaping: what outlived its owner and its guardian, what nobody has used until it expired, rests of abandoned builds.
 
 ``python -m ephemera.driver.reaper``: reaps once, in the background of the command that started it.
 """
@@ -15,10 +15,11 @@ from typing import Literal
 
 from ephemera.contract.errors import EphemeraError
 from ephemera.driver import guardian
-from ephemera.home import leases
+from ephemera.home import builds, leases
 from ephemera.home.leases import Lease
 from ephemera.home.locks import LockTimeoutError, locked
 from ephemera.home.paths import state_dir
+from ephemera.host.engine import docker_host
 from ephemera.warm.client import detached
 
 Reason = Literal["its owner died", "expired"]
@@ -41,7 +42,8 @@ def due(now: float | None = None) -> list[tuple[Lease, Reason]]:
 
 
 def reap(report: Callable[[Reaped], None] = lambda _: None) -> list[Reaped]:
-    """Act on every lease that is due: finish what a dead owner left, take down what has expired."""
+    """Act on every lease that is due: finish what a dead owner left, take down what has expired. Drop what builds left
+    that nobody finished."""
     _tidy()
     reaped = []
     for lease, reason in due():
@@ -50,13 +52,14 @@ def reap(report: Callable[[Reaped], None] = lambda _: None) -> list[Reaped]:
         done = Reaped(stack=lease.stack, reason=reason, seconds=time.monotonic() - started, problem=problem)
         report(done)
         reaped.append(done)
+    _drop_abandoned()
     return reaped
 
 
 def start_if_due() -> None:
     """Reap in a process of its own, if there is anything to reap; the asking command goes on."""
     _tidy()
-    if due():
+    if due() or builds.abandoned(docker_host()):
         folder = state_dir() / "logs"
         folder.mkdir(exist_ok=True)
         detached("ephemera.driver.reaper", [], folder / "reaper.log").returncode = 0
@@ -77,6 +80,12 @@ def _reason(lease: Lease, now: float) -> Reason | None:
     if lease.expires_at < now and not lease.in_use():
         return "expired"
     return None
+
+
+def _drop_abandoned() -> None:
+    from ephemera import images
+
+    images.drop_abandoned()
 
 
 def _act(lease: Lease, reason: Reason) -> str:

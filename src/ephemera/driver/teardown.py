@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from ephemera import images
-from ephemera.contract.errors import InputError
-from ephemera.contract.images import AnyImage, PublicImage, ServiceImage
 from ephemera.driver import engine, guardian, known, recording, removing, state, sweep
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, leases, scratch
@@ -20,22 +16,27 @@ _SETTLE_SECONDS = 0.5
 
 
 def clean_up_after(workspace: Workspace, lease: Lease) -> None:
-    """Do what a dead owner would have done: end its engine, then destroy what it was making, or only unlock."""
+    """Do what a dead owner would have done: end its engine, then destroy what it was making, or only unlock; and drop
+    what its build left."""
     with leases.exclusive(lease.stack):
         current = leases.read(lease.stack)
-        if current is None or current.holder != lease.holder:
-            return  # somebody else has taken it over meanwhile, and has seen to the dead owner's processes
-        end_processes(current)
-        if current.phase == "kept":
-            engine.cancel(workspace, lease.stack)
-            with connected() as client:
-                removing.remove_unwritten(client, lease.stack, state.resources(workspace, lease.stack))
-            leases.change(lease.stack, holder=None, engine=None, suite=None, guardian=None)
-        else:
-            discard(workspace, lease.stack, asked_for=current.phase == "destroying")
-            while engine.end_all(lease.stack):  # it was just being started
-                discard(workspace, lease.stack)
-        drop_intermediates(workspace, current)
+        # Else somebody else has taken it over meanwhile, and has seen to the dead owner's processes.
+        if current is not None and current.holder == lease.holder:
+            _clean_up(workspace, current)
+    images.drop_abandoned()
+
+
+def _clean_up(workspace: Workspace, lease: Lease) -> None:
+    end_processes(lease)
+    if lease.phase == "kept":
+        engine.cancel(workspace, lease.stack)
+        with connected() as client:
+            removing.remove_unwritten(client, lease.stack, state.resources(workspace, lease.stack))
+        leases.change(lease.stack, holder=None, engine=None, suite=None, guardian=None)
+    else:
+        discard(workspace, lease.stack, asked_for=lease.phase == "destroying")
+        while engine.end_all(lease.stack):  # it was just being started
+            discard(workspace, lease.stack)
 
 
 def end_processes(lease: Lease) -> None:
@@ -83,28 +84,7 @@ def forget(workspace: Workspace, stack: str) -> None:
     leases.remove(stack)  # last: what is killed before this can still be found by it
 
 
-def drop_intermediates(workspace: Workspace, lease: Lease) -> None:
-    """Remove what builds that were killed left of the images of the lease's system."""
-    try:
-        wanted = workspace.catalog[lease.system].all_images
-    except (InputError, KeyError):
-        return  # its checkout is gone, or says something else by now: `images prune` finds them
-    with connected() as client:
-        images.drop_intermediates(client, _built(wanted), lease.created_at)
-
-
 def has_foreign_resources(workspace: Workspace, stack: str) -> bool:
     """Whether the stack's state names resources that carry no label of ours."""
     found = state.resources(workspace, stack)
     return any(resource["custom"] and not resource["type"].startswith(_SWEPT_TYPES) for resource in found)
-
-
-def _built(wanted: Iterable[AnyImage]) -> set[str]:
-    """Names of the images that are built for these, bases too."""
-    names: set[str] = set()
-    for image in wanted:
-        if isinstance(image, ServiceImage):
-            names |= _built(image.bases.values())
-        if not isinstance(image, PublicImage):
-            names.add(image.name)
-    return names

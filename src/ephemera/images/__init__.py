@@ -5,7 +5,7 @@ project is built from its sources, under the hash of everything it is made from.
 """
 
 from ephemera.images.errors import ImageBuildError, ImageMissingError
-from ephemera.images.intermediates import drop_intermediates
+from ephemera.images.intermediates import drop_abandoned
 from ephemera.images.making import ensure
 from ephemera.images.modes import Mode, mode
 from ephemera.images.references import resolve
@@ -16,7 +16,7 @@ __all__ = [
     "ImageMissingError",
     "Mode",
     "StoredImage",
-    "drop_intermediates",
+    "drop_abandoned",
     "ensure",
     "mode",
     "prune",

@@ -1,16 +1,17 @@
-"""What a killed build leaves on the engine: containers of its steps, and the layers that it had come to."""
+"""What an abandoned build leaves on the engine: containers of its steps, and the layers that it had come to."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Collection
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ephemera.contract import labels
-from ephemera.home.locks import LockTimeoutError, locked
-from ephemera.home.paths import cache_dir
+from ephemera.home import builds
+from ephemera.home.builds import Abandoned
+from ephemera.host.engine import connected, docker_host
 
 if TYPE_CHECKING:
     import docker
@@ -18,48 +19,55 @@ if TYPE_CHECKING:
 _IDENTIFIER = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
 _TOLERATED = (404, 409)
 """Gone meanwhile; or in use, as the base of something that somebody has made since."""
+_SETTLE_SECONDS = 5.0
+"""From the last layer that was found until there is none to come."""
+_INTERVAL_SECONDS = 0.2
 
 
-def drop_intermediates(client: docker.DockerClient, names: Collection[str], since: float) -> list[str]:
-    """Remove what builds of the images ``names`` left since then (seconds since the epoch), and nobody builds on; ids.
+def drop_abandoned(settle_seconds: float = _SETTLE_SECONDS) -> list[str]:
+    """Remove what builds left that were killed or interrupted, and nobody builds on; returns ids.
 
-    An image that somebody builds right now is left alone: its builder removes the containers of its steps itself, and
-    its layers become those of a finished image.
+    The engine finishes the step that such a build was at, copying files for instance, and writes its layer after its
+    client is gone; it tells nobody. So it is looked for until none has come for ``settle_seconds``. Should this process
+    be killed meanwhile, the next one finds the build's record.
     """
-    abandoned = [name for name in names if not _is_being_built(name)]
-    if not abandoned:
-        return []
+    removed: list[str] = []
+    if not builds.abandoned(docker_host()):
+        return removed
+    with connected() as client:
+        settled = time.monotonic() + settle_seconds
+        while found := builds.abandoned(docker_host()):
+            if dropped := _drop(client, found):
+                removed += dropped
+                settled = time.monotonic() + settle_seconds
+            elif time.monotonic() >= settled:
+                for build in found:
+                    builds.forget(build)
+                break
+            time.sleep(_INTERVAL_SECONDS)
+    return removed
+
+
+def _drop(client: docker.DockerClient, found: Collection[Abandoned]) -> list[str]:
+    since = {build.image: build.since for build in found}
     removed = [
         item["Id"]
         for item in client.api.containers(all=True, filters={"label": labels.IMAGE})
-        if _is_ours(item, abandoned, since)
+        if _is_of(item, since)
         and labels.STACK not in item["Labels"]
         and _IDENTIFIER.fullmatch(item["Image"])  # a step's; who runs an image that is done does so by its name
         and _removed(client.api.remove_container, item["Id"], force=True)
     ]
     # What a layer was made from goes with it.
     for item in client.api.images(filters={"label": labels.IMAGE, "dangling": True}):
-        if _is_ours(item, abandoned, since) and _removed(client.api.remove_image, item["Id"]):
+        if _is_of(item, since) and _removed(client.api.remove_image, item["Id"]):
             removed.append(item["Id"])
     return removed
 
 
-def _is_being_built(name: str) -> bool:
-    folder = cache_dir() / "locks"
-    return any(_is_held(path) for path in folder.glob(f"image-*{name}:*.lock"))
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        with locked(path, timeout_seconds=0):
-            path.unlink(missing_ok=True)  # of a builder that was killed
-    except LockTimeoutError:
-        return True
-    return False
-
-
-def _is_ours(item: dict[str, Any], names: Collection[str], since: float) -> bool:
-    return (item["Labels"] or {}).get(labels.IMAGE) in names and _created(item["Created"]) >= since
+def _is_of(item: dict[str, Any], since: dict[str, int]) -> bool:
+    name = (item["Labels"] or {}).get(labels.IMAGE)
+    return name in since and _created(item["Created"]) >= since[name]
 
 
 def _created(value: int | str) -> float:

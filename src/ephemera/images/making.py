@@ -9,9 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ephemera.contract.images import AnyImage, EngineImage, PublicImage, ServiceImage
-from ephemera.home.locks import locked
-from ephemera.home.paths import cache_dir
-from ephemera.host.engine import connected
+from ephemera.home import builds
+from ephemera.host.engine import connected, docker_host
 from ephemera.images import context, disk
 from ephemera.images.base import import_base
 from ephemera.images.dockerfiles import labelled, machine_arguments
@@ -31,6 +30,8 @@ _BUILD_SECONDS = 1800
 """A build step that says nothing for that long is given up."""
 
 Report = Callable[[str], None]
+Begins = Callable[[str, str], None]
+"""Records that a build begins: the name of its image, and the engine's address."""
 
 
 def ensure(images: Iterable[AnyImage], mode: Mode, report: Report = lambda _: None) -> dict[AnyImage, str]:
@@ -49,17 +50,15 @@ def ensure(images: Iterable[AnyImage], mode: Mode, report: Report = lambda _: No
 def _have(client: docker.DockerClient, image: AnyImage, reference: str, mode: Mode, report: Report) -> None:
     if _present(client, reference):
         return
-    lock = cache_dir() / "locks" / f"image-{reference.replace('/', '_')}.lock"
-    with locked(lock):
-        try:
-            # Another process may have made it while this one waited.
-            if not _present(client, reference):
-                _make(client, image, reference, mode, report)
-        finally:
-            lock.unlink()  # every edit of a source is a tag of its own, and would leave a file behind
+    with builds.exclusive(reference) as begins:
+        # Another process may have made it while this one waited.
+        if not _present(client, reference):
+            _make(client, image, reference, mode, report, begins)
 
 
-def _make(client: docker.DockerClient, image: AnyImage, reference: str, mode: Mode, report: Report) -> None:
+def _make(
+    client: docker.DockerClient, image: AnyImage, reference: str, mode: Mode, report: Report, begins: Begins
+) -> None:
     if isinstance(image, PublicImage) or (isinstance(image, EngineImage) and _is_official(image, mode)):
         _pull(client, reference, report)
     elif image == EngineImage(name=BASE):
@@ -70,6 +69,7 @@ def _make(client: docker.DockerClient, image: AnyImage, reference: str, mode: Mo
         for argument, base in build.bases.items():
             arguments[argument] = resolve(base, mode)
             _have(client, base, arguments[argument], mode, report)
+        begins(build.name, docker_host())
         _build(client, build, reference, arguments, report)
 
 

@@ -10,7 +10,6 @@ import pytest
 from ephemera.contract import labels
 from ephemera.contract.errors import (
     EngineError,
-    ImageError,
     InputError,
     InterruptedByUserError,
     LeftoversError,
@@ -22,7 +21,7 @@ from ephemera.contract.errors import (
 )
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
-from ephemera.driver import engine, guardian, lifecycle, sweep, teardown
+from ephemera.driver import engine, guardian, lifecycle, reaper, sweep
 from ephemera.driver.lifecycle import Gone, Request
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
@@ -53,9 +52,6 @@ def pulumi(workspace: Workspace, docker: FakeClient, monkeypatch: pytest.MonkeyP
     for name in ("up", "destroy", "cancel", "outputs"):
         monkeypatch.setattr(engine, name, getattr(fake, name))
     monkeypatch.setattr(guardian, "keep", fake.guard)
-    monkeypatch.setattr(
-        teardown, "drop_intermediates", lambda _, lease: fake.calls.append(f"drop layers of {lease.system}")
-    )
     return fake
 
 
@@ -226,22 +222,20 @@ def test_disposable_environment_is_held_by_who_asked(workspace: Workspace, pulum
 
 @pytest.mark.parametrize("failure", [ServiceFailedError("api", "exited"), KeyboardInterrupt(), ZeroDivisionError()])
 def test_what_did_not_become_ready_is_gone_without_a_trace(
-    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi, failure: BaseException
+    workspace: Workspace,
+    docker: FakeClient,
+    pulumi: FakePulumi,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: BaseException,
 ) -> None:
     pulumi.failure = failure
+    monkeypatch.setattr(reaper, "start_if_due", lambda: pulumi.calls.append("reap"))
     with pytest.raises(type(failure)):
         _up(workspace)
     assert _nothing_is_left(workspace, docker)
     artifacts = workspace.project / ".ephemera" / "artifacts"
     assert artifacts.exists() is isinstance(failure, ServiceFailedError), "an interrupt needs no evidence"
-    assert pulumi.calls[-1] == "drop layers of shop"
-
-
-def test_layers_of_a_build_that_failed_stay_for_the_next_try(workspace: Workspace, pulumi: FakePulumi) -> None:
-    pulumi.failure = ImageError("step 3 failed")
-    with pytest.raises(ImageError):
-        _up(workspace)
-    assert "drop layers of shop" not in pulumi.calls
+    assert pulumi.calls[-1] == "reap", "what is left of the build that it has interrupted"
 
 
 def test_failed_update_leaves_the_environment_unlocked_and_as_it_was(

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ephemera import images
 from ephemera.contract.errors import EngineError
 from ephemera.driver import guardian, lifecycle, reaper, teardown
 from ephemera.driver.workspace import Workspace
-from ephemera.home import leases
+from ephemera.home import builds, leases
 from ephemera.home.leases import Lease
 from ephemera.home.paths import state_dir
+from ephemera.host.engine import docker_host
 from ephemera.host.processes import ProcessId
 from tests.unit.doubles import IDENTITY
 
@@ -114,6 +118,27 @@ def test_background_process_reaps_and_says_so(workspace: Workspace) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert f"{_STACK}: its owner died; the state of {_STACK} cannot be read" in log.read_text()
+
+
+def test_rests_of_an_abandoned_build_are_dropped(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    def detached(module: str, *_: Any) -> SimpleNamespace:
+        started.append(module)
+        return SimpleNamespace()
+
+    monkeypatch.setattr(reaper, "detached", detached)
+    monkeypatch.setattr(images, "drop_abandoned", lambda: done.append("dropped"))
+    with suppress(KeyboardInterrupt), builds.exclusive("ephemera/api:0123") as begins:
+        begins("api", docker_host())
+        reaper.start_if_due()
+        assert started == [], "it is going on"
+        raise KeyboardInterrupt
+    reaper.start_if_due()
+    assert started == ["ephemera.driver.reaper"]
+    _lease(expires_at=time.time() - 1)
+    reaper.reap()
+    assert done == [f"down demo/{_STACK}", "dropped"]
 
 
 @pytest.mark.usefixtures("done")

@@ -236,7 +236,7 @@ def pulumi(made: FakeClient, workspace: Workspace, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(engine, "cancel", fake.cancel)
     monkeypatch.setattr(guardian, "keep", fake.guard)
     monkeypatch.setattr(made.api, "stop", lambda container, *, timeout: fake.calls.append("stop"), raising=False)
-    monkeypatch.setattr(images, "drop_intermediates", lambda *_: None)
+    monkeypatch.setattr(images, "drop_abandoned", list)
     return fake
 
 

@@ -8,23 +8,22 @@ import pytest
 
 from ephemera import images
 from ephemera.contract.errors import EngineError
-from ephemera.contract.images import EngineImage, PublicImage, ServiceImage
 from ephemera.driver import engine, teardown
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
 from ephemera.home.leases import Lease
 from ephemera.host.processes import ProcessId
-from tests.unit.doubles import IDENTITY, SHOP, FakeClient, marks
+from tests.unit.doubles import IDENTITY, FakeClient, marks
 from tests.unit.processes import python
 
 _STACK = IDENTITY.stack
 
 
 @pytest.fixture(autouse=True)
-def builds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[set[str], float]]:
-    """Of which images the rests of builds were dropped, and since when."""
-    seen: list[tuple[set[str], float]] = []
-    monkeypatch.setattr(images, "drop_intermediates", lambda _, names, since: seen.append((names, since)))
+def dropped(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether the stack was still known, each time that the rests of abandoned builds were dropped."""
+    seen: list[bool] = []
+    monkeypatch.setattr(images, "drop_abandoned", lambda: seen.append(leases.read(_STACK) is not None))
     return seen
 
 
@@ -88,21 +87,17 @@ def test_kept_environment_is_unlocked_and_left(
     assert left.holder is None
 
 
-def test_rests_of_its_builds_go_too_bases_included(
-    workspace: Workspace, lease: Lease, builds: list[tuple[set[str], float]]
+def test_rests_of_its_build_go_when_nobody_waits_for_the_stack_any_more(
+    workspace: Workspace, lease: Lease, dropped: list[bool]
 ) -> None:
-    base = ServiceImage(name="base", context=Path("/src"), bases={"BASE": EngineImage(name="python")})
-    api = ServiceImage(name="api", context=Path("/src"), bases={"BASE": base})
-    workspace.__dict__["catalog"] = {"shop": replace(SHOP, images=(api, PublicImage(reference="nats:2")))}
     teardown.clean_up_after(workspace, lease)
-    assert builds == [({"api", "base", "python"}, lease.created_at)]
+    assert dropped == [False]
+    teardown.clean_up_after(workspace, lease)
+    assert dropped == [False, False], "also by one who was killed, or found no Docker, in between"
 
 
-def test_checkout_that_is_gone_says_nothing_of_builds(
-    workspace: Workspace, lease: Lease, builds: list[tuple[set[str], float]]
-) -> None:
+def test_checkout_may_be_gone(workspace: Workspace, lease: Lease) -> None:
     teardown.clean_up_after(Workspace(Path("/gone"), workspace.name), lease)
-    assert builds == []
     assert leases.read(_STACK) is None
 
 

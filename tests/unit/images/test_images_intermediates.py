@@ -1,29 +1,37 @@
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import docker
 import pytest
 from docker.errors import APIError
 
 from ephemera.contract import labels
-from ephemera.home.locks import locked
-from ephemera.images import drop_intermediates
+from ephemera.contract.errors import MachineError
+from ephemera.home import builds
+from ephemera.host import engine
+from ephemera.images import drop_abandoned
 
-_SINCE = 1_700_000_000.0
+_BEFORE = int(time.time()) - 60
+_LATER = int(time.time()) + 60
+_SETTLE_SECONDS = 0.5
 
 
 @dataclass
 class _Api:
-    """An engine with containers and untagged images; those in ``refused`` answer with that status."""
+    """An engine with containers and untagged images; those in ``refused`` answer with that status. ``looks``: what
+    happens at each look at the images, counted from 0."""
 
     listed_containers: list[dict[str, Any]] = field(default_factory=list)
     listed_images: list[dict[str, Any]] = field(default_factory=list)
     refused: dict[str, int] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
+    looks: dict[int, Callable[[], None]] = field(default_factory=dict)
+    looked: int = 0
 
     def containers(self, *, all: bool, filters: dict[str, Any]) -> list[dict[str, Any]]:
         assert all
@@ -31,6 +39,8 @@ class _Api:
 
     def images(self, *, filters: dict[str, Any]) -> list[dict[str, Any]]:
         assert filters["dangling"]
+        self.looks.pop(self.looked, lambda: None)()
+        self.looked += 1
         return [item for item in self.listed_images if filters["label"] in (item["Labels"] or {})]
 
     def remove_container(self, name: str, *, force: bool) -> None:
@@ -39,21 +49,34 @@ class _Api:
 
     def remove_image(self, name: str) -> None:
         if name in self.refused:
-            response = SimpleNamespace(status_code=self.refused[name], reason="refused")
+            response = SimpleNamespace(status_code=self.refused[name], reason="refused", url=name)
             raise APIError("refused", response=response)
         self.removed.append(name)
+        self.listed_containers = [item for item in self.listed_containers if item["Id"] != name]
+        self.listed_images = [item for item in self.listed_images if item["Id"] != name]
 
 
 @pytest.fixture
-def api() -> _Api:
-    return _Api()
+def api(monkeypatch: pytest.MonkeyPatch) -> _Api:
+    api = _Api()
+    monkeypatch.setattr(engine, "connect", lambda: SimpleNamespace(api=api, close=lambda: None))
+    return api
 
 
 def _drop(api: _Api, *names: str) -> list[str]:
-    return drop_intermediates(cast(docker.DockerClient, SimpleNamespace(api=api)), names, _SINCE)
+    """Of builds of images of these names, which were abandoned."""
+    for name in names:
+        _abandon(name)
+    return drop_abandoned(settle_seconds=0)
 
 
-def _item(identifier: str, name: str, created: Any = int(_SINCE) + 1, **more: str) -> dict[str, Any]:
+def _abandon(name: str) -> None:
+    with suppress(KeyboardInterrupt), builds.exclusive(f"ephemera/{name}:0123") as begins:
+        begins(name, engine.docker_host())
+        raise KeyboardInterrupt
+
+
+def _item(identifier: str, name: str, created: Any = _LATER, **more: str) -> dict[str, Any]:
     return {"Id": identifier, "Image": f"sha256:{0:064}", "Created": created, "Labels": {labels.IMAGE: name, **more}}
 
 
@@ -64,7 +87,7 @@ def test_containers_of_steps_and_untagged_layers_of_these_images_go(api: _Api) -
 
 
 def test_what_was_there_before_stays(api: _Api) -> None:
-    api.listed_images = [_item("old", "api", int(_SINCE) - 1), _item("new", "api", "2023-11-14T22:13:21Z")]
+    api.listed_images = [_item("old", "api", _BEFORE), _item("new", "api", "2100-11-14T22:13:21Z")]
     assert _drop(api, "api") == ["new"]
 
 
@@ -90,16 +113,39 @@ def test_what_is_gone_or_in_use_meanwhile_is_left(api: _Api, status: int) -> Non
 def test_engine_that_is_broken_is_not_taken_for_done(api: _Api) -> None:
     api.listed_images = [_item("layer", "api")]
     api.refused = {"layer": 500}
-    with pytest.raises(APIError):
+    with pytest.raises(MachineError):
         _drop(api, "api")
+    assert builds.abandoned(engine.docker_host()) != []
 
 
-def test_image_that_somebody_builds_is_left_alone_and_a_dead_builders_lock_goes(api: _Api, home: Path) -> None:
-    api.listed_images = [_item("layer", "api"), _item("layer-2", "worker")]
-    locks = home / "cache" / "ephemera" / "locks"
-    locks.mkdir(parents=True)
-    (locks / "image-ephemera_worker:0123.lock").touch()
-    with locked(locks / "image-ephemera_api:4567.lock"):
-        assert _drop(api, "api", "worker") == ["layer-2"]
-    assert [path.name for path in locks.iterdir()] == ["image-ephemera_api:4567.lock"]
-    assert _drop(api, "api") == ["layer"]
+def test_nothing_is_asked_of_the_engine_while_no_build_is_abandoned(api: _Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "connect", lambda: pytest.fail("asked"))
+    assert drop_abandoned() == []
+
+
+def test_layer_that_the_engine_writes_after_its_client_is_gone_goes_too(api: _Api) -> None:
+    _abandon("api")
+    api.looks[1] = lambda: api.listed_images.append(_item("late", "api"))
+    assert drop_abandoned(_SETTLE_SECONDS) == ["late"]
+    assert builds.abandoned(engine.docker_host()) == []
+
+
+def test_build_is_found_again_until_it_has_settled(api: _Api) -> None:
+    _abandon("api")
+
+    def kill() -> None:
+        raise KeyboardInterrupt
+
+    api.looks[1] = kill
+    with pytest.raises(KeyboardInterrupt):
+        drop_abandoned(_SETTLE_SECONDS)
+    api.listed_images = [_item("late", "api")]
+    assert drop_abandoned(0) == ["late"]
+
+
+def test_what_somebody_builds_anew_is_left_to_him(api: _Api) -> None:
+    _abandon("api")
+    api.listed_images = [_item("layer", "api")]
+    with builds.exclusive("ephemera/api:4567"):
+        assert drop_abandoned(0) == []
+    assert drop_abandoned(0) == ["layer"]

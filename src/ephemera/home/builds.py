@@ -1,0 +1,92 @@
+"""Builds of images that are going on: each by one process at a time, with a record by which an abandoned one is found.
+
+A builder that is killed or interrupted leaves its record behind: the engine stays at work on the step that it was at,
+and nothing tells when it has come to that step's end.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ephemera.contract.errors import ImageError
+from ephemera.home.locks import LockTimeoutError, locked
+from ephemera.home.paths import cache_dir
+
+
+@dataclass(frozen=True)
+class Abandoned:
+    """A build that nobody finished. ``since``: when it began, in whole seconds since the epoch."""
+
+    record: Path
+    image: str
+    since: int
+
+
+@contextmanager
+def exclusive(reference: str) -> Iterator[Callable[[str, str], None]]:
+    """Around whatever makes an image. Gives what records that a build begins: the image's name, the engine's address.
+
+    A step that fails is no reason to remove what the steps before it came to: the next try goes on from there.
+    """
+    path = _folder() / f"image-{reference.replace('/', '_')}.lock"
+
+    def begins(image: str, engine: str) -> None:
+        since = (_read(path) or {"since": int(time.time())})["since"]  # of one that was abandoned before, its
+        path.write_text(json.dumps({"image": image, "engine": engine, "since": since}))
+
+    with locked(path):
+        try:
+            yield begins
+        except ImageError:
+            path.unlink()
+            raise
+        except BaseException:
+            if _read(path) is None:
+                path.unlink()
+            raise
+        path.unlink()  # every edit of a source is a tag of its own, and would leave a file behind
+
+
+def abandoned(engine: str) -> list[Abandoned]:
+    """Builds on that engine whose builder is gone, while nobody builds another image of that name."""
+    found = []
+    being_built = set()
+    for path in _folder().glob("image-*.lock"):
+        try:
+            with locked(path, timeout_seconds=0):
+                build = _read(path)
+                if build is None:
+                    path.unlink()  # of one that was killed before it began
+                elif build["engine"] == engine:
+                    found.append(Abandoned(path, build["image"], build["since"]))
+        except LockTimeoutError:
+            being_built.add(_without_tag(path))
+    return [build for build in found if _without_tag(build.record) not in being_built]
+
+
+def forget(build: Abandoned) -> None:
+    """Drop its record: nothing of it is left. One that somebody builds by now stays."""
+    with suppress(LockTimeoutError), locked(build.record, timeout_seconds=0):
+        build.record.unlink()
+
+
+def _folder() -> Path:
+    return cache_dir() / "locks"
+
+
+def _without_tag(record: Path) -> str:
+    return record.name.rpartition(":")[0]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        build = json.loads(path.read_text())
+    except ValueError:
+        return None
+    return build if isinstance(build, dict) and {"image", "engine", "since"} <= build.keys() else None
