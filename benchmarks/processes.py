@@ -42,7 +42,7 @@ class Command:
 class Measured:
     """From the start of the first process to the end (or readiness) of the last. ``cpu_seconds``: user and system, of
     every process; ``peak_bytes``: the largest sum of their proportional sets, in which what n processes share counts
-    for 1/n in each; 0 for several commands, which would be slowed by being looked at. ``stayed``: processes that are
+    for 1/n in each; 0 unless they were watched, which slows them. ``stayed``: processes that are
     there to stay, as daemons do."""
 
     seconds: float
@@ -128,7 +128,9 @@ def adopted() -> frozenset[int]:
     return frozenset(_children(os.getpid()))
 
 
-def run(commands: Sequence[Command], seconds: float, daemons: Collection[int] = ()) -> tuple[Measured, list[Process]]:
+def run(
+    commands: Sequence[Command], seconds: float, daemons: Collection[int] = (), *, watched: bool = False
+) -> tuple[Measured, list[Process]]:
     """Run them side by side until each has ended with 0 or, where it holds, is ready; those that hold are handed on.
     ``daemons``: what stayed of earlier ones, and works for these.
 
@@ -140,7 +142,8 @@ def run(commands: Sequence[Command], seconds: float, daemons: Collection[int] = 
     try:
         for command in commands:
             processes.append(Process(command))
-        measured = _followed(processes, before - set(daemons), started, seconds, lambda process: process.ready, daemons)
+        others = before - set(daemons)
+        measured = _followed(processes, others, started, seconds, lambda process: process.ready, daemons, watched)
     except BaseException:
         _interrupt(processes)
         raise
@@ -150,14 +153,14 @@ def run(commands: Sequence[Command], seconds: float, daemons: Collection[int] = 
     return measured, [process for process in processes if process.command.holds]
 
 
-def finish(held: Sequence[Process], seconds: float) -> Measured:
+def finish(held: Sequence[Process], seconds: float, *, watched: bool = False) -> Measured:
     """Let go of processes that hold something, and wait until they have ended."""
     before = _children(os.getpid()) - {process.pid for process in held}
     started = time.monotonic()
     try:
         for process in held:
             process.let_go()
-        measured = _followed(held, before, started, seconds, lambda _: False)
+        measured = _followed(held, before, started, seconds, lambda _: False, watched=watched)
     except BaseException:
         _interrupt(held)
         raise
@@ -186,6 +189,7 @@ def _followed(
     seconds: float,
     done: Callable[[Process], bool],
     daemons: Collection[int] = (),
+    watched: bool = False,
 ) -> Measured:
     cpu_before = sum(map(_cpu, daemons))
     idle = {pid: set(_descendants(pid)) for pid in daemons}
@@ -211,7 +215,7 @@ def _followed(
                     poll.unregister(descriptor)
         if time.monotonic() - started > seconds:
             raise pending[0].failure(f"was not done after {seconds:g} s")
-        if len(processes) == 1:
+        if watched:
             peak = max(peak, sum(map(_proportional, _tree(before))))
     for process in processes:
         if process.code is None:

@@ -131,21 +131,42 @@ class _Turn:
 
         def steps() -> None:
             up, loads = self._up("up", [environment])
-            peak = up.peak_bytes
             self._note("up_cpu", up.cpu_seconds, loads)
             if extras := self._tool.extras:
                 self._data(extras, environment, loads)
             if self._tool.updates:
-                unchanged, _ = self._up("unchanged", [environment])
-                change, _ = self._up("change", [replace(environment, variant=1)])
-                peak = max(peak, unchanged.peak_bytes, change.peak_bytes)
+                self._up("unchanged", [environment])
+                self._up("change", [replace(environment, variant=1)])
             down, loads = self._down("down", [environment])
             self._note("down_cpu", down.cpu_seconds, loads)
-            self._note("memory_mib", max(peak, down.peak_bytes) / 2**20, loads)
 
-        self._guarded(steps, [environment])
+        if self._guarded(steps, [environment]):
+            self._memory()
         if extras := self._tool.extras:
             self._claim(extras)
+
+    def _memory(self) -> None:
+        """Of a life that is not timed, since looking at what processes have slows them."""
+        environment = self._rounds.environment(self._workload)
+
+        def steps() -> None:
+            self._during = "memory_mib"
+            before = load.settled()
+            commands = [self._tool.up(environment)]
+            if self._tool.updates:
+                commands.append(self._tool.up(replace(environment, variant=1)))
+            if command := self._tool.down(environment):
+                commands.append(command)
+            peak = 0
+            for command in commands:
+                measured, self._held = self._run([command], watched=True)
+                peak = max(peak, measured.peak_bytes)
+            if self._held:
+                held, self._held = self._held, []
+                peak = max(peak, processes.finish(held, _SECONDS, watched=True).peak_bytes)
+            self._note("memory_mib", peak / 2**20, (before, load.read()))
+
+        self._guarded(steps, [environment])
 
     def _claim(self, extras: Extras) -> None:
         """One that is kept ready, given to whoever asks."""
@@ -211,9 +232,9 @@ class _Turn:
 
         return self._measured(measure, work)
 
-    def _run(self, commands: Sequence[Command]) -> tuple[Measured, list[Process]]:
+    def _run(self, commands: Sequence[Command], *, watched: bool = False) -> tuple[Measured, list[Process]]:
         daemons = self._rounds.daemons.get(self._tool.name, frozenset())
-        measured, held = processes.run(commands, _SECONDS, daemons)
+        measured, held = processes.run(commands, _SECONDS, daemons, watched=watched)
         self._rounds.daemons[self._tool.name] = daemons | measured.stayed
         return measured, held
 
@@ -239,10 +260,11 @@ class _Turn:
                 )
             )
 
-    def _guarded(self, steps: Callable[[], None], environments: Sequence[Environment]) -> None:
-        """A tool that fails is noted, what it made is removed, and the others go on."""
+    def _guarded(self, steps: Callable[[], None], environments: Sequence[Environment]) -> bool:
+        """A tool that fails is noted, what it made is removed, and the others go on. Whether it did not."""
         try:
             steps()
+            return True
         except (CommandFailedError, NotSoError) as error:
             self._rounds.record.failures.append(
                 Failure(
@@ -254,6 +276,7 @@ class _Turn:
                 )
             )
             self._remove(environments)
+            return False
         except BaseException:
             self._remove(environments)
             raise

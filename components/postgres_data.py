@@ -1,16 +1,19 @@
 """The data of a PostgreSQL database: remembered within it, and brought back while its clients stay connected.
 
-Everything is done by ``psql`` and ``pg_dump`` in the server's own container, so the versions agree, nothing has to be
-published, and no client library is imported. Rows are kept in a schema ``ephemera`` of the database itself. A restore
-compares the catalog first. Where only rows changed, or objects were created since, it puts back the rows of the tables
-that were written to. Where objects were altered or dropped, it makes the whole schema anew from its definition. Both
-are one transaction: all of it, or nothing.
+Rows are kept in a schema ``ephemera`` of the database itself. A restore compares the catalog first. Where only rows
+changed, or objects were created since, it puts back the rows of the tables that were written to. Where objects were
+altered or dropped, it makes the whole schema anew from its definition. Both are one transaction: all of it, or nothing.
+
+What is done is done by ``psql`` and ``pg_dump`` in the server's own container, so the versions agree, nothing has to be
+published, and no client library is imported. Every environment waits until its data is remembered, and to start a
+program in a container takes longer than what it does then; so that is done from here where it can be.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 _SQL, _SHELL = (Path(__file__).with_suffix(suffix) for suffix in (".sql", ".sh"))
 _SECONDS = 60.0
+# As in the script.
+_OPTIONS = f"-c client_min_messages=warning -c statement_timeout={_SECONDS:g}s -c session_replication_role=replica"
 _REBUILD = "rebuild: "
 _ERROR = re.compile(r"\b(?:ERROR|FATAL): +(.+)")
 _OWNER = 1_701_865_576  # "eph": the first of the two numbers of our locks
@@ -34,8 +39,12 @@ class PostgresData:
         """Copy all rows, sequences and large objects; returns nothing that matters: it is in the database."""
         generation = secrets.token_hex(4)
         call = f"SELECT ephemera.remember('{generation}');"
-        steps = ("BEGIN ISOLATION LEVEL REPEATABLE READ;", _SQL.read_text(), call, "COMMIT;")
-        _run(service, "remember", "\n".join(steps))
+        steps = "\n".join(("BEGIN ISOLATION LEVEL REPEATABLE READ;", _SQL.read_text(), call, "COMMIT;"))
+        is_new = _remembered_from_here(service, steps)
+        if is_new is None:
+            _run(service, "remember", steps)
+        elif not is_new:
+            _run(service, "keep_later")
         return generation
 
     def restore(self, service: DataService, remembered: str) -> str:  # noqa: ARG002 - it is in the database
@@ -72,7 +81,7 @@ class _Clones:
                 f"{service.name!r} publishes nothing, so no test could connect to a database of its own",
                 remedy="bring the environment up with another `expose` than none",
             )
-        self._server = self._connect()
+        self._server = _connected(service, "postgres")
         self._template, _, self._memory = _run(service, "template").partition(" ")
         self._number = secrets.randbelow(2**31)
         self._names: set[str] = set()
@@ -94,7 +103,8 @@ class _Clones:
             self._server.execute(made)
         mark = sql.Literal(f"ephemera {self._number}")
         self._server.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, mark))
-        user, password = (quote(self._credentials[key], safe="") for key in ("user", "password"))
+        known = _credentials(self._service)
+        user, password = (quote(known[key], safe="") for key in ("user", "password"))
         return f"postgresql://{user}:{password}@{self._endpoint.host}:{self._endpoint.port}/{quote(name, safe='')}"
 
     def drop(self, name: str) -> None:
@@ -105,28 +115,6 @@ class _Clones:
         for name in list(self._names):
             self.drop(name)
         self._server.close()
-
-    @property
-    def _credentials(self) -> dict[str, str]:
-        return {key: secret.get_secret_value() for key, secret in self._service.outputs.credentials.items()}
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        try:
-            import psycopg
-        except ImportError as error:
-            raise DataError(
-                "psycopg is not installed, which makes databases for tests", remedy="pip install 'psycopg[binary]'"
-            ) from error
-        known = self._credentials
-        return psycopg.connect(
-            host=self._endpoint.host,
-            port=self._endpoint.port,
-            user=known["user"],
-            password=known["password"],
-            dbname="postgres",
-            autocommit=True,
-            connect_timeout=10,
-        )
 
     def _drop(self, name: str) -> None:
         from psycopg import sql
@@ -142,6 +130,55 @@ class _Clones:
             (_OWNER,),
         ).fetchall()
         return [row[0] for row in found]
+
+
+def _credentials(service: DataService) -> dict[str, str]:
+    return {key: secret.get_secret_value() for key, secret in service.outputs.credentials.items()}
+
+
+def _connected(service: DataService, database: str, options: str = "") -> psycopg.Connection[Any]:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise DataError(
+            "psycopg is not installed, which makes databases for tests", remedy="pip install 'psycopg[binary]'"
+        ) from error
+    endpoint, known = service.outputs.endpoint(), _credentials(service)
+    return psycopg.connect(
+        host=endpoint.host,
+        port=endpoint.port,
+        user=known["user"],
+        password=known["password"],
+        dbname=database,
+        autocommit=True,
+        connect_timeout=10,
+        options=options,
+        application_name="ephemera",
+    )
+
+
+def _remembered_from_here(service: DataService, steps: str) -> bool | None:
+    """Whether what was remembered is a new database; None, with nothing done, where the client library is not
+    imported, which takes longer than what it saves, or where the server cannot be reached so."""
+    known = _credentials(service)
+    if sys.modules.get("psycopg") is None or not {"user", "password", "database"} <= known.keys():
+        return None
+    if service.outputs.endpoint().host is None:
+        return None
+    import psycopg
+
+    try:
+        connection = _connected(service, known["database"], _OPTIONS)
+    except psycopg.OperationalError:
+        return None
+    with connection:
+        try:
+            connection.execute(steps.encode())
+            found = connection.execute("SELECT is_new FROM ephemera.ready").fetchone()
+        except psycopg.Error as error:
+            said = error.diag.message_primary or str(error)
+            raise DataError(f"the data of {service.name!r}: {said}", remedy="nothing was changed") from error
+    return found == (True,)
 
 
 def _run(service: DataService, step: str, stdin: str | None = None) -> str:

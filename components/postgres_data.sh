@@ -16,6 +16,26 @@ keep() { with_definition "SELECT ephemera.keep(:'definition')"; }
 
 is_kept() { [ "$(sql -c 'SELECT dump IS NOT NULL FROM ephemera.ready')" = t ]; }
 
+is_new() { [ "$(sql -c 'SELECT is_new FROM ephemera.ready')" = t ]; }
+
+# Makes an empty database `ephemera_building`, of the same kind as the service's.
+building() {
+    sql -d postgres -c 'DROP DATABASE IF EXISTS ephemera_building WITH (FORCE)'
+    sql -c "SELECT format('CREATE DATABASE ephemera_building TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L;',
+        pg_encoding_to_char(encoding), datcollate, datctype) FROM pg_database WHERE datname = current_database()" |
+        sql -d postgres -f -
+}
+
+# Where nothing but what a new database holds was remembered, its definition is that of a new one.
+define() {
+    if is_new && ! is_kept; then
+        building &&
+            printf '%s\n' '\set definition `pg_dump -s ephemera_building | grep -v "^.restrict \|^.unrestrict "`' \
+                "UPDATE ephemera.ready SET dump = :'definition'" | sql -f - &&
+            sql -d postgres -c 'DROP DATABASE ephemera_building'
+    fi
+}
+
 # rebuild DATABASE [STATEMENT]: make all of it anew, in one transaction that begins with the statement.
 rebuild() {
     {
@@ -25,20 +45,25 @@ rebuild() {
     } | sql -d "$1" -f - > /dev/null
 }
 
-# Standard input: what is to be run. The definition is not waited for: it is of use only when somebody alters the schema.
+# Standard input: what is to be run.
 remember() {
     # All of it is read first: the engine may lose what is said by a command that ends before that.
     statements=$(cat)
     printf '%s\n' "$statements" | sql -f - || exit
+    keep_later
+}
+
+# The definition is not waited for: it is of use only when somebody alters the schema.
+keep_later() {
     # The stream of this command ends with the last who has it: with `keep > …` a shell would keep a copy of it.
-    { exec > /dev/null 2>&1 < /dev/null; keep; } &
+    { exec > /dev/null 2>&1 < /dev/null; is_new || keep; } &
 }
 
 restore() { sql -c 'SELECT ephemera.restore()'; }
 
 # Says whether the schema is what it was, to the letter, and how many clients were disconnected.
 anew() {
-    rebuild "$PGDATABASE" 'SELECT ephemera.drop_roles();' &&
+    define && rebuild "$PGDATABASE" 'SELECT ephemera.drop_roles();' &&
         with_definition "SELECT dump = :'definition', ephemera.disconnect() FROM ephemera.ready"
 }
 
@@ -59,12 +84,11 @@ template() {
     set -e
     name=ephemera_template_$(sql -c 'SELECT generation FROM ephemera.ready')
     if [ "$(sql -c "SELECT count(*) FROM pg_database WHERE datname = '$name'")" = 0 ]; then
+        define
         is_kept || { keep && is_kept; } || { echo 'ERROR: its schema was changed before it could be kept'; exit 1; }
         sql -c "SELECT format('DROP DATABASE %I WITH (FORCE);', datname) FROM pg_database
-            WHERE datname ~ '^ephemera_(template_|building$)'" | sql -d postgres -f -
-        sql -c "SELECT format('CREATE DATABASE ephemera_building TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L;',
-            pg_encoding_to_char(encoding), datcollate, datctype) FROM pg_database WHERE datname = current_database()" |
-            sql -d postgres -f -
+            WHERE datname ~ '^ephemera_template_'" | sql -d postgres -f -
+        building
         pg_dump -n ephemera | sql -d ephemera_building -f - > /dev/null
         rebuild ephemera_building
         sql -d ephemera_building -c 'DROP SCHEMA ephemera CASCADE'

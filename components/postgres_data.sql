@@ -7,7 +7,7 @@ DROP SCHEMA IF EXISTS ephemera CASCADE;
 CREATE SCHEMA ephemera;
 
 -- As few files as can be, which is what making them costs: no index that is not needed, no column that could be large.
-CREATE TABLE ephemera.ready (generation varchar(40) NOT NULL, has_public boolean NOT NULL, dump text);
+CREATE TABLE ephemera.ready (generation varchar(40) NOT NULL, has_public boolean NOT NULL, is_new boolean, dump text);
 CREATE TABLE ephemera.objects (class oid, object oid, label varchar(100) NOT NULL, content uuid NOT NULL);
 CREATE TABLE ephemera.relations (relation oid, name varchar(300) NOT NULL, kind "char" NOT NULL, mark varchar(100) NOT NULL);
 CREATE TABLE ephemera.rows (relation oid, position bigint, content text NOT NULL, PRIMARY KEY (relation, position));
@@ -153,7 +153,17 @@ BEGIN
         END IF;
     END LOOP;
     INSERT INTO ephemera.objects SELECT * FROM ephemera.catalog;
+    UPDATE ephemera.ready SET is_new = ephemera.is_new();
 END $$;
+
+-- Whether it held nothing but what a new database of this server does, roles and its own settings aside.
+CREATE FUNCTION ephemera.is_new() RETURNS boolean LANGUAGE sql SET search_path = '' AS $$
+    SELECT NOT EXISTS (SELECT FROM ephemera.objects WHERE object >= 16384 AND class NOT IN (
+            'pg_catalog.pg_authid'::regclass, 'pg_catalog.pg_auth_members'::regclass,
+            'pg_catalog.pg_database'::regclass, 'pg_catalog.pg_db_role_setting'::regclass))
+       AND coalesce((SELECT nspacl::text = '{pg_database_owner=UC/pg_database_owner,=U/pg_database_owner}'
+               FROM pg_catalog.pg_namespace WHERE nspname = 'public'), false)
+$$;
 
 -- Who keeps tables from being locked, without the statements, which may hold what is secret.
 CREATE FUNCTION ephemera.holders() RETURNS text LANGUAGE sql SET search_path = '' AS $$
@@ -371,7 +381,7 @@ BEGIN
     IF altered IS NOT NULL THEN
         IF ephemera.beyond() IS NOT NULL THEN
             RAISE EXCEPTION 'roles or settings outside its schemas were changed: %', ephemera.beyond();
-        ELSIF (SELECT dump IS NULL FROM ephemera.ready) THEN
+        ELSIF (SELECT dump IS NULL AND NOT is_new FROM ephemera.ready) THEN
             RAISE EXCEPTION 'its schema was changed before it could be kept: %', altered;
         END IF;
         RETURN 'rebuild: ' || altered;

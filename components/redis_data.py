@@ -1,11 +1,16 @@
 """The data of a Redis server: all databases and functions, put back in one transaction while clients stay connected.
 
-Everything is done by ``redis-cli`` in the server's own container, which takes the password from the variable
-``REDISCLI_AUTH``. What is remembered is the commands that bring it back, as ``redis-cli`` reads them. Times to live
-count from when they were remembered. Configuration, users and cached scripts are left alone.
+What is remembered is the commands that bring it back, as ``redis-cli`` reads them. Times to live count from when they
+were remembered. Configuration, users and cached scripts are left alone.
+
+It is brought back by ``redis-cli`` in the server's own container, which takes the password from the variable
+``REDISCLI_AUTH``. Every environment waits until its data is remembered, and to start a program in a container takes
+longer than what it does then; so that is done from here where it can be.
 """
 
 from __future__ import annotations
+
+import sys
 
 from ephemera.contract.data import DataError, DataService
 
@@ -43,10 +48,9 @@ class RedisData:
 
     def remember(self, service: DataService) -> str:
         """The commands that bring the present state back."""
-        said = _ask(service, ["sh", "-c", _REMEMBER, "sh", _SNAPSHOT])
-        dumped, _, keys = said.partition("\n")
-        functions = "" if _UNKNOWN in dumped else f"FUNCTION RESTORE {_checked(service, dumped)} FLUSH"
-        return "\n".join(line for line in ("FLUSHALL", functions, _checked(service, keys)) if line)
+        functions, keys = _read_from_here(service) or _read_in_the_container(service)
+        restored = functions and f"FUNCTION RESTORE {functions} FLUSH"
+        return "\n".join(line for line in ("FLUSHALL", restored, keys) if line)
 
     def restore(self, service: DataService, remembered: str) -> str:
         """Put all of it back at once."""
@@ -59,6 +63,50 @@ class RedisData:
 
 
 DATA = RedisData()
+
+
+def _read_in_the_container(service: DataService) -> tuple[str, str]:
+    """Functions, as one word, and the commands that make the keys."""
+    said = _ask(service, ["sh", "-c", _REMEMBER, "sh", _SNAPSHOT])
+    dumped, _, keys = said.partition("\n")
+    return "" if _UNKNOWN in dumped else _checked(service, dumped), _checked(service, keys)
+
+
+def _read_from_here(service: DataService) -> tuple[str, str] | None:
+    """The same; None where its client library is not imported, which takes longer than what it saves, or where
+    the server cannot be reached so."""
+    endpoint = service.outputs.endpoint()
+    known = {key: secret.get_secret_value() for key, secret in service.outputs.credentials.items()}
+    if (
+        sys.modules.get("redis") is None
+        or endpoint.host is None
+        or endpoint.port is None
+        or known.keys() - {"password"}
+    ):
+        return None
+    import redis
+
+    try:
+        with redis.Redis(
+            endpoint.host, endpoint.port, socket_timeout=_SECONDS, password=known.get("password")
+        ) as client:
+            keys = client.eval(_SNAPSHOT, 0)
+            try:
+                functions = _quoted(client.function_dump())
+            except redis.ResponseError as error:
+                if _UNKNOWN not in str(error):
+                    raise
+                functions = ""
+    except redis.ConnectionError:
+        return None
+    except redis.RedisError as error:
+        raise _error(service, str(error)) from error
+    return functions, keys.decode()
+
+
+def _quoted(data: bytes) -> str:
+    """As ``redis-cli`` reads it."""
+    return '"' + "".join(f"\\x{byte:02x}" for byte in data) + '"'
 
 
 def _ask(service: DataService, command: list[str], stdin: str | None = None) -> str:

@@ -119,10 +119,10 @@ class Database:
         return row[0]
 
     def remember(self) -> None:
-        """Remember, and wait until the schema's definition, which comes after the rows, is there too."""
+        """Remember, and wait until the schema's definition, which comes after the rows, is there too where one is."""
         DATA.remember(self.service)
         deadline = time.monotonic() + READY_SECONDS
-        while self.value("SELECT dump IS NULL FROM ephemera.ready"):
+        while self.value("SELECT dump IS NULL AND NOT is_new FROM ephemera.ready"):
             assert time.monotonic() < deadline
             time.sleep(0.02)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+from pydantic import SecretStr
 
 from components.redis_data import DATA
 from ephemera.contract.data import DataError
@@ -80,10 +82,24 @@ def _fill(service: Service, client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("filled", [True, False])
-def test_everything_comes_back(service: Service, client: redis.Redis, filled: bool) -> None:
+@pytest.mark.parametrize("way", ["from here", "no library", "no port", "another port"])
+def test_everything_comes_back(
+    service: Service, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, filled: bool, way: str
+) -> None:
     if filled:
         _fill(service, client)
-    before, remembered = _everything(service), DATA.remember(service)
+    before = _everything(service)
+    endpoint = service.outputs.endpoint()
+    with monkeypatch.context() as changed:
+        if way == "from here":
+            changed.setattr(Service, "exec", lambda *_, **__: pytest.fail("in the container"))
+        elif way == "no library":
+            changed.setitem(sys.modules, "redis", None)
+        else:
+            update = {"host": None, "port": None, "url": None} if way == "no port" else {"port": 1}
+            endpoints = {"redis": endpoint.model_copy(update=update)}
+            changed.setattr(service, "outputs", service.outputs.model_copy(update={"endpoints": endpoints}))
+        remembered = DATA.remember(service)
     client.flushall()
     client.function_flush()
     client.set("list", "of another type now")
@@ -163,7 +179,8 @@ def test_what_is_refused_is_told(service: Service, client: redis.Redis, remember
 
 
 def test_server_that_does_not_answer_is_told(service: Service, client: redis.Redis) -> None:
-    elsewhere = Service(service._client, service.container, service.outputs, {"REDISCLI_AUTH": "wrong"})
+    outputs = service.outputs.model_copy(update={"credentials": {"password": SecretStr("wrong")}})
+    elsewhere = Service(service._client, service.container, outputs, {"REDISCLI_AUTH": "wrong"})
     with pytest.raises(DataError, match="the data of 'redis': "):
         DATA.remember(elsewhere)
     with pytest.raises(DataError, match="the data of 'redis': "):

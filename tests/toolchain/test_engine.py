@@ -1,4 +1,5 @@
-"""The engine that was built: keys that it has derived once are the same, and not derived again; it keeps no logs."""
+"""The engine that was built: keys that it has derived once are the same, and not derived again; it keeps no logs,
+and asks nothing of git."""
 
 from __future__ import annotations
 
@@ -105,6 +106,19 @@ def test_another_passphrase_is_another_key(made: Project, tmp_path: Path) -> Non
     wrong = made.secret(EPHEMERA_DERIVED_KEYS=str(tmp_path), PULUMI_CONFIG_PASSPHRASE="something else")
     assert "incorrect passphrase" in wrong
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_git_is_not_run_before_an_update(made: Project, tmp_path: Path) -> None:
+    author = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for arguments in (("init", "--quiet"), ("add", "Pulumi.yaml"), (*author, "commit", "--quiet", "-m", "first")):
+        subprocess.run(["git", *arguments], cwd=made.folder, check=True)
+    ran = tmp_path / "ran"
+    fake = tmp_path / "git"
+    fake.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    fake.chmod(0o755)
+    done = made.run("destroy", "--yes", "--skip-preview", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert done.returncode == 0, done.stderr
+    assert not ran.exists()
 
 
 def test_no_logs_are_kept_but_those_that_are_asked_for(made: Project) -> None:

@@ -33,6 +33,12 @@ _EDITS = {
             "\t}\n"
         ),
     },
+    # No `git status` before every run: what the checkout is like is nobody's to know of an environment that goes again.
+    "go/common/util/gitutil/git.go": {
+        "func GetGitRepository(dir string) (*git.Repository, error) {\n": (
+            "func GetGitRepository(dir string) (*git.Repository, error) {\n\tif true {\n\t\treturn nil, nil\n\t}\n"
+        ),
+    },
     "go/common/util/cmdutil/trace.go": {
         '\tif endpoint == "" && logExporter == nil {\n': '\tif endpoint == "" {\n',
     },

@@ -40,6 +40,7 @@ def main(arguments: list[str]) -> int:
     channel = _Channel(timed=bool(wanted))
     from pulumi import automation
 
+    _spare_what_nobody_reads()
     output: deque[str] = deque(maxlen=_KEPT_LINES)
     progress.subscribe(channel.send)
     os.chdir(project)
@@ -93,6 +94,17 @@ def _program(project: Path, channel: _Channel, reads: Reads) -> None:
     if document is not None:
         pulumi.Output.from_input(document).apply(lambda known: channel.send({"type": "outputs", "document": known}))
         pulumi.Output.from_input(secrets_in(document, pulumi.Output)).apply(reads.check_secrets)
+
+
+def _spare_what_nobody_reads() -> None:
+    """What the SDK does for each resource besides: it notes every step by a call of the engine, which the program waits
+    for, and the engine drops it; and it finds out which lines of which files made the resource."""
+    import pulumi
+    from pulumi.runtime import resource
+    from pulumi.runtime.proto import source_pb2
+
+    pulumi.log.debug = lambda *_, **__: None
+    resource._get_stack_trace = source_pb2.StackTrace
 
 
 def _wake_plugin(monitor: Any) -> None:

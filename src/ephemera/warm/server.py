@@ -57,6 +57,8 @@ _MODULES = (
     "ephemera.machine.view",
     "ephemera.resources",
 )
+_WHERE_INSTALLED = ("psycopg", "redis")
+"""What components work with where the project has it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -93,6 +95,9 @@ def import_all() -> None:
     """Import what forks are to have. An interpreter that writes bytecode has compiled it by then."""
     for module in _MODULES:
         importlib.import_module(module)
+    for module in _WHERE_INSTALLED:
+        with suppress(ImportError):
+            importlib.import_module(module)
 
 
 def _reap(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form

@@ -38,9 +38,15 @@ def test_time_is_from_the_first_start_to_the_last_end() -> None:
 def test_cpu_and_memory_of_descendants_count() -> None:
     busy = "import time; text = b'x' * (80 << 20)\nwhile time.process_time() < 0.4: pass"
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}])"
-    measured, _ = processes.run([python(child)], _DEADLINE)
+    measured, _ = processes.run([python(child)], _DEADLINE, watched=True)
     assert 0.4 <= measured.cpu_seconds < 3
     assert 80 << 20 <= measured.peak_bytes < 400 << 20
+
+
+def test_memory_is_not_looked_at_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_proportional", lambda _: pytest.fail("looked at"))
+    measured, _ = processes.run([python("import time; time.sleep(0.2)")], _DEADLINE)
+    assert measured.peak_bytes == 0
 
 
 def test_what_a_tool_leaves_to_end_by_itself_counts_but_not_as_time() -> None:
@@ -132,8 +138,8 @@ def test_what_stays_is_told_and_its_work_counts_for_those_it_works_for(
     try:
         (stayed,) = measured.stayed
         ask = f"open({str(orders)!r}, 'w').write('0.4'); open({str(answers)!r}).read()"
-        alone, _ = processes.run([python(ask)], _DEADLINE)
-        with_it, _ = processes.run([python(ask)], _DEADLINE, measured.stayed)
+        alone, _ = processes.run([python(ask)], _DEADLINE, watched=True)
+        with_it, _ = processes.run([python(ask)], _DEADLINE, measured.stayed, watched=True)
         assert alone.cpu_seconds < 0.3
         assert 0.35 < with_it.cpu_seconds < 1.0
         assert with_it.peak_bytes > alone.peak_bytes

@@ -36,7 +36,7 @@ def test_tools_take_turns_after_a_warm_up_that_does_not_count() -> None:
     calls: list[str] = []
     record = _run([FakeTool("a", calls=calls), FakeTool("b", calls=calls)], runs=2)
     ups = [call for call in calls if call.startswith("up1")]
-    assert len(ups) == 6
+    assert len(ups) == 12, "and once more for its memory"
     assert [(each.round, each.tool) for each in record.samples if each.measure == "up"] == [
         (0, "a"),
         (0, "b"),
@@ -48,7 +48,9 @@ def test_tools_take_turns_after_a_warm_up_that_does_not_count() -> None:
 def test_life_is_up_again_changed_down() -> None:
     tool = FakeTool("a")
     record = _run([tool])
-    assert tool.calls[4:] == ["up0 bench-2", "up0 bench-2", "up1 bench-2", "down bench-2"]
+    once = ["up0 bench-3", "up0 bench-3", "up1 bench-3", "down bench-3"]
+    watched = ["up0 bench-4", "up1 bench-4", "down bench-4"]
+    assert tool.calls[7:] == [*once, *watched]
     assert [each.measure for each in record.samples] == [
         "up",
         "up_cpu",
@@ -70,7 +72,7 @@ def test_tool_that_cannot_update_is_not_asked_to() -> None:
 def test_several_at_once_have_names_of_their_own() -> None:
     tool = FakeTool("a")
     record = _run([tool], together=(3,))
-    assert len({call for call in tool.calls[8:] if call.startswith("up0")}) == 3
+    assert len({call for call in tool.calls[-6:] if call.startswith("up0")}) == 3
     values = {each.measure: each.value for each in record.samples}
     assert values["parallel3_each"] == pytest.approx(values["parallel3"] / 3)
     assert "parallel3_down" in values
@@ -87,7 +89,7 @@ def test_failed_tool_is_told_and_swept_and_the_others_go_on(fails: str, during: 
     assert "ended with 1" in record.failures[0].reason
     assert not [each for each in record.samples if each.tool == "bad" and each.measure == during]
     assert [each for each in record.samples if each.tool == "good" and each.measure == "down"]
-    assert observer.swept == ["environment=bench-1", "environment=bench-3"]
+    assert observer.swept == ["environment=bench-1", "environment=bench-4"]
 
 
 def test_time_until_it_is_really_so_counts() -> None:
@@ -110,10 +112,10 @@ def test_interrupted_turn_takes_down_what_it_made(monkeypatch: pytest.MonkeyPatc
     tool, observer = FakeTool("a"), FakeObserver()
     run: Callable[..., Any] = processes.run
 
-    def interrupted(commands: Any, seconds: float, daemons: Collection[int] = ()) -> Any:
+    def interrupted(commands: Any, seconds: float, daemons: Collection[int] = (), **more: Any) -> Any:
         if tool.calls[-1] == "up1 bench-1":
             raise KeyboardInterrupt
-        return run(commands, seconds, daemons)
+        return run(commands, seconds, daemons, **more)
 
     monkeypatch.setattr(processes, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
