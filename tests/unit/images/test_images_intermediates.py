@@ -17,7 +17,7 @@ from ephemera.host import engine
 from ephemera.images import drop_abandoned
 
 _BEFORE = int(time.time()) - 60
-_LATER = int(time.time()) + 60
+_LATER = int(time.time()) + 365 * 86_400
 _SETTLE_SECONDS = 0.5
 
 

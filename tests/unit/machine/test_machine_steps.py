@@ -39,6 +39,7 @@ SDK = {
 """,
     "workspace/paths.go": "func GetPulumiPath(elem ...string) (string, error) {\n",
     "util/cmdutil/trace.go": '\tif endpoint == "" && logExporter == nil {\n',
+    "util/gitutil/git.go": "func GetGitRepository(dir string) (*git.Repository, error) {\n",
 }
 
 
