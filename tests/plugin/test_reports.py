@@ -48,6 +48,25 @@ def test_own_environment_of_a_failing_test_is_shown_too(project: Project) -> Non
     result.stdout.re_match_lines([r"-+ shop-main-\w{6} -+", r"web \| login with \*\*\*"])
 
 
+def test_what_a_failing_test_has_replaced_does_not_end_the_session(project: Project) -> None:
+    project.write(
+        {
+            "suites/shop/test_1.py": """
+                from ephemera.host import engine
+
+                def test_fails(environment, monkeypatch):
+                    monkeypatch.setattr(engine, "connect", lambda: None)
+                    assert 0, "no such order"
+
+                def test_next(environment): pass
+            """
+        }
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.re_match_lines([r"-+ shop-main-\w{6} -+", "no evidence could be taken: .*"])
+
+
 def test_environment_that_is_gone_is_not_shown(project: Project) -> None:
     project.write(
         {
