@@ -74,7 +74,7 @@ class Server:
         return str(self.container.logs().decode())
 
     def remove(self) -> None:
-        self.container.remove(force=True)
+        self.container.remove(force=True, v=True)
         self.volume.remove()
 
 
