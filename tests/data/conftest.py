@@ -55,7 +55,7 @@ def store(environment):
     Container("clerk", ContainerArgs(
         environment=environment,
         image=POSTGRES,
-        gate=Gate(probe=ExecProbe(command=["psql", "-c", "SELECT FROM beats"])),
+        gate=Gate(probe=ExecProbe(command=["psql", "-c", "SELECT 1 / count(*) FROM beats"])),
         variables={
             "PGHOST": "postgres", "PGUSER": "shop", "PGDATABASE": "shop",
             "REVISION": str(environment.option("revision")),

@@ -173,7 +173,8 @@ class Container(pulumi.ComponentResource):
         environment.offer(
             service,
             {
-                "container": container.name,
+                # The document is known when all gates have passed, also that of a service without endpoints.
+                "container": self.ready.apply(lambda _: container.name),
                 "image": container.image,
                 "endpoints": dict(self.endpoints),
                 "credentials": dict(args.credentials),

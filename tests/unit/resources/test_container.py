@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +137,28 @@ def test_ports_are_bound_to_the_environments_address(gates: OpenGates) -> None:
     assert container["ports"] == [
         {"internal": number, "external": number, "ip": allocation.address, "protocol": "tcp"} for number in (8080, 9000)
     ]
+
+
+def test_document_is_not_known_before_the_gate_of_a_service_without_ports_has_passed(
+    gates: OpenGates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[Any] = []
+    at_the_gate: list[int] = []
+
+    async def passed(*_: Any) -> None:
+        for _turn in range(50):
+            await asyncio.sleep(0)  # whatever can be known by now, is
+        at_the_gate.append(len(known))
+
+    def program() -> None:
+        environment = programs.environment()
+        Container("api", _args(environment))
+        pulumi.Output.from_input(environment.document()).apply(known.append)
+
+    monkeypatch.setattr(gates, "passed", passed)
+    programs.run(program)
+    assert at_the_gate == [0]
+    assert [document["services"]["api"]["container"] for document in known] == [f"{IDENTITY.stack}-api"]
 
 
 @pytest.mark.parametrize("given", [{"publish": False}, {"expose": "none"}])
