@@ -49,7 +49,8 @@ def drop_abandoned(settle_seconds: float = _SETTLE_SECONDS) -> list[str]:
 
 
 def _drop(client: docker.DockerClient, found: Collection[Abandoned]) -> list[str]:
-    since = {build.image: build.since for build in found}
+    # Of several builds of an image, the oldest.
+    since = {build.image: build.since for build in sorted(found, key=lambda build: build.since, reverse=True)}
     removed = [
         item["Id"]
         for item in client.api.containers(all=True, filters={"label": labels.IMAGE})

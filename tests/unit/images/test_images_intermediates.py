@@ -70,8 +70,8 @@ def _drop(api: _Api, *names: str) -> list[str]:
     return drop_abandoned(settle_seconds=0)
 
 
-def _abandon(name: str) -> None:
-    with suppress(KeyboardInterrupt), builds.exclusive(f"ephemera/{name}:0123") as begins:
+def _abandon(name: str, tag: str = "0123") -> None:
+    with suppress(KeyboardInterrupt), builds.exclusive(f"ephemera/{name}:{tag}") as begins:
         begins(name, engine.docker_host())
         raise KeyboardInterrupt
 
@@ -141,6 +141,15 @@ def test_build_is_found_again_until_it_has_settled(api: _Api) -> None:
         drop_abandoned(_SETTLE_SECONDS)
     api.listed_images = [_item("late", "api")]
     assert drop_abandoned(0) == ["late"]
+
+
+@pytest.mark.parametrize("tags", ["ab", "ba"])
+def test_of_several_builds_of_an_image_the_oldest_counts(api: _Api, monkeypatch: pytest.MonkeyPatch, tags: str) -> None:
+    for tag, now in zip(tags, (100.0, 300.0), strict=True):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        _abandon("api", tag)
+    api.listed_images = [_item("of-the-first", "api", 200), _item("before", "api", 50)]
+    assert drop_abandoned(0) == ["of-the-first"]
 
 
 def test_what_somebody_builds_anew_is_left_to_him(api: _Api) -> None:
