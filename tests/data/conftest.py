@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.data.postgres_server import Database, made, running_server
+from tests.data.server import Server
 from tests.driver_command import PROJECT, Ephemera, command_in
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +104,20 @@ class Shelf:
 
 SHELF = Shelf()
 """
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server of PostgreSQL; modules of other servers have their own."""
+    with running_server() as found:
+        yield found
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[Database]:
+    """An empty one on it."""
+    with made(server) as found:
+        yield found
 
 
 @pytest.fixture

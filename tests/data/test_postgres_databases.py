@@ -16,12 +16,6 @@ from tests.data.server import Server, Service
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_server() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def full(server: Server) -> Iterator[Database]:
     """With one of everything, remembered; each test leaves it as it was."""
     with made(server) as found:

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
 from components.postgres_data import DATA
-from tests.data.postgres_server import SCHEMA, Database, made, running_server
-from tests.data.server import Server, Service
+from tests.data.postgres_server import SCHEMA, Database
+from tests.data.server import Service
 
 _ALTERED = "DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE t (x integer)"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_server() as found:
-        yield found
-
-
-@pytest.fixture
-def database(server: Server) -> Iterator[Database]:
-    with made(server) as found:
-        yield found
 
 
 @pytest.fixture(params=["from here", "in the container"])
