@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from ephemera.host.engine import connected
 from tests.driver_command import Ephemera
 
 READY = "in development mode; Ctrl-C ends this"
@@ -61,6 +62,17 @@ class Dev:
         """Where the service answers."""
         document = self.command("outputs", self.stack).json
         return str(next(iter(document["services"][service]["endpoints"].values()))["url"])
+
+    def restarted(self, service: str) -> float:
+        """Have the engine restart the service's container; seconds until it answers: what the machine can do now."""
+        url = f"{self.url(service)}/openapi.json"
+        started = time.monotonic()
+        with connected() as client:
+            client.api.restart(f"{self.stack}-{service}", timeout=0)
+        while not asked(url):
+            assert time.monotonic() - started < _DEADLINE_SECONDS, f"{service} does not answer"
+            time.sleep(_INTERVAL_SECONDS)
+        return time.monotonic() - started
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 from pathlib import Path
@@ -72,7 +73,9 @@ def test_service_that_is_killed_in_a_test(ephemera: Ephemera) -> None:
     assert "orders are gone" in tests["test_kills"]["text"]
     died = next(event for event in _kept(folder, "events") if event["action"] == "die")
     assert tests["test_kills"]["start"] < died["time"] < tests["test_kills"]["stop"]
-    assert [gate["state"] for gate in _kept(folder, "gates")] == ["waiting", "ready"]
+    states = [gate["state"] for gate in _kept(folder, "gates")]
+    # On a machine that others keep busy, it says once more that it waits.
+    assert [state for state, _ in itertools.groupby(states)] == ["waiting", "ready"]
     assert _kept(folder, "usage")[0]["services"]["web"][0] > 0
     page = _page(folder)
     assert "<b>web</b> was killed with signal 9 during this test (exit code 137)" in page

@@ -13,6 +13,7 @@ import hashlib
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _MODULE = Path(__file__).resolve().parent
+_PATCHED = _MODULE.parent / "patched.py"
 PLATFORMS = ("linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64")
 EXECUTABLE = "pulumi-resource-docker"
 CHECKSUMS = "SHA256SUMS"
@@ -46,23 +48,26 @@ def release(folder: Path, platforms: Sequence[str] = PLATFORMS, *, go: str = "go
     """Write an archive per platform, and the file that ``sha256sum --check`` reads."""
     folder.mkdir(parents=True, exist_ok=True)
     sums = []
-    for platform in sorted(platforms):
-        with tempfile.TemporaryDirectory() as scratch:
-            binary = Path(scratch) / EXECUTABLE
-            _build(binary, platform, go)
+    with tempfile.TemporaryDirectory() as scratch:
+        source, binary = Path(scratch) / "source", Path(scratch) / EXECUTABLE
+        source.mkdir()
+        patched = [sys.executable, str(_PATCHED), "docker-plugin", str(source), go]
+        subprocess.run(patched, env={**os.environ, **_FIXED}, check=True)
+        for platform in sorted(platforms):
+            _build(source, binary, platform, go)
             archive = _archive(binary.read_bytes())
-        name = archive_name(platform)
-        (folder / name).write_bytes(archive)
-        sums.append(f"{hashlib.sha256(archive).hexdigest()}  {name}\n")
+            name = archive_name(platform)
+            (folder / name).write_bytes(archive)
+            sums.append(f"{hashlib.sha256(archive).hexdigest()}  {name}\n")
     (folder / CHECKSUMS).write_text("".join(sums))
 
 
-def _build(target: Path, platform: str, go: str) -> None:
+def _build(source: Path, target: Path, platform: str, go: str) -> None:
     system, machine = platform.split("/")
     inherited = {name: value for name, value in os.environ.items() if name not in _BY_DEFAULT}
     subprocess.run(
         [go, "build", "-trimpath", "-ldflags", "-s -w", "-o", target, f"./cmd/{EXECUTABLE}"],
-        cwd=_MODULE,
+        cwd=source,
         env={**inherited, **_FIXED, "GOOS": system, "GOARCH": machine},
         check=True,
     )
@@ -92,7 +97,7 @@ def main() -> None:
     except FileNotFoundError as error:
         sys.exit(f"{error.filename} cannot be run: Go is needed, as go.mod says which")
     except subprocess.CalledProcessError as error:
-        sys.exit(f"go build exited with {error.returncode}")
+        sys.exit(f"{shlex.join(map(str, error.cmd[:2]))} exited with {error.returncode}")
 
 
 if __name__ == "__main__":

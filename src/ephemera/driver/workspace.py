@@ -161,7 +161,7 @@ class Workspace:
 
     @property
     def _state(self) -> Path:
-        return Path(identity.backend_url().removeprefix("file://")) / ".pulumi"
+        return identity.backend_dir() / ".pulumi"
 
 
 def _write(path: Path, content: str) -> None:

@@ -27,11 +27,16 @@ def backend_id() -> str:
     return _made_once(state_dir() / "backend-id", lambda: secrets.token_hex(6))
 
 
-def backend_url() -> str:
-    """Pulumi's state: a file backend in the state directory."""
+def backend_dir() -> Path:
+    """Folder of Pulumi's state, in the state directory."""
     directory = state_dir() / "pulumi"
     directory.mkdir(exist_ok=True)
-    return directory.as_uri()
+    return directory
+
+
+def backend_url() -> str:
+    """The file backend in :func:`backend_dir`; without a file of attributes beside each file, which nobody reads."""
+    return f"{backend_dir().as_uri()}?metadata=skip"
 
 
 def passphrase_file() -> Path:

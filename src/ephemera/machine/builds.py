@@ -55,11 +55,18 @@ class _Build:
         finally:
             _SLOTS.release()
 
-    def _build(self, work: Work, folder: Path, package: str, target: Path, *ldflags: str, modules: str = "") -> None:
+    def _build(self, work: Work, folder: Path, package: str, target: Path, *ldflags: str) -> None:
         flags = " ".join(("-s", "-w", *ldflags))
-        given = ["-modfile", modules] if modules else []
         # -v: names each package as it is compiled, which is all the progress that Go has to show.
-        self._go(work, folder, ["build", "-v", "-trimpath", *given, "-ldflags", flags, "-o", str(target), package])
+        self._go(work, folder, ["build", "-v", "-trimpath", "-ldflags", flags, "-o", str(target), package])
+
+    @contextmanager
+    def _patched(self, work: Work, name: str, folder: Path) -> Iterator[None]:
+        """The module of that name as it is built, in that folder while it is needed."""
+        script = data_dir("toolchain") / "patched.py"
+        with _emptied(folder):
+            self._run(work, folder, [sys.executable, str(script), name, str(folder), self._compiler()])
+            yield
 
 
 class BuiltEngine(_Build):
@@ -71,17 +78,16 @@ class BuiltEngine(_Build):
         return (built_engine_dir() / "pulumi").exists()
 
     def run(self, work: Work) -> None:
-        folder, target = data_dir("toolchain") / "engine", built_engine_dir() / "pulumi"
+        modules, target = data_dir("toolchain") / "engine" / "go.mod", built_engine_dir() / "pulumi"
         with work.alone(f"engine-{built_engine_dir().parent.name}"):
             if self.check():
                 return
-            required = re.search(r"github\.com/pulumi/pulumi/pkg/v3 (v\S+)", (folder / "go.mod").read_text())
+            required = re.search(r"github\.com/pulumi/pulumi/pkg/v3 (v\S+)", modules.read_text())
             if required is None:
-                raise MachineError(f"{folder / 'go.mod'} does not pin Pulumi's engine", remedy="restore the file")
-            with _emptied(target.parent.parent / "source") as source, published(target) as partial:
-                self._run(work, folder, [sys.executable, str(folder / "patched_sdk.py"), str(source), self._compiler()])
-                version = f"-X {_VERSION_VARIABLE}={required[1]}"
-                self._build(work, folder, _CLI, partial, version, modules=str(source / "go.mod"))
+                raise MachineError(f"{modules} does not pin Pulumi's engine", remedy="restore the file")
+            source = target.parent.parent / "source"
+            with self._patched(work, "engine", source), published(target) as partial:
+                self._build(work, source, _CLI, partial, f"-X {_VERSION_VARIABLE}={required[1]}")
                 _run_once(work, partial, required[1])
 
 
@@ -116,22 +122,22 @@ class BuiltPlugin(_Build):
         return plugin_path().exists()
 
     def run(self, work: Work) -> None:
-        folder = data_dir("toolchain") / "docker-plugin"
+        source = plugin_path().parents[2] / "source"
         with work.alone(f"plugin-{plugin_path().parents[2].name}"):
             if self.check():
                 return
-            with published(plugin_path().parent) as partial:
+            with self._patched(work, "docker-plugin", source), published(plugin_path().parent) as partial:
                 partial.mkdir()
-                self._build(work, folder, f"./cmd/{PLUGIN_EXECUTABLE}", partial / PLUGIN_EXECUTABLE)
+                self._build(work, source, f"./cmd/{PLUGIN_EXECUTABLE}", partial / PLUGIN_EXECUTABLE)
 
 
 @contextmanager
-def _emptied(folder: Path) -> Iterator[Path]:
+def _emptied(folder: Path) -> Iterator[None]:
     """An empty folder that is gone afterwards; what a killed build left in it is, too."""
     remove(folder)
     folder.mkdir(parents=True)
     try:
-        yield folder
+        yield
     finally:
         remove(folder)
 

@@ -25,7 +25,8 @@ PLUGIN_VERSION = "5.2.0"
 PLUGIN_EXECUTABLE = "pulumi-resource-docker"
 LANGUAGE_HOST = ("pulumi-language-python-exec", "pulumi-language-python")
 """The script, then the host that looks for it."""
-_SOURCES = (".go", ".mod", ".sum", ".json", "patched_sdk.py")
+_SOURCES = (".go", ".mod", ".sum", ".json", "patched.py")
+_PATCHES = ("patched.py", "patches")
 _REMEDY = "run `ephemera setup`, which makes it"
 
 
@@ -70,7 +71,7 @@ def plugin_variant() -> str:
 
 def built_engine_dir() -> Path:
     """Where the engine that is built goes."""
-    return cache_dir() / "engine" / _sources_hash("engine", "language-host") / "bin"
+    return cache_dir() / "engine" / _sources_hash("engine", "language-host", *_PATCHES) / "bin"
 
 
 def official_engine_dir(project_root: Path) -> Path:
@@ -81,7 +82,7 @@ def official_engine_dir(project_root: Path) -> Path:
 def pulumi_home() -> Path:
     """``PULUMI_HOME`` of the plugin variant that is asked for."""
     variant = plugin_variant()
-    key = PLUGIN_VERSION if variant == "official" else _sources_hash("docker-plugin")
+    key = PLUGIN_VERSION if variant == "official" else _sources_hash("docker-plugin", *_PATCHES)
     return cache_dir() / "pulumi-home" / f"{variant}-{key}"
 
 
@@ -105,8 +106,8 @@ def sdk_version(project_root: Path) -> str:
 
 
 @cache
-def _sources_hash(*folders: str) -> str:
-    paths = [data_dir("toolchain") / folder for folder in folders]
+def _sources_hash(*names: str) -> str:
+    paths = [data_dir("toolchain") / name for name in names]
     return content_hash(paths, os.uname().machine, suffixes=_SOURCES)
 
 

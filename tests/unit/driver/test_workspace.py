@@ -17,7 +17,7 @@ from tests.unit.doubles import SHOP
 
 
 def _state(workspace: Workspace) -> Path:
-    return Path(identity.backend_url().removeprefix("file://")) / ".pulumi"
+    return identity.backend_dir() / ".pulumi"
 
 
 def _record(workspace: Workspace, stack: str) -> list[Path]:

@@ -62,9 +62,10 @@ def test_damaged_key_is_told_and_never_made_anew(content: str) -> None:
 
 
 def test_state_is_a_file_backend_in_the_state_directory() -> None:
-    url = identity.backend_url()
+    url, _, options = identity.backend_url().partition("?")
     assert url == (state_dir() / "pulumi").as_uri()
     assert Path(url.removeprefix("file://")).is_dir()
+    assert options == "metadata=skip"
 
 
 def test_processes_that_ask_first_at_once_get_one_key() -> None:
