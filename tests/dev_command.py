@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from ephemera.host.engine import connected
-from tests.driver_command import Ephemera
+from tests.driver_command import Ephemera, until
 
 READY = "in development mode; Ctrl-C ends this"
 LIVE_SECONDS = 3.0
@@ -69,9 +69,7 @@ class Dev:
         started = time.monotonic()
         with connected() as client:
             client.api.restart(f"{self.stack}-{service}", timeout=0)
-        while not asked(url):
-            assert time.monotonic() - started < _DEADLINE_SECONDS, f"{service} does not answer"
-            time.sleep(_INTERVAL_SECONDS)
+        until(lambda: bool(asked(url)), _DEADLINE_SECONDS)
         return time.monotonic() - started
 
     def _read(self) -> None:

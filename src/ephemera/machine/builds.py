@@ -62,11 +62,16 @@ class _Build:
 
     @contextmanager
     def _patched(self, work: Work, name: str, folder: Path) -> Iterator[None]:
-        """The module of that name as it is built, in that folder while it is needed."""
-        script = data_dir("toolchain") / "patched.py"
-        with _emptied(folder):
+        """The module of that name as it is built, in that folder while it is needed; what a killed build left in the
+        folder is gone, too."""
+        remove(folder)
+        folder.mkdir(parents=True)
+        try:
+            script = data_dir("toolchain") / "patched.py"
             self._run(work, folder, [sys.executable, str(script), name, str(folder), self._compiler()])
             yield
+        finally:
+            remove(folder)
 
 
 class BuiltEngine(_Build):
@@ -129,17 +134,6 @@ class BuiltPlugin(_Build):
             with self._patched(work, "docker-plugin", source), published(plugin_path().parent) as partial:
                 partial.mkdir()
                 self._build(work, source, f"./cmd/{PLUGIN_EXECUTABLE}", partial / PLUGIN_EXECUTABLE)
-
-
-@contextmanager
-def _emptied(folder: Path) -> Iterator[None]:
-    """An empty folder that is gone afterwards; what a killed build left in it is, too."""
-    remove(folder)
-    folder.mkdir(parents=True)
-    try:
-        yield
-    finally:
-        remove(folder)
 
 
 def _run_once(work: Work, pulumi: Path, expected: str) -> None:

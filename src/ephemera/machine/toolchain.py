@@ -26,7 +26,7 @@ PLUGIN_EXECUTABLE = "pulumi-resource-docker"
 LANGUAGE_HOST = ("pulumi-language-python-exec", "pulumi-language-python")
 """The script, then the host that looks for it."""
 _SOURCES = (".go", ".mod", ".sum", ".json", "patched.py")
-_PATCHES = ("patched.py", "patches")
+_FOR_ALL = ("patched.py", "patches")
 _REMEDY = "run `ephemera setup`, which makes it"
 
 
@@ -71,7 +71,7 @@ def plugin_variant() -> str:
 
 def built_engine_dir() -> Path:
     """Where the engine that is built goes."""
-    return cache_dir() / "engine" / _sources_hash("engine", "language-host", *_PATCHES) / "bin"
+    return cache_dir() / "engine" / _sources_hash("engine", "language-host") / "bin"
 
 
 def official_engine_dir(project_root: Path) -> Path:
@@ -82,7 +82,7 @@ def official_engine_dir(project_root: Path) -> Path:
 def pulumi_home() -> Path:
     """``PULUMI_HOME`` of the plugin variant that is asked for."""
     variant = plugin_variant()
-    key = PLUGIN_VERSION if variant == "official" else _sources_hash("docker-plugin", *_PATCHES)
+    key = PLUGIN_VERSION if variant == "official" else _sources_hash("docker-plugin")
     return cache_dir() / "pulumi-home" / f"{variant}-{key}"
 
 
@@ -106,8 +106,8 @@ def sdk_version(project_root: Path) -> str:
 
 
 @cache
-def _sources_hash(*names: str) -> str:
-    paths = [data_dir("toolchain") / name for name in names]
+def _sources_hash(*folders: str) -> str:
+    paths = [data_dir("toolchain") / name for name in (*folders, *_FOR_ALL)]
     return content_hash(paths, os.uname().machine, suffixes=_SOURCES)
 
 
