@@ -146,19 +146,25 @@ class _Graph:
 
     def critical_path(self) -> Iterator[tuple[Segment, Segment]]:
         """Backwards from the end: each segment with the piece of the path that it is. What came last of all that a
-        segment is made after is why it did not begin sooner; where nothing accounts for a time, that is a gap."""
+        segment is made after is why it did not begin sooner; where nothing accounts for a time, that is a gap.
+
+        A step of which the engine's news came later than all that came after it has no piece of its own left; the path
+        goes on with what it is made after. None is passed twice, and the phases lead to the start.
+        """
         reached, current = self.end, self.phases[-1]
         following = current
+        passed: set[int] = set()
         while True:
             if current.end < reached:
                 gap = replace(following, kind="gap", start=current.end, end=reached, critical=True)
                 yield gap, gap
                 reached = current.end
             yield current, replace(current, critical=True, start=min(current.start, reached), end=reached)
-            reached = min(current.start, reached)
-            earlier = [found for found in self._preceding(current) if found.start < reached or found.end <= reached]
-            if not earlier:
+            if current is self.phases[0]:
                 return
+            reached = min(current.start, reached)
+            passed.add(id(current))
+            earlier = [each for each in self._preceding(current) if id(each) not in passed] or self._first_phases()
             following, current = current, max(earlier, key=lambda found: (min(found.end, reached), found.start))
 
     def _preceding(self, segment: Segment) -> list[Segment]:

@@ -193,6 +193,37 @@ def test_news_that_overtake_each_other_are_counted_once() -> None:
     assert sum(part.seconds for part in found.path) == pytest.approx(found.seconds)
 
 
+def test_path_is_whole_when_the_engine_tells_of_a_step_after_its_gate_was_passed() -> None:
+    found = _run(
+        _step(_service("db"), "delete-replaced", 3.6, 4),
+        _step(_service("db"), "create-replacement", 6.2, 6.3),
+        _gate("db", 6, 6.1),
+        _step(_service("api"), "same", 6.2, 6.2),
+        _gate("api", 6.2, 8.5),
+        [_needs(db=[], api=["db"])],
+    )
+    assert found.path[0].start == 0
+    assert _path(found)[-7:] == [
+        ("delete-replaced", "db", 0.4),
+        ("gap", "db", 2.0),
+        ("gate", "db", 0.1),
+        ("gap", "api", 0.1),
+        ("gate", "api", 2.3),
+        ("phase", "engine end", 0.5),
+        ("phase", "finish", 1.0),
+    ]
+
+
+def test_path_ends_when_steps_are_so_short_that_each_could_have_come_after_the_other() -> None:
+    found = _run(
+        _step(_service("api"), "delete", 4.5, 4.505),
+        _step(_service("side"), "delete", 4.501, 4.506),
+        [_needs(api=["side"], side=[])],
+    )
+    assert found.path[0].start == 0
+    assert sum(part.seconds for part in found.path) == pytest.approx(found.seconds)
+
+
 def test_command_without_a_run_of_the_engine_has_phases_only() -> None:
     found = timeline.build([_phase(0.25, "plan"), _phase(0.5, "check")], _STARTED, _STARTED + 1)
     assert _path(found) == [("phase", "start", 0.25), ("phase", "plan", 0.25), ("phase", "check", 0.5)]
