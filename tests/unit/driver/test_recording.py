@@ -176,12 +176,17 @@ def test_it_is_bounded_and_keeps_the_newer(stack: str, docker: FakeClient, monke
     assert list(folder.iterdir()) == []
 
 
-def test_engine_in_trouble_fails_nothing(stack: str, docker: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "trouble", [MachineError("no Docker engine answers"), AttributeError("what a test has replaced")]
+)
+def test_trouble_fails_nothing(
+    stack: str, docker: FakeClient, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
     tries = threading.Semaphore(0)
 
     def refuse() -> None:
         tries.release()
-        raise MachineError("no Docker engine answers")
+        raise trouble
 
     monkeypatch.setattr(engine, "connect", refuse)
     with recording.of(stack, "up"):
