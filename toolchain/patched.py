@@ -30,6 +30,15 @@ class _Patch:
     added: Mapping[str, str] = field(default_factory=dict)
 
 
+def _analyser(function: str, language: str) -> Mapping[str, str]:
+    """Edits by which a language of chroma's gets its analyser when ``function`` is called with the registry."""
+    return {
+        "func init() { // nolint: gochecknoinits\n": f"func {function}(reg *chroma.LexerRegistry) {{\n",
+        f'\tGet("{language}").': f'\treg.Get("{language}").',
+        '"\n)\n': '"\n\n\t"github.com/alecthomas/chroma/v2"\n)\n',
+    }
+
+
 _SDK = _Patch(
     module="github.com/pulumi/pulumi/sdk/v3",
     package="go/common/resource/config",
@@ -135,14 +144,22 @@ _CHROMA = _Patch(
             "var GlobalLexerRegistry = func() *chroma.LexerRegistry {\n\treg := chroma.NewLexerRegistry()\n": (
                 "var GlobalLexerRegistry = chroma.NewLexerRegistry()\n\n"
                 "var loaded = sync.OnceValue(func() *chroma.LexerRegistry {\n\treg := GlobalLexerRegistry\n"
+                "\tregistered := reg.Lexers\n\t*reg = *chroma.NewLexerRegistry()\n"
             ),
-            "\treturn reg\n}()\n": "\treturn reg\n})\n",
+            "\treturn reg\n}()\n": (
+                "\tfor _, lexer := range registered {\n\t\treg.Register(lexer)\n\t}\n"
+                "\tanalyseDNS(reg)\n\tanalyseMySQL(reg)\n\tanalyseZed(reg)\n\treturn reg\n})\n"
+            ),
             "\treturn GlobalLexerRegistry.Names(withAliases)\n": "\treturn loaded().Names(withAliases)\n",
             "\treturn GlobalLexerRegistry.Get(name)\n": "\treturn loaded().Get(name)\n",
             "\treturn GlobalLexerRegistry.MatchMimeType(mimeType)\n": "\treturn loaded().MatchMimeType(mimeType)\n",
             "\treturn GlobalLexerRegistry.Match(filename)\n": "\treturn loaded().Match(filename)\n",
             "\treturn GlobalLexerRegistry.Analyse(text)\n": "\treturn loaded().Analyse(text)\n",
         },
+        # Three that ask for theirs at every start.
+        "lexers/dns.go": _analyser("analyseDNS", "dns"),
+        "lexers/mysql.go": _analyser("analyseMySQL", "mysql"),
+        "lexers/zed.go": _analyser("analyseZed", "Zed"),
         "styles/api.go": {
             '\t"io/fs"\n\t"sort"\n': '\t"io/fs"\n\t"sort"\n\t"sync"\n',
             "var Registry = func() map[string]*chroma.Style {\n\tregistry := map[string]*chroma.Style{}\n": (

@@ -8,6 +8,29 @@ import (
 	"github.com/alecthomas/chroma/v2/styles"
 )
 
+// Before anything is asked for: those that are written in Go.
+var registeredAtStart = len(lexers.GlobalLexerRegistry.Lexers)
+
+func TestLanguagesAreReadWhenAsked(t *testing.T) {
+	if all := len(lexers.Names(false)); registeredAtStart > all/2 {
+		t.Errorf("%d of %d languages are there at the start", registeredAtStart, all)
+	}
+}
+
+func TestTextIsKnownByItsWords(t *testing.T) {
+	for language, text := range map[string]string{
+		"dns": "@ IN SOA ns.example.org. admin.example.org. 1 2 3 4 5\n",
+		"Zed": "definition user {}\nrelation owner: user\npermission view = owner\n",
+	} {
+		if found := lexers.Analyse(text); found == nil || found != lexers.Get(language) {
+			t.Errorf("%q is not found to be %s", text, language)
+		}
+	}
+	if lexers.Get("mysql").AnalyseText("SELECT `name` FROM `users`") != 0.5 {
+		t.Error("MySQL is not told from other dialects")
+	}
+}
+
 func TestLanguagesAreThereWhenAsked(t *testing.T) {
 	found := lexers.Get("toml")
 	if found == nil {
