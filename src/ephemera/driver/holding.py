@@ -113,8 +113,7 @@ def begin_to_take_down(workspace: Workspace, stack: str, identity: Identity) -> 
 
 def let_go(stack: str, phase: Literal["kept", "pooled"] = "kept") -> None:
     """Stop holding an environment: it stays, until its lease expires, it is taken down or, in a pool, claimed."""
-    leases.change(stack, holder=None, phase=phase)
-    leases.touch(stack)
+    leases.touch(stack, holder=None, phase=phase)
     guardian.dismiss(stack)
 
 

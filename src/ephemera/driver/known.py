@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def remembering(
             doubt, known = str(error), None
         except ChangedMeanwhileError as error:
             doubt, known = f"{error} was written meanwhile", None
-        _write(stack, {"schema": _SCHEMA, "doubt": doubt, "known": asdict(known) if known else None})
+        _write(stack, {"schema": _SCHEMA, "doubt": doubt, "known": _document_of(known) if known else None})
 
     yield listener, ready
 
@@ -333,6 +333,11 @@ def _state_is(workspace: Workspace, stack: str, known: Known) -> bool:
 def _mark(stack: str) -> str:
     """Of the user's key, which may have been replaced."""
     return credentials.credential(stack, "", "known")
+
+
+def _document_of(known: Known) -> dict[str, Any]:
+    # Not asdict, which copies each of some hundred files' entries.
+    return {**vars(known), "definition": vars(known.definition)}
 
 
 def _document(stack: str) -> Mapping[str, Any]:

@@ -62,7 +62,9 @@ class Reads:
         ``credentials`` (service and purpose of each generated one), ``doubts``."""
         modules = [file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))]
         for file in modules:  # those that were there before anybody listened
-            self._note(self._files, file)
+            # Most of some thousand are libraries'. One that only seems to be, by a path with a detour, is looked at.
+            if not file.startswith(self._ours) or os.pardir in file:
+                self._note(self._files, file)
         for folder in list(sys.path_importer_cache):
             self._note(self._searched, folder)
         return {

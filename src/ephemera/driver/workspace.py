@@ -22,7 +22,8 @@ from ephemera.host import engine
 from ephemera.machine.toolchain import located
 
 # Four times as fast, where the library was built with it.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Of YAML, the safe one."""
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 # Engine and plugin live for a second each: by the time a collection of theirs is done, so are they.
@@ -191,7 +192,7 @@ def _remove_all(folder: Path, stack: str) -> None:
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.load(path.read_text(), _LOADER)  # noqa: S506 - a safe one, whose name the rule cannot see
+        document = yaml.load(path.read_text(), LOADER)  # noqa: S506 - a safe one, whose name the rule cannot see
     except FileNotFoundError:
         return {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError

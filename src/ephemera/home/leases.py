@@ -178,12 +178,15 @@ def first_seen(stack: str, project: str, checkout: str, identity: Identity) -> L
     return lease
 
 
-def touch(stack: str, ttl_seconds: float = DEFAULT_TTL_SECONDS) -> Lease | None:
-    """Expiry moves with use, and only ahead: ``ttl_seconds`` from now, should it be earlier. None without a lease."""
+def touch(stack: str, ttl_seconds: float = DEFAULT_TTL_SECONDS, **fields: Any) -> Lease | None:
+    """Expiry moves with use, and only ahead: ``ttl_seconds`` from now, should it be earlier. None without a lease.
+
+    ``fields`` are changed with it.
+    """
     with _guarded(stack):
         lease = read(stack)
         if lease is not None:
-            lease = _used(lease, ttl_seconds)
+            lease = _used(replace(lease, **fields), ttl_seconds)
             _write(lease)
         return lease
 

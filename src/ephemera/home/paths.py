@@ -6,6 +6,7 @@ State (what an environment's life depends on) and cache (what can be made again)
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 
@@ -29,10 +30,15 @@ def checkout_dir(project: Path) -> Path:
 def _base(variable: str, default: str) -> Path:
     # The XDG specification: a relative path in the variable is to be ignored.
     configured = os.environ.get(variable, "")
-    base = Path(configured) if configured.startswith("/") else Path.home() / default
-    return base / "ephemera"
+    return _ours(configured if configured.startswith("/") else str(Path.home() / default))
+
+
+@cache  # asked for a hundred times in a command
+def _ours(base: str) -> Path:
+    return Path(base, "ephemera")
 
 
 def _private(directory: Path) -> Path:
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not directory.is_dir():
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     return directory

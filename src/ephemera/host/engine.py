@@ -7,7 +7,7 @@ import queue
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,9 @@ _ANSWER_SECONDS = 3.0
 """From the question to the answer, whatever hangs: with what a command does before, less than 5 s."""
 _TIMEOUT_SECONDS = 60
 _REMEDY_NETWORK = "start it, check the network, or set DOCKER_HOST"
+
+# By the engine's URL, the API's version that it answered with last: the first try of the next client.
+_spoken: dict[str, str] = {}
 
 _T = TypeVar("_T")
 
@@ -125,12 +128,19 @@ def _client(address: Address, arguments: Mapping[str, Any]) -> docker.DockerClie
     from requests.exceptions import RequestException
 
     try:
-        with closing(_unasked(arguments, MINIMUM_DOCKER_API_VERSION)) as oldest:
+        with ExitStack() as tried:
+            client = _unasked(arguments, _spoken.get(address.url, MINIMUM_DOCKER_API_VERSION))
+            tried.callback(client.close)
             # Not /version: for that, engines start two programs.
-            answer = oldest.api.get(f"{oldest.api.base_url}/_ping", timeout=_ANSWER_SECONDS)
+            answer = client.api.get(f"{client.api.base_url}/_ping", timeout=_ANSWER_SECONDS)
             if answer.status_code != HTTPStatus.OK:
                 raise APIError("refused", answer, answer.text)
-        return _unasked(arguments, answer.headers["Api-Version"])
+            version = answer.headers["Api-Version"]
+            if client.api.api_version == version:
+                tried.pop_all()
+                return client
+        _spoken[address.url] = version
+        return _unasked(arguments, version)
     except (DockerException, RequestException, KeyError, TypeError, ValueError) as error:
         raise _explained(address, error) from error
 

@@ -81,11 +81,11 @@ def short_path(directory: Path, name: str) -> Iterator[str]:
         os.close(descriptor)
 
 
-def connected() -> socket.socket | None:
-    """A connection to the warm process of this likeness; None where there is none."""
+def connected(likeness: str) -> socket.socket | None:
+    """A connection to the warm process of that likeness; None where there is none."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with short_path(folder(), f"{name_of(likeness())}.sock") as path:
+        with short_path(folder(), f"{name_of(likeness)}.sock") as path:
             connection.connect(path)
         check_peer(connection)
         return connection

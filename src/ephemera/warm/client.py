@@ -96,12 +96,13 @@ def forked(
     """
     if not address.wanted():
         return None
-    connection = _connected()
+    likeness = address.likeness()
+    connection = _connected(likeness)
     if connection is None:
         return None
     try:
         request = {
-            "likeness": address.likeness(),
+            "likeness": likeness,
             "program": program,
             "name": sys.argv[0],
             "arguments": list(arguments),
@@ -195,7 +196,7 @@ def begin() -> None:
     global _starting
     if not address.wanted() or _starting is not None:
         return
-    connection = address.connected()
+    connection = address.connected(address.likeness())
     if connection is not None:
         connection.close()
         return
@@ -221,15 +222,15 @@ def begin() -> None:
         os.close(told)
 
 
-def _connected() -> socket.socket | None:
+def _connected(likeness: str) -> socket.socket | None:
     global _starting
-    connection = address.connected()
+    connection = address.connected(likeness)
     if connection is None and _starting is not None:
         # It imports what the program would have to import here: waiting is never longer.
         select.select([_starting], [], [], _START_SECONDS)
         os.close(_starting)
         _starting = None
-        connection = address.connected()
+        connection = address.connected(likeness)
     return connection
 
 

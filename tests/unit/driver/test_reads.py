@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ def test_modules_that_were_there_before_count_too(project: Path) -> None:
     import ephemera
 
     assert str(Path(ephemera.__file__)) in _reads(project, "")["files"]
+
+
+def test_modules_path_with_a_detour_through_a_library_is_not_taken_for_the_librarys(project: Path) -> None:
+    library = Path(sysconfig.get_paths()["stdlib"])
+    program = f"import sys, types; sys.modules['odd'] = types.SimpleNamespace(__file__='{library}/../odd.py')"
+    assert str(library.parent / "odd.py") in _reads(project, program)["files"]
 
 
 def test_file_that_is_not_there_is_noted_as_one_that_may_come(project: Path) -> None:

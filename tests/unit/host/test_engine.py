@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import requests
@@ -35,6 +38,40 @@ def test_engine_that_does_not_answer_is_said_at_once(
     assert "\n" not in str(caught.value)
     del caught
     gc.collect()
+
+
+class _Pinged(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    api_version = "1.41"
+    connections: ClassVar[set[tuple[str, int]]] = set()
+
+    def do_GET(self) -> None:
+        self.connections.add(self.client_address)
+        self.send_response(200)
+        self.send_header("Api-Version", self.api_version)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"OK")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_client_speaks_the_engines_version_also_after_that_has_become_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Pinged) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.server_port}")
+        spoken = []
+        for version in ("1.41", "1.41", "1.44", "1.44"):
+            monkeypatch.setattr(_Pinged, "api_version", version)
+            with engine.connected() as client:
+                client.ping()
+                spoken.append((client.api.api_version, len(_Pinged.connections)))
+        server.shutdown()
+    # One connection where the version was known before, two where it was not.
+    assert spoken == [("1.41", 2), ("1.41", 3), ("1.44", 5), ("1.44", 6)]
 
 
 def test_client_is_closed_after_use(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,11 +32,11 @@ _HANDING_OVER = f"""
 import signal, sys; sys.path[:] = {sys.path!r}
 from ephemera.warm import client
 connected = client._connected
-def early(numbers):
-    for number in numbers:
+def early(likeness):
+    for number in map(int, sys.argv[2:]):
         signal.raise_signal(number)
-    return connected()
-client._connected = lambda: early(map(int, sys.argv[2:]))
+    return connected(likeness)
+client._connected = early
 code = client.handed_over("{PROGRAMS}:" + sys.argv[1], ["exit 3"])
 print("without", flush=True)
 sys.exit(42 if code is None else code)
@@ -187,7 +187,7 @@ def nobody_started(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_first_command_starts_one_and_waits_for_it_when_it_asks(nobody_started: None, tmp_path: Path) -> None:
-    assert address.connected() is None
+    assert address.connected(address.likeness()) is None
     client.begin()
     assert run(tmp_path, "end", "seven").code == 7
     pid = server_pid()
@@ -207,7 +207,7 @@ def test_one_that_was_killed_is_replaced_by_the_next_command(nobody_started: Non
     while server_pid() in (None, first):
         assert time.monotonic() < deadline
         client.begin()
-        if (connection := client._connected()) is not None:
+        if (connection := client._connected(address.likeness())) is not None:
             connection.close()
     assert run(tmp_path, "end", "seven").code == 7
 

@@ -22,7 +22,7 @@ from tests.unit.warm.conftest import Light
 
 @contextmanager
 def _connection() -> Iterator[socket.socket]:
-    connection = address.connected()
+    connection = address.connected(address.likeness())
     assert connection is not None
     with connection:
         connection.settimeout(20)
@@ -127,7 +127,7 @@ def test_warm_process_of_another_user_is_not_asked(light: Light, monkeypatch: py
     light()
     assert server_pid() is not None
     monkeypatch.setattr(os, "getuid", lambda: 4711)
-    assert address.connected() is None
+    assert address.connected(address.likeness()) is None
 
 
 def test_only_one_of_a_likeness_serves(light: Light, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_fork_of_a_killed_one_goes_on_and_the_next_serves(light: Light, tmp_path
     with begun("wait") as fork:
         first.kill()
         first.wait()
-        assert address.connected() is None
+        assert address.connected(address.likeness()) is None
         second = light()
         assert server_pid() == second.pid, "a fork does not hold what only the warm process has"
         assert _served(tmp_path)
@@ -226,7 +226,7 @@ def test_variable_that_is_read_at_start_makes_another_likeness(
     light()
     assert _served(tmp_path)
     monkeypatch.setenv(name, "1")
-    assert address.connected() is None
+    assert address.connected(address.likeness()) is None
     monkeypatch.delenv(name)
 
 
@@ -268,7 +268,7 @@ def test_limits_of_a_process_are_its_forks_too(light: Light) -> None:
     lower = 4096 if soft != 4096 else 8192
     resource.setrlimit(resource.RLIMIT_CORE, (lower, hard))
     try:
-        assert address.connected() is None
+        assert address.connected(address.likeness()) is None
     finally:
         resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
 
