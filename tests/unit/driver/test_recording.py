@@ -218,7 +218,7 @@ def test_beginning_and_ending_wait_for_nothing(stack: str, docker: FakeClient, m
     started = time.perf_counter()
     with recording.of(stack, "up"):
         pass
-    assert time.perf_counter() - started < 0.1
+    assert time.perf_counter() - started < 2
     answers.set()
 
 
