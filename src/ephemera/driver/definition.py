@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ephemera import images
 from ephemera.contract.catalog import System
+from ephemera.contract.errors import InputError
 from ephemera.contract.settings import NAMESPACE, Settings
 from ephemera.driver.branches import branch_variables
 from ephemera.driver.reads import site_folders
-from ephemera.driver.workspace import LOADER, Workspace
+from ephemera.driver.workspace import Workspace, read_yaml
 from ephemera.home import identity
 from ephemera.host.configured import configured
 
@@ -130,12 +129,10 @@ def references(system: System, settings: Settings) -> list[str]:
 def config_digest(workspace: Workspace, stack: str) -> str:
     """Digest of the stack's config without what this product writes there, and without the salt of its secrets."""
     try:
-        document = yaml.load(workspace.config_file(stack).read_text(), LOADER)  # noqa: S506 - a safe one
-    except FileNotFoundError:
-        document = None
-    except (yaml.YAMLError, ValueError):
+        document = read_yaml(workspace.config_file(stack))
+    except InputError:
         return "unreadable"
-    if not isinstance(document, dict):
+    if not document:
         return _digest({})
     config = document.get("config") or {}
     others = {key: value for key, value in config.items() if not str(key).startswith(f"{NAMESPACE}:")}

@@ -22,8 +22,7 @@ from ephemera.host import engine
 from ephemera.machine.toolchain import located
 
 # Four times as fast, where the library was built with it.
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Of YAML, the safe one."""
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 # Engine and plugin live for a second each: by the time a collection of theirs is done, so are they.
@@ -52,7 +51,7 @@ class Workspace:
         """The project's name in Pulumi, from ``Pulumi.yaml``."""
         if self.named is not None:
             return self.named
-        document = _yaml(self.project / "Pulumi.yaml")
+        document = read_yaml(self.project / "Pulumi.yaml")
         name = document.get("name")
         if not isinstance(name, str):
             raise InputError(f"{self.project / 'Pulumi.yaml'} has no name", remedy="give the project one: `name: shop`")
@@ -121,21 +120,21 @@ class Workspace:
     def share_salt(self, stack: str) -> None:
         """Have new stacks use the salt of this one, whose key the engine has derived already. A salt is for passphrases
         that somebody could have chosen elsewhere too; this one is random."""
-        salt = _yaml(self.config_file(stack)).get("encryptionsalt")
+        salt = read_yaml(self.config_file(stack)).get("encryptionsalt")
         if isinstance(salt, str) and not identity.salt_file().exists():
             _write(identity.salt_file(), salt)
 
     def read_config(self, stack: str) -> dict[str, str]:
         """The stack's config of this product: key without namespace → text."""
         path = self.config_file(stack)
-        config = _config(path, _yaml(path))
+        config = _config(path, read_yaml(path))
         prefix = f"{NAMESPACE}:"
         return {key.removeprefix(prefix): _text(value) for key, value in config.items() if key.startswith(prefix)}
 
     def write_config(self, stack: str, values: Mapping[str, str]) -> None:
         """Set the stack's config of this product; everything else in the file (salt, other providers') stays."""
         path = self.config_file(stack)
-        document = _yaml(path)
+        document = read_yaml(path)
         others = {key: value for key, value in _config(path, document).items() if not key.startswith(f"{NAMESPACE}:")}
         document["config"] = {
             **others,
@@ -190,9 +189,10 @@ def _remove_all(folder: Path, stack: str) -> None:
         inside.rmdir()
 
 
-def _yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in that file, empty where there is none; raises :class:`InputError` for what is no YAML."""
     try:
-        document = yaml.load(path.read_text(), LOADER)  # noqa: S506 - a safe one, whose name the rule cannot see
+        document = yaml.load(path.read_text(), _LOADER)  # noqa: S506 - a safe one, whose name the rule cannot see
     except FileNotFoundError:
         return {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError

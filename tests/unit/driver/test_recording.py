@@ -208,17 +208,23 @@ def test_full_disk_fails_nothing(stack: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_beginning_and_ending_wait_for_nothing(stack: str, docker: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = threading.Event()
+    asked, answers, answered = threading.Event(), threading.Event(), threading.Event()
 
     def hang() -> FakeClient:
-        answers.wait(5)
+        asked.set()
+        answers.wait(20)
+        answered.set()
         return docker
 
     monkeypatch.setattr(engine, "connect", hang)
     started = time.perf_counter()
     with recording.of(stack, "up"):
-        pass
-    assert time.perf_counter() - started < 2
+        began = time.perf_counter() - started
+        assert asked.wait(5)
+        assert not answered.is_set(), "it was begun without an answer"
+        started = time.perf_counter()
+    assert not answered.is_set(), "it was ended without an answer"
+    assert began + time.perf_counter() - started < 2
     answers.set()
 
 

@@ -61,7 +61,7 @@ def test_client_speaks_the_engines_version_also_after_that_has_become_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Pinged) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.server_port}")
         spoken = []
         for version in ("1.41", "1.41", "1.44", "1.44"):
