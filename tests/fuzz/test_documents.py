@@ -39,7 +39,7 @@ _OUTPUTS: dict[str, Any] = {
         }
     },
 }
-_LEASE = json.loads(json.dumps(asdict(lease_of(holder=ProcessId(pid=1, started=1.0)))))
+_LEASE = json.loads(json.dumps(asdict(lease_of(holder=ProcessId.of_started(2**22 - 1)))))
 _ADDRESSES = {
     "shop-main": asdict(Allocation(number=1, subnet="10.213.0.16/28", address="127.83.1.2", ports={"a.b": 80}))
 }
@@ -77,29 +77,34 @@ def _without(document: Any) -> Any:
 @example(json.dumps({**_LEASE, "holder": {"pid": 2**70, "started": 1}}).encode())
 @example(json.dumps({**_LEASE, "holder": {"pid": -1, "started": 1}}).encode())
 @example(json.dumps({**_LEASE, "expires_at": 10**400}).encode())
-def test_any_lease_file_is_a_lease_or_one_clear_error(content: bytes) -> None:
+def test_any_lease_file_is_a_lease_or_set_aside(content: bytes) -> None:
     path = state_dir() / "leases" / "shop-main.json"
+    for aside in path.parent.glob("*.unreadable-*"):
+        aside.unlink()
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    found = result_or_error(lambda: leases.read("shop-main"))
-    if not isinstance(found, EphemeraError):
+    found = leases.read("shop-main")
+    if found is None:
+        assert not path.exists()
+        assert content in [each.read_bytes() for each in path.parent.glob("shop-main.json.unreadable-*")], "it is kept"
+    else:
         assert isinstance(found, Lease)
+        assert found.stack == "shop-main", "no other stack is touched"
         assert found.held() in (True, False)
         assert all(isinstance(at, int | float) for at in (found.expires_at, found.used_at, found.created_at))
-        assert found.phase in ("creating", "disposable", "kept", "destroying")
-    result_or_error(leases.all_leases)
+        assert found.phase in ("creating", "disposable", "kept", "pooled", "destroying")
+    leases.all_leases()
 
 
 @thousand
 @given(st.one_of((documents | mutated(_ADDRESSES)).map(lambda value: json.dumps(value).encode()), contents))
-def test_any_file_of_addresses_is_read_or_one_clear_error(content: bytes) -> None:
+def test_any_file_of_addresses_is_read_or_made_good(content: bytes) -> None:
     (state_dir() / "addresses.json").write_bytes(content)
-    found = result_or_error(lambda: addresses.allocate("shop-main", pool="10.213.0.0/16", occupied=["10.213.0.0/28"]))
-    if not isinstance(found, EphemeraError):
-        assert found.subnet.endswith("/28")
-        assert found.address.startswith("127.83.")
-        assert addresses.allocate("shop-main", pool="10.213.0.0/16") == found
-        assert addresses.allocate("shop-other", pool="10.213.0.0/16").subnet != found.subnet
+    found = addresses.allocate("shop-main", pool="10.213.0.0/16", occupied=["10.213.0.0/28"])
+    assert found.subnet.endswith("/28")
+    assert found.address.startswith("127.83.")
+    assert addresses.allocate("shop-main", pool="10.213.0.0/16") == found
+    assert addresses.allocate("shop-other", pool="10.213.0.0/16").subnet != found.subnet
 
 
 @thousand

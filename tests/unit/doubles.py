@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import queue
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from socket import socketpair
 from typing import Any
 
@@ -15,6 +20,7 @@ from ephemera.contract import labels
 from ephemera.contract.catalog import Option, Service, System
 from ephemera.contract.images import EngineImage, PublicImage
 from ephemera.contract.labels import Identity
+from ephemera.driver.workspace import Workspace
 from ephemera.home.leases import Lease
 
 SHOP = System(
@@ -46,6 +52,15 @@ def lease_of(stack: str = IDENTITY.stack, **fields: Any) -> Lease:
     known: dict[str, Any] = {"phase": "creating", "holder": None, "created_at": 1.0, "used_at": 2.0, "expires_at": 3.0}
     whose = {"project": IDENTITY.project, "system": "shop", "branch": "main", "owner": "me@here"}
     return Lease(**{"stack": stack, "checkout": "/src", "run": "r1", **whose, **known, **fields})
+
+
+def engine_lock(workspace: Workspace, stack: str, name: str = "a", **fields: Any) -> Path:
+    """A lock on the stack as Pulumi's engine writes it: this process's, taken now."""
+    lock = workspace.state_file(stack).parents[2] / "locks" / "organization" / workspace.name / stack / f"{name}.json"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    mine = {"pid": os.getpid(), "hostname": socket.gethostname(), "timestamp": datetime.now(UTC).isoformat()}
+    lock.write_text(json.dumps({"username": "dev", **mine, **fields}))
+    return lock
 
 
 def refusal(status: int) -> APIError:

@@ -17,6 +17,7 @@ from ephemera.cli.timeline import Stopwatch, show
 from ephemera.contract.catalog import find_system
 from ephemera.contract.errors import (
     EphemeraError,
+    InputError,
     LeftoversError,
     NoSuchEnvironmentError,
     NotReadyError,
@@ -155,6 +156,9 @@ def down(
     stack: options.StackArgument = None,
     branch: options.BranchOption = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once; it goes in the background.")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Only drop what is recorded of one whose Docker engine is gone for good.")
+    ] = False,
     output: options.OutputOption = Output.table,
 ) -> None:
     """Destroy an environment, and prove that it is gone."""
@@ -164,6 +168,15 @@ def down(
     screen = Screen(output)
     workspace = Workspace.find()
     found = lifecycle.find_stack(workspace, stack, branch)
+    if forget:
+        if no_wait:
+            raise InputError("--no-wait and --forget are both given", remedy="forgetting takes no time")
+        lifecycle.forget(workspace, found)
+        if screen.machine:
+            screen.document({"stack": found, "seconds": None, "leftovers": None})
+        else:
+            screen.note(f"{found} is forgotten; what its Docker engine may still hold of it has not been looked at")
+        return
     if no_wait:
         lifecycle.hand_over(workspace, found)
         if screen.machine:

@@ -61,7 +61,7 @@ def environments_table(environments: Iterable[Listed]) -> Table:
             f"{listed.state}{_DEVELOPED if listed.development else ''}",
             span(now - listed.created_at),
             span(listed.expires_at - now),
-            escape(next(iter(listed.endpoints), "-")),
+            escape(next(iter(listed.endpoints), f"on {listed.docker_url}" if listed.state == "elsewhere" else "-")),
         )
     return table
 

@@ -8,6 +8,8 @@ Tree (exit code in brackets)::
     │   ├── PortInUseError             a fixed port is held by somebody else
     │   ├── PolicyError                a resource breaks the policy without a reason
     │   ├── StackTakenError            the name is alive under another checkout, owner or backend
+    │   ├── NameTakenError             an object of Docker's has a name that the environment needs
+    │   ├── OtherEngineError           the environment is on another Docker engine than the one in use
     │   └── NoSuchEnvironmentError     no environment of that name is there
     ├── NotReadyError [3]              an environment did not become ready
     │   ├── ServiceFailedError         a service exited, or was not ready in time
@@ -102,6 +104,32 @@ class StackTakenError(InputError):
     """The name is alive under another checkout, owner or backend."""
 
     kind = "stack_taken"
+
+
+class NameTakenError(InputError):
+    """Objects that are not the environment's have names that it needs; ``taken``: one line each."""
+
+    kind = "name_taken"
+
+    def __init__(self, taken: Sequence[str]) -> None:
+        super().__init__(
+            f"{'; '.join(taken)}", remedy="remove or rename what you can do without, or choose another --branch"
+        )
+        self.taken = tuple(taken)
+
+
+class OtherEngineError(InputError):
+    """The environment is on another Docker engine than the one in use: nothing can be said of it, or done to it."""
+
+    kind = "other_engine"
+
+    def __init__(self, stack: str, url: str, current: str) -> None:
+        where = f" ({url})" if url else ""
+        super().__init__(
+            f"environment {stack!r} is on another Docker engine{where} than the one at {current}",
+            remedy=f"set DOCKER_HOST{f'={url}' if url else ' to it'}; if that engine is gone for good, "
+            f"`ephemera down {stack} --forget` drops what is recorded of it",
+        )
 
 
 class NoSuchEnvironmentError(InputError):

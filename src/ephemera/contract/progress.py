@@ -12,7 +12,9 @@ Besides those the driver reports what a timeline is made of (:mod:`ephemera.driv
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 Event = dict[str, Any]
@@ -25,12 +27,16 @@ def subscribe(callback: Callable[[Event], None]) -> None:
     _subscribers.append(callback)
 
 
-def watched() -> bool:
-    """Whether anybody listens."""
-    return bool(_subscribers)
-
-
 def emit(event: Event) -> None:
     """Tell every subscriber."""
     for callback in _subscribers:
         callback(event)
+
+
+def tell(message: str) -> None:
+    """Emit a notice; print it on standard error when nothing is subscribed."""
+    if _subscribers:
+        emit({"type": "notice", "message": message})
+        return
+    with suppress(OSError, ValueError):  # a closed stream, or a log on a full disk
+        print(f"ephemera: {message}", file=sys.stderr, flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from ephemera.driver.failures import error_from_document
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
 from ephemera.home.scratch import scratch
-from ephemera.host.processes import ProcessId, end_group, end_marked, pid_alive
+from ephemera.host.processes import ProcessId, end_group, end_marked
 from ephemera.warm import client
 from ephemera.warm.client import Forked
 
@@ -87,30 +86,8 @@ def end_all(stack: str) -> int:
     return end_marked(_MARK, _mark(stack))
 
 
-def cancel(workspace: Workspace, stack: str) -> None:
-    """Remove the lock of an engine that is known to be dead."""
-    if workspace.locks(stack):
-        run(workspace, stack, ["cancel", "--yes"])
-
-
-def cancel_dead(workspace: Workspace, stack: str) -> None:
-    """Remove the stack's lock when the engine that took it has died on this machine; one that lives keeps it."""
-    holders = [_holder(lock) for lock in workspace.locks(stack)]
-    if holders and not any(holder is None or pid_alive(holder) for holder in holders):
-        cancel(workspace, stack)
-
-
 def _mark(stack: str) -> str:
     return f"{identity.backend_id()}/{stack}"
-
-
-def _holder(lock: Path) -> int | None:
-    """Process id of the engine that wrote the lock; None when it is another machine's, or gone by now."""
-    try:
-        document = json.loads(lock.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    return int(document["pid"]) if document.get("hostname") == socket.gethostname() else None
 
 
 def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs:
@@ -177,7 +154,7 @@ def _running(
             noise=noise,
         )
         leader = ProcessId.of_started(process.pid)
-        leases.change(stack, engine=leader)
+        leases.note(stack, engine=leader)
         try:
             yield process
         finally:
@@ -188,7 +165,7 @@ def _running(
                 end_marked("TMPDIR", str(temporary))
             if process.stdout is not None:
                 process.stdout.close()
-            leases.change(stack, engine=None)
+            leases.note(stack, engine=None)
 
 
 def _started(

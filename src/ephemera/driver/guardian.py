@@ -1,12 +1,14 @@
 """The guardian: a detached process that cleans up after an owner that died without doing so itself.
 
-``python -m ephemera.driver.guardian PROJECT STACK PID STARTED``: waits on a pidfd until the owner is gone. One that
-ended well has removed the lease, or passed it on; then there is nothing to do. Owner and guardian watch each other: a
-guardian that is killed is replaced by its owner. When both are, the next command reaps (:mod:`ephemera.driver.reaper`).
+``python -m ephemera.driver.guardian PROJECT STACK OWNER``: waits on a pidfd until the owner (a process as JSON) is
+gone. One that ended well has removed the lease, or passed it on; then there is nothing to do. Owner and guardian watch
+each other: a guardian that is killed is replaced by its owner. When both are, the next command reaps
+(:mod:`ephemera.driver.reaper`).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -15,6 +17,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,9 +60,9 @@ def dismiss(stack: str, lease: Lease | None = None) -> None:
     lease = lease or leases.read(stack)
     if lease is None or lease.guardian is None:
         return
-    leases.change(stack, guardian=None)  # first: one that ends with the lease naming it is replaced
+    leases.note(stack, guardian=None)  # first: one that ends with the lease naming it is replaced
     end(lease.guardian)
-    log_file(stack).unlink(missing_ok=True)
+    _drop_log(stack)
 
 
 def end(guardian: ProcessId) -> None:
@@ -74,18 +78,29 @@ def log_file(stack: str) -> Path:
 
 def main(arguments: list[str]) -> int:
     """Wait for the owner's end, then do what the lease asks for."""
-    project, stack, pid, started = arguments
-    owner = ProcessId(pid=int(pid), started=float(started))
+    project, stack, document = arguments
+    owner = ProcessId(**json.loads(document))
     _wait(owner)
     lease = leases.read(stack)
     if lease is None or lease.holder != owner:
-        log_file(stack).unlink(missing_ok=True)
+        _drop_log(stack)
         return 0
-    print(f"owner {owner.pid} died, lease is {lease.phase}", flush=True)
+    _say(f"owner {owner.pid} died, lease is {lease.phase}")
     if not _cleaned_up(Path(project), lease):
         return 1
-    log_file(stack).unlink(missing_ok=True)
+    _drop_log(stack)
     return 0
+
+
+def _say(line: str) -> None:
+    """Add a line to the log, which is on a disk that may be full: cleaning up is what counts."""
+    with suppress(OSError):
+        print(line, flush=True)
+
+
+def _drop_log(stack: str) -> None:
+    with suppress(OSError):
+        log_file(stack).unlink(missing_ok=True)
 
 
 def _cleaned_up(project: Path, lease: Lease) -> bool:
@@ -101,7 +116,7 @@ def _cleaned_up(project: Path, lease: Lease) -> bool:
             clean_up_after(Workspace(project, lease.project), lease)
             return True
         except (EphemeraError, DockerException, OSError) as error:
-            print(f"{lease.stack} cannot be cleaned up yet: {error}", flush=True)
+            _say(f"{lease.stack} cannot be cleaned up yet: {error}")
             if time.monotonic() > deadline:
                 return False
         time.sleep(_RETRY_SECONDS)
@@ -109,8 +124,9 @@ def _cleaned_up(project: Path, lease: Lease) -> bool:
 
 def _start(project: Path, stack: str, owner: ProcessId) -> tuple[ProcessId, _Process]:
     log = log_file(stack)
-    log.parent.mkdir(exist_ok=True)
-    arguments = [str(project), stack, str(owner.pid), repr(owner.started)]
+    with suppress(OSError):
+        log.parent.mkdir(exist_ok=True)
+    arguments = [str(project), stack, json.dumps(asdict(owner))]
     process = detached("ephemera.driver.guardian", arguments, log)
     return ProcessId.of_started(process.pid), process
 
@@ -122,7 +138,7 @@ def _replace_when_killed(project: Path, stack: str, owner: ProcessId, guardian: 
         if ended_by_itself or lease is None or lease.holder != owner or lease.guardian != guardian:
             return
         guardian, process = _start(project, stack, owner)
-        leases.change(stack, guardian=guardian)
+        leases.note(stack, guardian=guardian)
 
 
 def _wait(owner: ProcessId) -> None:

@@ -15,15 +15,17 @@ from ephemera.contract.errors import EngineError, EphemeraError, InterruptedByUs
 from ephemera.contract.labels import Identity
 from ephemera.contract.progress import Event
 from ephemera.contract.settings import Settings
-from ephemera.driver import engine, evidence, guardian, reaper, teardown
+from ephemera.driver import evidence, guardian, listing, locks, reaper, teardown
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
+from ephemera.home.documents import DiskError
 from ephemera.home.leases import Lease
+from ephemera.host.engine import docker_host
 from ephemera.host.processes import ProcessId
 
 
-def new_lease(workspace: Workspace, stack: str, settings: Settings, *, phase: leases.Phase) -> Lease:
-    """A lease of this process on the stack; it is not written yet."""
+def new_lease(workspace: Workspace, stack: str, settings: Settings, *, phase: leases.Phase, docker: str) -> Lease:
+    """Return a lease of this process on the stack, which is on the Docker engine of that id; it is not written yet."""
     now = time.time()
     known = leases.read(stack)
     return Lease(
@@ -42,6 +44,9 @@ def new_lease(workspace: Workspace, stack: str, settings: Settings, *, phase: le
         created_at=known.created_at if known else now,
         used_at=now,
         expires_at=max(known.expires_at if known else 0, now + leases.DEFAULT_TTL_SECONDS),
+        docker=docker,
+        docker_url=docker_host(),
+        others=known.others if known else {},
     )
 
 
@@ -63,19 +68,28 @@ def making(
             if created and not (failed and keep_on_failure):
                 _discard(workspace, lease, report)
             else:
-                engine.cancel(workspace, lease.stack)
+                locks.release_dead(workspace, lease.stack)
                 if before is not None:
-                    leases.change(lease.stack, run=before.run, expires_at=before.expires_at)
+                    leases.note(lease.stack, run=before.run, expires_at=before.expires_at)
                 let_go(lease.stack)
             reaper.start_if_due()  # for a build that this has interrupted
         raise
 
 
 @contextmanager
-def taking_down(workspace: Workspace, stack: str, identity: Identity) -> Iterator[None]:
-    """Around a destroy; on the way out by success all is forgotten. A killed or interrupted one is finished by the
-    guardian; one that the engine refuses leaves the environment as it was."""
-    before = begin_to_take_down(workspace, stack, identity)
+def taking_down(
+    workspace: Workspace, stack: str, identity: Identity, report: Callable[[Event], None]
+) -> Iterator[None]:
+    """Hold the stack while the block destroys it, then forget it.
+
+    A killed or interrupted destroy is finished by the guardian; one that the engine refuses leaves the environment as
+    it was. On a disk that takes no lease it goes without a guardian.
+    """
+    before = leases.read(stack)
+    try:
+        before = begin_to_take_down(workspace, stack, identity)
+    except DiskError as trouble:
+        report({"type": "notice", "message": f"{stack} is destroyed without a guardian: {trouble.message}"})
     try:
         yield
     except InterruptedByUserError:
@@ -83,8 +97,8 @@ def taking_down(workspace: Workspace, stack: str, identity: Identity) -> Iterato
             f"interrupted; the rest of {stack} is taken down in the background", remedy="`ephemera ls` shows it"
         ) from None
     except EngineError:
-        if before.holder == ProcessId.of():
-            leases.change(stack, phase=before.phase)
+        if before is not None and before.holder == ProcessId.of():
+            leases.note(stack, phase=before.phase)
         else:
             let_go(stack)
         raise
@@ -96,7 +110,7 @@ def taking_down(workspace: Workspace, stack: str, identity: Identity) -> Iterato
 
 def begin_to_take_down(workspace: Workspace, stack: str, identity: Identity) -> Lease:
     """Hold a stack that is to be destroyed: should this process end, its guardian does it. The lease as it was."""
-    before = leases.read(stack) or leases.first_seen(stack, workspace.name, str(workspace.project), identity)
+    before = leases.read(stack) or listing.first_seen(workspace, stack, identity)
     mine = ProcessId.of()
     if before.holder == mine:
         leases.change(stack, phase="destroying")
@@ -120,7 +134,7 @@ def let_go(stack: str, phase: Literal["kept", "pooled"] = "kept") -> None:
 def end_what_a_dead_holder_left(stack: str) -> None:
     """Its guardian may not have come to it yet, and finds that we have taken over."""
     lease = leases.read(stack)
-    if lease is not None and lease.holder is not None and not lease.held():
+    if lease is not None and lease.holder is not None and lease.holder.dead():
         teardown.end_processes(lease)
 
 

@@ -11,11 +11,10 @@ every container the one that became ready and running since then, and every prob
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,8 @@ from ephemera.driver.definition import ChangedMeanwhileError, Definition, Stamp
 from ephemera.driver.services import ServiceHandle
 from ephemera.driver.state import Resource
 from ephemera.driver.workspace import Workspace
-from ephemera.home import credentials
+from ephemera.home import credentials, documents
+from ephemera.home.documents import DiskError
 from ephemera.home.paths import state_dir
 from ephemera.host.engine import connected
 from ephemera.host.probes import Target, describe, from_description
@@ -169,8 +169,8 @@ def shown(stack: str, known: Known) -> EnvironmentOutputs:
 
 def forget(stack: str) -> None:
     """Drop what is known of the stack."""
-    for path in (_path(stack), _path(stack).with_suffix(".partial")):
-        path.unlink(missing_ok=True)
+    _path(stack).unlink(missing_ok=True)
+    documents.remove_partials(_path(stack))
 
 
 def _known(
@@ -349,16 +349,8 @@ def _document(stack: str) -> Mapping[str, Any]:
 
 
 def _write(stack: str, document: Mapping[str, Any]) -> None:
-    path = _path(stack)
-    partial = path.with_suffix(".partial")
-    try:
-        path.parent.mkdir(exist_ok=True, mode=0o700)
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600), "w") as file:
-            file.write(json.dumps(document))
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)  # a full disk: then nothing is known
+    with suppress(DiskError):  # then nothing is known
+        documents.write_whole(_path(stack), json.dumps(document))
 
 
 def _path(stack: str) -> Path:

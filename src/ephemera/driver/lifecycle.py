@@ -20,6 +20,7 @@ from ephemera.contract.errors import (
     InputError,
     LeftoversError,
     NoSuchEnvironmentError,
+    OtherEngineError,
     StackTakenError,
 )
 from ephemera.contract.names import check_stack_name, split_stack_name, stack_name
@@ -30,6 +31,8 @@ from ephemera.driver import (
     engine,
     evidence,
     holding,
+    locks,
+    placement,
     pool,
     reaper,
     recording,
@@ -57,6 +60,7 @@ __all__ = [
     "called",
     "down",
     "find_stack",
+    "forget",
     "hand_over",
     "let_go",
     "outputs",
@@ -163,15 +167,15 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None],
         if created and (claimed := _claimed(workspace, request, stack, system, settings)):
             return Ready(outputs=claimed, created=True, claimed=True, seconds=time.monotonic() - started)
         report(phase("prepare"))
-        _refuse_taken(workspace, stack)
+        docker = _refuse_taken(workspace, stack)
         check_ports(stack, system, settings)
-        lease = holding.new_lease(workspace, stack, settings, phase="creating" if created else "kept")
+        lease = holding.new_lease(workspace, stack, settings, phase="creating" if created else "kept", docker=docker)
         with holding.making(workspace, lease, created, request.keep_on_failure, report):
             workspace.write_config(stack, settings.to_config())
             if created:
                 workspace.create(stack)
             else:
-                engine.cancel_dead(workspace, stack)
+                locks.release_dead(workspace, stack)
                 _mend(workspace, stack)
             with (
                 recording.of(stack, "up"),
@@ -194,17 +198,36 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None],
 def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lambda _: None) -> Gone:
     """Destroy the environment and prove that it is gone: state, config, lock, lease, address, and all its objects.
 
-    Raises :class:`NoSuchEnvironmentError`; what the engine fails to destroy is removed by label and reported.
+    Raises :class:`NoSuchEnvironmentError`, and :class:`OtherEngineError` for one that is on another Docker engine; what
+    the engine fails to destroy is removed by label and reported.
     """
     started = time.monotonic()
     with leases.exclusive(stack), connected() as client:
+        placement.refuse_other_engine(workspace, client, stack)
         _refuse_unknown(workspace, client, stack)
         holding.end_what_a_dead_holder_left(stack)
-        with holding.taking_down(workspace, stack, sweep.identity_of(client, stack)):
+        with holding.taking_down(workspace, stack, sweep.identity_of(client, stack), report):
             sweep.remove_runners(client, stack)
             there = workspace.exists(stack)
             left = _destroy(workspace, client, stack, report) if there else sweep.remove(client, stack)
     return Gone(stack=stack, seconds=time.monotonic() - started, leftovers=tuple(str(found) for found in left))
+
+
+def forget(workspace: Workspace, stack: str) -> None:
+    """Drop what is recorded of an environment whose Docker engine is gone for good; nothing is removed from any engine.
+
+    Raises :class:`InputError` for one that is on the engine in use, or that holds no record of its engine.
+    """
+    with leases.exclusive(stack), connected() as client:
+        _refuse_unknown(workspace, client, stack)
+        try:
+            placement.refuse_other_engine(workspace, client, stack)
+        except OtherEngineError:
+            teardown.forget(workspace, stack)
+            return
+    raise InputError(
+        f"environment {stack!r} is on the Docker engine in use", remedy=f"`ephemera down {stack}` destroys it"
+    )
 
 
 def hand_over(workspace: Workspace, stack: str) -> None:
@@ -214,10 +237,10 @@ def hand_over(workspace: Workspace, stack: str) -> None:
     Raises :class:`NoSuchEnvironmentError`, and :class:`EngineError` while somebody's engine is at work on it.
     """
     with leases.exclusive(stack), connected() as client:
+        placement.refuse_other_engine(workspace, client, stack)
         _refuse_unknown(workspace, client, stack)
         holding.end_what_a_dead_holder_left(stack)
-        engine.cancel_dead(workspace, stack)
-        if workspace.locks(stack):  # which a guardian takes for a dead owner's
+        if locks.release_dead(workspace, stack):
             raise EngineError(f"{stack} is locked: an engine is at work on it", remedy="try again when that has ended")
         holding.begin_to_take_down(workspace, stack, sweep.identity_of(client, stack))
 
@@ -340,7 +363,8 @@ def _unchanged(workspace: Workspace, stack: str, system: System, settings: Setti
     return _as_leased(same)
 
 
-def _refuse_taken(workspace: Workspace, stack: str) -> None:
+def _refuse_taken(workspace: Workspace, stack: str) -> str:
+    """Return the id of the Docker engine in use, unless the stack is another's there, or is on another engine."""
     lease = leases.read(stack)
     if lease is not None and lease.checkout != str(workspace.project):
         raise StackTakenError(
@@ -355,6 +379,7 @@ def _refuse_taken(workspace: Workspace, stack: str) -> None:
                     f"environment {stack!r} belongs to {owner.owner} (backend {owner.backend})",
                     remedy="choose another --branch",
                 )
+        return placement.refuse_other_engine(workspace, client, stack)
 
 
 def _refuse_unknown(workspace: Workspace, client: DockerClient, stack: str) -> None:
@@ -368,17 +393,16 @@ def _destroy(
     workspace: Workspace, client: DockerClient, stack: str, report: Callable[[Event], None]
 ) -> list[sweep.Found]:
     """Destroy what the stack's state names, and prove that all is gone; what else bore its label, and went with it."""
-    engine.cancel_dead(workspace, stack)
+    locked = locks.release_dead(workspace, stack)
     recording.append(stack, "session", what="down")
-    resources, found = state.resources(workspace, stack), sweep.find(client, stack)
-    if not workspace.locks(stack) and removing.covered(client, resources, found):
+    resources, found = teardown.readable(workspace, stack), sweep.find(client, stack)
+    if not locked and removing.covered(client, resources, found):
         removing.remove(client, stack, resources)
         return removing.unknown(resources, found)
     try:
         engine.destroy(workspace, stack)
     except EngineError as error:
-        engine.cancel_dead(workspace, stack)
-        if workspace.locks(stack) or teardown.has_foreign_resources(workspace, stack):
+        if locks.release_dead(workspace, stack) or teardown.has_foreign_resources(workspace, stack):
             raise  # an engine that we did not start is at work on it, or labels do not cover all of it
         lease = leases.read(stack)
         run = (lease.run if lease else "") or evidence.new_run(stack)

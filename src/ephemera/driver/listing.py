@@ -8,19 +8,21 @@ from typing import Any, Literal
 from docker import DockerClient
 
 from ephemera.contract import labels
-from ephemera.driver import sweep
+from ephemera.driver import placement, sweep
 from ephemera.driver.services import developed, is_done
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
+from ephemera.host import engine
 from ephemera.host.engine import connected
 
-State = Literal["running", "stopped", "coming up", "going down", "empty", "pooled"]
+State = Literal["running", "stopped", "coming up", "going down", "empty", "pooled", "elsewhere"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
     """One environment. Times are seconds since the epoch; ``endpoints`` are published ``host:port``. ``development``:
-    services with a mounted source folder."""
+    services with a mounted source folder. ``elsewhere``: it is on another Docker engine, of which ``docker_url`` is the
+    address as far as it is known."""
 
     stack: str
     system: str
@@ -31,6 +33,7 @@ class Listed:
     state: State
     endpoints: tuple[str, ...]
     development: tuple[str, ...] = ()
+    docker_url: str = ""
 
 
 def environments(workspace: Workspace) -> list[Listed]:
@@ -41,16 +44,21 @@ def environments(workspace: Workspace) -> list[Listed]:
             by_stack.setdefault(item["Labels"].get(labels.STACK, ""), []).append(item)
         for lease in leases.all_leases():
             by_stack.setdefault(lease.stack, [])
-        found = [_listed(workspace, client, stack, items) for stack, items in sorted(by_stack.items())]
+        current = engine.identity(client)
+        found = [_listed(workspace, client, current, stack, items) for stack, items in sorted(by_stack.items())]
     return [listed for listed in found if listed is not None]
 
 
-def _listed(workspace: Workspace, client: DockerClient, stack: str, items: list[dict[str, Any]]) -> Listed | None:
+def _listed(
+    workspace: Workspace, client: DockerClient, current: str, stack: str, items: list[dict[str, Any]]
+) -> Listed | None:
     lease = leases.read(stack)
     if lease is None:
         if not workspace.exists(stack) and not sweep.find(client, stack):
             return None  # taken down since it was found: a lease would make it come back
-        lease = _first_seen(workspace, stack, labels.Identity.of(items[0]["Labels"] if items else {}))
+        whose = labels.Identity.of(items[0]["Labels"] if items else {})
+        lease = first_seen(workspace, stack, whose, current if items else "")
+    elsewhere = not items and lease.docker not in ("", current)
     return Listed(
         stack=stack,
         system=lease.system,
@@ -58,16 +66,26 @@ def _listed(workspace: Workspace, client: DockerClient, stack: str, items: list[
         owner=lease.owner,
         created_at=min([item["Created"] for item in items], default=lease.created_at),
         expires_at=lease.expires_at,
-        state=_state(lease, items),
+        state="elsewhere" if elsewhere else _state(lease, items),
         endpoints=tuple(
             f"{port['IP']}:{port['PublicPort']}" for item in items for port in item["Ports"] if "PublicPort" in port
         ),
         development=developed(items),
+        docker_url=lease.docker_url,
     )
 
 
-def _first_seen(workspace: Workspace, stack: str, whose: labels.Identity) -> leases.Lease:
-    return leases.first_seen(stack, whose.project or workspace.name, str(workspace.project), whose)
+def first_seen(workspace: Workspace, stack: str, whose: labels.Identity, current: str = "") -> leases.Lease:
+    """Return a lease for a stack that has none. ``current``: id of the engine in use, where its objects were seen."""
+    known = current or placement.recorded(workspace, stack)[0]
+    return leases.first_seen(
+        stack,
+        whose.project or workspace.name,
+        str(workspace.project),
+        whose,
+        docker=known,
+        docker_url=engine.docker_host() if current else "",
+    )
 
 
 def _state(lease: leases.Lease, items: list[dict[str, Any]]) -> State:

@@ -9,26 +9,28 @@ by :mod:`ephemera.driver.filling`.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ephemera.contract.catalog import System
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.settings import Settings
 from ephemera.driver import definition, evidence, guardian, known
 from ephemera.driver.workspace import Workspace
-from ephemera.home import leases
+from ephemera.home import documents, leases
 from ephemera.home.leases import Lease
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
 from ephemera.host.processes import ProcessId
 from ephemera.warm.client import detached
 
+LARGEST = 64
+"""Environments that a pool has at most."""
+_SCHEMA = 1
 _FIRST_PAUSE_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 3600.0
 
@@ -116,11 +118,21 @@ def pools() -> list[Pool]:
 
 
 def read(name: str) -> Pool | None:
-    """The pool of that name, or None."""
-    try:
-        return Pool(**json.loads(_path(name).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
+    """Return the pool of that name, or None. One that cannot be read is set aside."""
+
+    def parsed(document: dict[str, Any]) -> Pool:
+        known = {each.name for each in fields(Pool)}
+        found = Pool(**{key: value for key, value in document.items() if key in known})
+        texts = (found.system, found.project, found.checkout, found.problem, *found.config, *found.config.values())
+        if not all(isinstance(text, str) for text in texts) or found.name != name:
+            raise TypeError("it is no pool of that name")
+        if type(found.size) is not int or type(found.failures) is not int or not 0 <= found.size <= LARGEST:
+            raise TypeError("its size is no number of environments")
+        if type(found.tried_at) not in (int, float):
+            raise TypeError("a time is no time")
+        return found
+
+    return documents.read(_path(name), parsed)
 
 
 def write(pool: Pool) -> None:
@@ -162,7 +174,8 @@ def start_if_due() -> None:
 def start(pool: Pool) -> None:
     """Have a process of its own make the pool what it is to be."""
     folder = state_dir() / "logs"
-    folder.mkdir(exist_ok=True)
+    with suppress(OSError):
+        folder.mkdir(exist_ok=True)
     detached("ephemera.driver.filling", [pool.name], folder / "pools.log").returncode = 0
 
 
@@ -189,9 +202,7 @@ def _guarded(name: str) -> AbstractContextManager[None]:
 
 
 def _write(pool: Pool) -> None:
-    partial = _path(pool.name).with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(pool), indent=1))
-    partial.replace(_path(pool.name))
+    documents.write(_path(pool.name), asdict(pool), schema=_SCHEMA)
 
 
 def _path(name: str) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from ephemera.contract.errors import EphemeraError
-from ephemera.driver import guardian
+from ephemera.driver import guardian, placement
 from ephemera.home import builds, leases
 from ephemera.home.leases import Lease
 from ephemera.home.locks import LockTimeoutError, locked
@@ -36,9 +36,11 @@ class Reaped:
 
 
 def due(now: float | None = None) -> list[tuple[Lease, Reason]]:
-    """Leases to act on, and why. One whose environment is in use never is."""
-    found = ((lease, _reason(lease, time.time() if now is None else now)) for lease in leases.all_leases())
-    return [(lease, reason) for lease, reason in found if reason is not None]
+    """Return the leases to act on, and why. Never one whose environment is in use, or on another Docker engine."""
+    at = time.time() if now is None else now
+    found = [lease for lease in leases.all_leases() if _reason(lease, at)]
+    reasons = ((lease, _reason(lease, at)) for lease in placement.here(found))
+    return [(lease, reason) for lease, reason in reasons if reason is not None]
 
 
 def reap(report: Callable[[Reaped], None] = lambda _: None) -> list[Reaped]:
@@ -61,14 +63,15 @@ def start_if_due() -> None:
     _tidy()
     if due() or builds.abandoned(docker_host()):
         folder = state_dir() / "logs"
-        folder.mkdir(exist_ok=True)
+        with suppress(OSError):
+            folder.mkdir(exist_ok=True)
         detached("ephemera.driver.reaper", [], folder / "reaper.log").returncode = 0
 
 
 def _tidy() -> None:
     """Remove the files of commands that were killed before they held anything: locks that nobody has, for no lease."""
     for path in (state_dir() / "operations").glob("*.lock"):
-        with suppress(LockTimeoutError), locked(path, timeout_seconds=0):
+        with suppress(LockTimeoutError, OSError), locked(path, timeout_seconds=0):
             if leases.read(path.stem) is None:
                 guardian.log_file(path.stem).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
@@ -110,7 +113,9 @@ def main(arguments: list[str]) -> int:  # noqa: ARG001 - as every program of a b
     """Reap once; one line for each."""
     for done in reap():
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        print(f"{stamp} {done.stack}: {done.reason}; {done.problem or f'gone after {done.seconds:.1f} s'}", flush=True)
+        with suppress(OSError):  # a log on a full disk
+            outcome = done.problem or f"gone after {done.seconds:.1f} s"
+            print(f"{stamp} {done.stack}: {done.reason}; {outcome}", flush=True)
     return 0
 
 

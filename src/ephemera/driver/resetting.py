@@ -28,7 +28,7 @@ from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.contract.progress import Event
 from ephemera.driver.services import ServiceHandle, containers
 from ephemera.driver.workspace import Workspace
-from ephemera.home import leases, scratch
+from ephemera.home import documents, leases, scratch
 from ephemera.home.paths import state_dir
 from ephemera.host.engine import connected
 
@@ -254,12 +254,7 @@ def _read(stack: str) -> dict[str, Any]:
 
 
 def _write(stack: str, document: Mapping[str, Any]) -> None:
-    partial = _folder(stack) / "remembered.partial"
-    partial.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600), "w") as file:
-        json.dump(document, file)
-    partial.replace(partial.with_suffix(".json"))
+    documents.write_whole(_folder(stack) / "remembered.json", json.dumps(document))
 
 
 @contextmanager

@@ -15,18 +15,55 @@ IMAGE = "docker:index/remoteImage:RemoteImage"
 NETWORK = "docker:index/network:Network"
 VOLUME = "docker:index/volume:Volume"
 PROVIDER = "pulumi:providers:docker"
+ENVIRONMENT = "ephemera:index:Environment"
 """Types of resources, as the state names them."""
+_KINDS = {"inputs": dict, "outputs": dict, "dependencies": list, "parent": str, "provider": str, "id": str}
+
+
+class StateError(EngineError):
+    """A stack's state cannot be read; what is on the Docker engine is found by its labels."""
+
+    kind = "state"
 
 
 def resources(workspace: Workspace, stack: str) -> list[Resource]:
-    """Every resource of the stack, as the engine wrote it down; none of one that has no state."""
+    """Return every resource of the stack, as the engine wrote it down; none of one that has no state.
+
+    Raises :class:`StateError` for a file that holds no state.
+    """
+    path = workspace.state_file(stack)
     try:
-        state: dict[str, Any] = json.loads(workspace.state_file(stack).read_text())
+        found = _resources(json.loads(path.read_text()))
     except FileNotFoundError:
         return []
-    except json.JSONDecodeError as error:
-        raise EngineError(f"the state of {stack} cannot be read", remedy=str(error)) from error
-    return (state.get("checkpoint", {}).get("latest") or {}).get("resources") or []
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise StateError(
+            f"the state of {stack} cannot be read ({type(error).__name__} in {path})",
+            remedy=f"put the file back from a copy; or `ephemera down {stack}`, which finds by label what it had made",
+        ) from error
+    return found
+
+
+def _resources(document: Any) -> list[Resource]:
+    # An engine that was killed early has written no more than an empty object.
+    checkpoint = document.get("checkpoint") or {}
+    found: list[Resource] = (checkpoint.get("latest") or {}).get("resources") or []
+    for resource in found:
+        if not isinstance(resource["type"], str) or not isinstance(resource.get("urn", ""), str):
+            raise TypeError("a resource has no type")
+        for name, kind in _KINDS.items():
+            if not isinstance(resource.get(name) or kind(), kind):
+                raise TypeError(f"{name} of a resource is no {kind.__name__}")
+    return found
+
+
+def engine(found: list[Resource]) -> str:
+    """Return the id of the Docker engine that the environment is on; empty where the state does not tell."""
+    for resource in found:
+        if resource["type"] == ENVIRONMENT:
+            identifier = (resource.get("outputs") or {}).get("docker")
+            return identifier if isinstance(identifier, str) else ""
+    return ""
 
 
 def dependencies(found: list[Resource]) -> dict[str, list[str]]:

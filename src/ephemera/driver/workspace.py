@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ import yaml
 from ephemera.contract.catalog import Catalog, find_project, load_catalog
 from ephemera.contract.errors import InputError
 from ephemera.contract.settings import LIST_KEYS, NAMESPACE
-from ephemera.home import identity
+from ephemera.home import documents, identity
+from ephemera.home.documents import write_whole
 from ephemera.host import engine
 from ephemera.machine.toolchain import located
 
@@ -111,8 +111,7 @@ class Workspace:
         state = (self.state_file(stack), json.dumps({"version": 3, "checkpoint": {"stack": self._reference(stack)}}))
         for path, content in (meta, state):
             if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _write(path, content)
+                write_whole(path, content)
 
     def _reference(self, stack: str) -> str:
         return f"organization/{self.name}/{stack}"
@@ -122,7 +121,7 @@ class Workspace:
         that somebody could have chosen elsewhere too; this one is random."""
         salt = read_yaml(self.config_file(stack)).get("encryptionsalt")
         if isinstance(salt, str) and not identity.salt_file().exists():
-            _write(identity.salt_file(), salt)
+            write_whole(identity.salt_file(), salt)
 
     def read_config(self, stack: str) -> dict[str, str]:
         """The stack's config of this product: key without namespace → text."""
@@ -143,7 +142,7 @@ class Workspace:
         }
         if not self.exists(stack) and identity.salt_file().exists():
             document.setdefault("encryptionsalt", identity.salt_file().read_text())
-        _write(path, yaml.dump(document, Dumper=_DUMPER, sort_keys=True))
+        write_whole(path, yaml.dump(document, Dumper=_DUMPER, sort_keys=True), mode=0o666)
 
     def forget(self, stack: str) -> None:
         """Drop all that is recorded of a stack whose objects are gone: state, locks, history, config."""
@@ -164,13 +163,6 @@ class Workspace:
         return identity.backend_dir() / ".pulumi"
 
 
-def _write(path: Path, content: str) -> None:
-    # First stacks that are made at once write the same files.
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    partial.write_text(content)
-    partial.replace(path)
-
-
 def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
     """Engine, program and plugin talk to each other over 127.0.0.1, which must not go through the machine's proxy."""
     hosts = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
@@ -179,7 +171,7 @@ def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _remove_all(folder: Path, stack: str) -> None:
-    files = [path for path in folder.glob(f"{stack}.json*") if path.is_file()]
+    files = [path for path in folder.glob(f"{stack}.json*") if path.is_file() and not documents.is_aside(path)]
     inside = folder / stack
     if inside.is_dir():
         files.extend(path for path in inside.rglob("*") if path.is_file())

@@ -2,22 +2,24 @@
 
 Number *n* is the *n*-th /28 of the subnet pool and ``127.83.<1 + n // 250>.<1 + n % 250>``. A stack's live network wins
 over what is written here, so a lost file is made good. Ports that had to be picked are kept too, so that they stay.
+An entry that cannot be read is left out, and so is only its own stack's; the file as it was is kept beside it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 from ephemera.contract.errors import InputError, MachineError
+from ephemera.home import documents
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
 
+_SCHEMA = 2
 _PREFIX = 28
 _BLOCK = 2 ** (32 - _PREFIX)
 _ROW = 250
@@ -128,16 +130,34 @@ def _allocation(number: int, block: ipaddress.IPv4Network) -> Allocation:
 def _table() -> Iterator[dict[str, Allocation]]:
     path = state_dir() / "addresses.json"
     with locked(path.with_suffix(".lock")):
-        table = _read(path)
+        table, damaged = documents.read(path, _parsed) or ({}, "")
         before = dict(table)
+        if damaged:
+            documents.set_aside(path, damaged)
+            before = {}
         yield table
         if table != before:
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps({stack: asdict(allocation) for stack, allocation in table.items()}, indent=1))
-            partial.replace(path)
+            documents.write(path, {stack: asdict(allocation) for stack, allocation in table.items()}, schema=_SCHEMA)
+
+
+def _parsed(document: dict[str, Any]) -> tuple[dict[str, Allocation], str]:
+    """Return the entries that can be read, and why others cannot."""
+    known = {each.name for each in fields(Allocation)}
+    table: dict[str, Allocation] = {}
+    damaged = []
+    for stack, values in document.items():
+        if stack == documents.SCHEMA:
+            continue
+        try:
+            table[stack] = _checked(Allocation(**{key: value for key, value in values.items() if key in known}))
+        except (ValueError, TypeError, AttributeError) as error:
+            damaged.append(f"the entry of {stack}: {error}")
+    return table, "; ".join(damaged)
 
 
 def _checked(allocation: Allocation) -> Allocation:
+    if not isinstance(allocation.subnet, str) or not isinstance(allocation.address, str):
+        raise TypeError("no address")
     same = _allocation(allocation.number, ipaddress.IPv4Network(allocation.subnet))
     fine = type(allocation.number) is int and 0 <= allocation.number < _MOST and same.subnet.endswith(f"/{_PREFIX}")
     if not fine or allocation.address != same.address:
@@ -145,14 +165,3 @@ def _checked(allocation: Allocation) -> Allocation:
     if not all(type(port) is int and 0 < port < 65536 for port in allocation.ports.values()):
         raise ValueError("no port")
     return allocation
-
-
-def _read(path: Path) -> dict[str, Allocation]:
-    try:
-        return {stack: _checked(Allocation(**values)) for stack, values in json.loads(path.read_text()).items()}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise MachineError(
-            f"{path} cannot be read", remedy="remove it: live networks give their numbers back"
-        ) from error

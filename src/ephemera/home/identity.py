@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ephemera.contract.errors import MachineError
+from ephemera.home.documents import write_whole
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
 
@@ -78,10 +79,7 @@ def _made_once(path: Path, make: Callable[[], str]) -> str:
     if not path.is_file():
         with locked(state_dir() / "identity.lock"):
             if not path.is_file():
-                partial = path.with_suffix(".partial")
-                partial.touch(mode=0o600)
-                partial.write_text(make())
-                partial.replace(path)
+                write_whole(path, make())
     if path.stat().st_mode & _OTHERS:
         path.chmod(0o600)  # copied from somewhere, or made under another hand
     try:

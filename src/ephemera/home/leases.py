@@ -1,28 +1,34 @@
-"""Leases: who uses which environment, until when. One file per stack; the state of record for sweeps and `ls`.
+"""Leases: who uses which environment, until when. One document per stack; the state of record for sweeps and `ls`.
 
 A lease is written before the first side effect of a stack and removed after the last. Its ``phase`` tells a guardian
 what to do when the holder dies: ``kept`` environments are unlocked, all others are destroyed. ``pooled`` ones wait for
 a branch; the process that claims one holds it until it has found it fit.
+
+A process of another PID namespace or host can be judged neither alive nor dead: its lease ends by expiry alone. A lease
+that cannot be read is set aside (:mod:`ephemera.home.documents`): its stack is then like one that plain `pulumi` made.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ephemera.contract.errors import InputError, MachineError
+from ephemera.contract import progress
+from ephemera.contract.errors import InputError
 from ephemera.contract.labels import Identity
 from ephemera.contract.names import is_pool_stack, stack_name
+from ephemera.home import documents
+from ephemera.home.documents import DiskError
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
 from ephemera.host.processes import ProcessId
 
+_SCHEMA = 2
 DEFAULT_TTL_SECONDS = 12 * 3600.0
 POOL_BRANCH = "pool"
 """What labels of a pool's environments, and leases of unclaimed ones, give as their branch."""
@@ -36,6 +42,8 @@ class Lease:
     ``run``: id of the command or test run that holds it. ``engine``: leader of the engine's process group,
     ``suite``: pytest's process, where they run. ``users``: attached sessions, once for each use.
     ``seeded``: whether the suite's seed data is in it. ``claimed``: whether its branch took it out of a pool.
+    ``docker``: id of the Docker engine that it is on, empty while that is not known; ``docker_url``: where that was
+    reached. ``others``: fields of the document that this version does not know; they are kept.
     """
 
     stack: str
@@ -56,6 +64,9 @@ class Lease:
     created_at: float
     used_at: float
     expires_at: float
+    docker: str = ""
+    docker_url: str = ""
+    others: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def from_pool(self) -> bool:
@@ -69,52 +80,65 @@ class Lease:
         return self.from_pool and (self.phase == "pooled" or made)
 
     def held(self) -> bool:
-        """Whether its holder lives."""
-        return self.holder is not None and self.holder.alive()
+        """Return whether its holder lives, or may: one that cannot be seen from here is not taken for dead."""
+        return self.holder is not None and not self.holder.dead()
 
     def in_use(self) -> bool:
-        """Whether anybody works with the environment: then it is not reaped, however old it is."""
+        """Return whether a process works with the environment: then it is not reaped, however old it is."""
         return any(process is not None and process.alive() for process in (self.holder, self.suite, *self.users))
 
     def orphaned(self) -> bool:
-        """Whether its holder died and nobody is there to clean up after it."""
-        guarded = self.guardian is not None and self.guardian.alive()
-        return self.holder is not None and not self.holder.alive() and not guarded
+        """Return whether its holder died and no guardian is there to clean up after it."""
+        guarded = self.guardian is not None and not self.guardian.dead()
+        return self.holder is not None and self.holder.dead() and not guarded
 
 
 def read(stack: str) -> Lease | None:
-    """The stack's lease, or None."""
+    """Return the stack's lease, or None. One that cannot be read is set aside."""
     return read_file(_path(stack))
 
 
 def read_file(path: Path) -> Lease | None:
-    """The lease in that file, which may be another user's, or None."""
-    try:
-        document: dict[str, Any] = json.loads(path.read_text())
-        for role in ("holder", "engine", "suite", "guardian"):
-            document[role] = ProcessId(**document[role]) if document.get(role) else None
-        document["users"] = tuple(ProcessId(**user) for user in document.get("users", ()))
-        return _checked(Lease(**document))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise MachineError(
-            f"lease {path} cannot be read", remedy="remove it, then `ephemera down` its stack"
-        ) from error
+    """Return the lease in that file, which is called like its stack, or None. One that cannot be read is set aside."""
+    return documents.read(path, lambda document: _parsed(path.stem, document))
+
+
+def _parsed(stack: str, document: dict[str, Any]) -> Lease:
+    document.pop(documents.SCHEMA, None)
+    for role in ("holder", "engine", "suite", "guardian"):
+        document[role] = _process(document[role]) if document.get(role) is not None else None
+    document["users"] = tuple(_process(user) for user in document.get("users", ()))
+    named = {each.name for each in fields(Lease)} - {"others"}
+    others = {key: value for key, value in document.items() if key not in named}
+    lease = _checked(Lease(**{key: document[key] for key in document.keys() & named}, others=others))
+    if lease.stack != stack:
+        raise ValueError(f"it is of {lease.stack}")
+    return lease
+
+
+def _process(document: dict[str, Any]) -> ProcessId:
+    """The process that was written down; one of before it was told by its ticks can be judged by none."""
+    known = {each.name for each in fields(ProcessId)}
+    process = ProcessId(**{key: value for key, value in document.items() if key in known})
+    texts = (process.boot, process.namespace, process.host)
+    if not all(type(number) is int for number in (process.pid, process.ticks)) or not 0 < process.pid < 2**31:
+        raise TypeError("a process is no process")
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a process is no process")
+    return process
 
 
 def _checked(lease: Lease) -> Lease:
     times = (lease.created_at, lease.used_at, lease.expires_at)
-    processes = (lease.holder, lease.engine, lease.suite, lease.guardian, *lease.users)
-    known = [process for process in processes if process is not None]
-    numbers = [*times, *(process.started for process in known)]
     texts = (lease.stack, lease.project, lease.system, lease.branch, lease.owner, lease.checkout, lease.run)
-    if not all(isinstance(number, int | float) and -math.inf < number < math.inf for number in numbers):
-        raise TypeError("no time")
-    if not all(type(process.pid) is int and 0 < process.pid < 2**31 for process in known):
-        raise TypeError("no process")
-    if not all(isinstance(text, str) for text in texts) or lease.phase not in get_args(Phase):
-        raise TypeError("no text or phase")
+    if not all(type(number) in (int, float) and -math.inf < number < math.inf for number in times):
+        raise TypeError("a time is no time")
+    if not all(isinstance(text, str) for text in (*texts, lease.docker, lease.docker_url)):
+        raise TypeError("a name is no text")
+    if lease.phase not in get_args(Phase):
+        raise ValueError(f"its phase is {lease.phase!r}")
+    if not all(isinstance(flag, bool) for flag in (lease.seeded, lease.claimed)):
+        raise TypeError("seeded or claimed is no boolean")
     return lease
 
 
@@ -134,6 +158,14 @@ def change(stack: str, **fields: Any) -> Lease | None:
         return lease
 
 
+def note(stack: str, **fields: Any) -> None:
+    """Change fields that only help to clean up sooner; nothing depends on them when the disk is full."""
+    with _guarded(stack):
+        lease = read(stack)
+        if lease is not None:
+            _write_if_possible(replace(lease, **fields))
+
+
 @contextmanager
 def using(stack: str) -> Iterator[None]:
     """Mark the stack as in use by this process, which does not hold it; its expiry moves on.
@@ -146,7 +178,7 @@ def using(stack: str) -> Iterator[None]:
         if lease is not None:
             if lease.phase == "destroying":
                 raise InputError(f"environment {stack!r} is being taken down", remedy="bring up another one")
-            _write(_used(replace(lease, users=(*(user for user in lease.users if user.alive()), me))))
+            _write_if_possible(_used(replace(lease, users=(*(user for user in lease.users if not user.dead()), me))))
     try:
         yield
     finally:
@@ -154,11 +186,15 @@ def using(stack: str) -> Iterator[None]:
             lease = read(stack)
             if lease is not None and me in lease.users:
                 at = lease.users.index(me)
-                _write(_used(replace(lease, users=(*lease.users[:at], *lease.users[at + 1 :]))))
+                _write_if_possible(_used(replace(lease, users=(*lease.users[:at], *lease.users[at + 1 :]))))
 
 
-def first_seen(stack: str, project: str, checkout: str, identity: Identity) -> Lease:
-    """A lease for a stack that has none, because plain ``pulumi up`` made it: nobody holds it, the default TTL runs."""
+def first_seen(
+    stack: str, project: str, checkout: str, identity: Identity, *, docker: str = "", docker_url: str = ""
+) -> Lease:
+    """Return a lease for a stack that has none, because plain ``pulumi up`` made it, or what it had cannot be read.
+
+    Nothing holds it; the default TTL runs. It is written down unless the disk is full."""
     now = time.time()
     lease = Lease(
         stack=stack,
@@ -173,21 +209,24 @@ def first_seen(stack: str, project: str, checkout: str, identity: Identity) -> L
         created_at=now,
         used_at=now,
         expires_at=now + DEFAULT_TTL_SECONDS,
+        docker=docker,
+        docker_url=docker_url,
     )
-    write(lease)
+    with _guarded(stack):
+        _write_if_possible(lease)
     return lease
 
 
 def touch(stack: str, ttl_seconds: float = DEFAULT_TTL_SECONDS, **fields: Any) -> Lease | None:
-    """Expiry moves with use, and only ahead: ``ttl_seconds`` from now, should it be earlier. None without a lease.
+    """Move the expiry to ``ttl_seconds`` from now, should it be earlier, and change ``fields``; None without a lease.
 
-    ``fields`` are changed with it.
+    Using an environment goes on when the disk is full: then its expiry stays what it was.
     """
     with _guarded(stack):
         lease = read(stack)
         if lease is not None:
             lease = _used(replace(lease, **fields), ttl_seconds)
-            _write(lease)
+            _write_if_possible(lease)
         return lease
 
 
@@ -211,7 +250,7 @@ def remove(stack: str) -> None:
     """Forget it."""
     with _guarded(stack):
         _path(stack).unlink(missing_ok=True)
-        _partial(stack).unlink(missing_ok=True)  # of a writer that was killed
+        documents.remove_partials(_path(stack))
 
 
 def all_leases() -> list[Lease]:
@@ -238,7 +277,7 @@ def exclusive(stack: str) -> Iterator[None]:
             yield
         finally:
             if read(stack) is None:
-                path.unlink(missing_ok=True)
+                _drop(path)
 
 
 @contextmanager
@@ -249,22 +288,30 @@ def _guarded(stack: str) -> Iterator[None]:
             yield
         finally:
             if not _path(stack).is_file():
-                path.unlink(missing_ok=True)
+                _drop(path)
+
+
+def _drop(lock: Path) -> None:
+    with suppress(OSError):  # an empty file that stays is in no way
+        lock.unlink(missing_ok=True)
 
 
 def _write(lease: Lease) -> None:
-    partial = _partial(lease.stack)
-    partial.write_text(json.dumps(asdict(lease), indent=1))
-    partial.replace(_path(lease.stack))
+    document = asdict(lease)
+    others = document.pop("others")
+    documents.write(_path(lease.stack), {**others, **document}, schema=_SCHEMA)
+
+
+def _write_if_possible(lease: Lease) -> None:
+    try:
+        _write(lease)
+    except DiskError as error:
+        progress.tell(f"the use of {lease.stack} is not recorded: {error.message}")
 
 
 def _used(lease: Lease, ttl_seconds: float = DEFAULT_TTL_SECONDS) -> Lease:
     now = time.time()
     return replace(lease, used_at=now, expires_at=max(lease.expires_at, now + ttl_seconds))
-
-
-def _partial(stack: str) -> Path:
-    return _path(stack).with_suffix(".partial")
 
 
 def _path(stack: str) -> Path:

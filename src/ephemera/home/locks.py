@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class LockTimeoutError(TimeoutError):
@@ -19,10 +22,14 @@ def locked(path: Path, *, timeout_seconds: float | None = None) -> Iterator[None
     """Hold an exclusive lock on ``path``, made when absent. Whoever holds it may delete the file.
 
     Without ``timeout_seconds`` it waits for ever (the kernel wakes it); with it, :class:`LockTimeoutError` after that.
+    On a full or read-only disk a file that is not there cannot be locked: then the block runs without. What it changes
+    there is nothing, and what it removes may be removed twice.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _opened(path)
+        if descriptor is None:
+            yield
+            return
         try:
             if timeout_seconds is None:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -33,6 +40,18 @@ def locked(path: Path, *, timeout_seconds: float | None = None) -> Iterator[None
                 return
         finally:
             os.close(descriptor)
+
+
+def _opened(path: Path) -> int | None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+    with suppress(FileNotFoundError):
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # enough for a lock
+    return None
 
 
 def _is_file(descriptor: int, path: Path) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ephemera.home.documents import DiskError
 from ephemera.home.paths import state_dir
 
 
@@ -15,8 +16,11 @@ from ephemera.home.paths import state_dir
 def scratch(stack: str) -> Iterator[Path]:
     """An empty folder, gone afterwards; after a kill, :func:`remove` finds it."""
     parent = _of(stack)
-    parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=parent))
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=parent))
+    except OSError as error:
+        raise DiskError(parent, error) from error
     try:
         yield folder
     finally:

@@ -19,7 +19,7 @@ from ephemera.host.configured import DEFAULT_HOST, Address, configured
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["DEFAULT_HOST", "connect", "connected", "docker_host", "exported", "is_local", "variables"]
+__all__ = ["DEFAULT_HOST", "connect", "connected", "docker_host", "exported", "identity", "is_local", "variables"]
 
 _ANSWER_SECONDS = 3.0
 """From the question to the answer, whatever hangs: with what a command does before, less than 5 s."""
@@ -63,6 +63,11 @@ def connected() -> Iterator[docker.DockerClient]:
         raise _explained(configured(), error) from error
     finally:
         client.close()
+
+
+def identity(client: docker.DockerClient) -> str:
+    """Return the engine's own id, which it keeps for life; its address may be another engine's by tomorrow."""
+    return str(client.info().get("ID") or "")
 
 
 def variables() -> dict[str, str]:

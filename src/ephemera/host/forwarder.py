@@ -38,7 +38,8 @@ def hold(url: str, stack: str, backend: str) -> None:
     log = _own(url, stack).with_suffix(".out")
     log.unlink(missing_ok=True)
     arguments = (url, stack, backend)
-    start_detached("ephemera.host.forwarder", arguments, log, tunnel.ssh_environment()).returncode = 0
+    with log.open("a") as output:
+        start_detached("ephemera.host.forwarder", arguments, output, tunnel.ssh_environment()).returncode = 0
 
 
 def main(arguments: list[str]) -> int:

@@ -1,47 +1,117 @@
-"""Processes of this machine, told apart by pid and start time, because pids are used again."""
+"""Processes of this machine, told apart by more than their number, which is used again.
+
+A process is identified by its start time as the kernel counts it (ticks since boot, which setting the clock does not
+move), the boot, the PID namespace and the host. A process of another namespace or host cannot be judged from here: it
+is neither alive nor dead, as far as this process can tell.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import IO, Literal
 
 import psutil
+
+_PROC = Path("/proc")
+_MACHINE_ID = Path("/etc/machine-id")
+_STARTED_FIELD = 19
+"""Index of ``starttime`` in ``/proc/<pid>/stat`` behind the command's name, which may hold spaces (proc(5))."""
+
+Fate = Literal["alive", "dead", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessId:
-    """One process for all time. ``started``: seconds since the epoch, as the kernel tells it."""
+    """One process for all time. ``ticks``: its start, in clock ticks since boot; ``boot``: id of that boot;
+    ``namespace``: of its number; ``host``: name and id of the machine. A record of before there were these has no
+    ``boot``."""
 
     pid: int
-    started: float
+    ticks: int = 0
+    boot: str = ""
+    namespace: str = ""
+    host: str = ""
 
     @staticmethod
     def of(pid: int | None = None) -> ProcessId:
-        """This process, or the one with ``pid``."""
-        process = psutil.Process(pid)
-        return ProcessId(pid=process.pid, started=process.create_time())
+        """Identify this process, or the one with ``pid``. Raises ``psutil.NoSuchProcess`` when there is none."""
+        number = os.getpid() if pid is None else pid
+        ticks = _ticks(number)
+        if ticks is None:
+            raise psutil.NoSuchProcess(number)
+        return ProcessId(pid=number, ticks=ticks, boot=_boot(), namespace=_namespace(), host=_host())
 
     @staticmethod
     def of_started(pid: int) -> ProcessId:
-        """The process that was just started; one that nobody is, when it has ended already and left no zombie."""
+        """Identify a process that was just started; one that has ended and left no zombie is dead."""
         try:
             return ProcessId.of(pid)
         except psutil.NoSuchProcess:
-            return ProcessId(pid=pid, started=0.0)
+            return ProcessId(pid=pid, ticks=-1, boot=_boot(), namespace=_namespace(), host=_host())
+
+    def fate(self) -> Fate:
+        """Tell whether it runs; a zombie does not. ``unknown`` for a process that cannot be seen from here."""
+        if self.visible():
+            return "alive" if self._in_table() and not _is_zombie(self.pid) else "dead"
+        # A process does not survive a reboot. Another host's boot says nothing.
+        return "dead" if self.boot and self.host == _host() and self.boot != _boot() else "unknown"
+
+    def visible(self) -> bool:
+        """Return whether its number means here what it meant where it was identified."""
+        return (self.boot, self.namespace) == (_boot(), _namespace())
+
+    def _in_table(self) -> bool:
+        """Return whether its number is still its own; a zombie keeps it."""
+        return _ticks(self.pid) == self.ticks
 
     def alive(self) -> bool:
-        """Whether it still runs; a zombie does not."""
-        try:
-            process = psutil.Process(self.pid)
-            return _same(process, self) and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        """Return whether it certainly runs."""
+        return self.fate() == "alive"
+
+    def dead(self) -> bool:
+        """Return whether it certainly does not run any more."""
+        return self.fate() == "dead"
+
+
+@cache
+def _boot() -> str:
+    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+@cache
+def _host() -> str:
+    identifier = _MACHINE_ID.read_text().strip() if _MACHINE_ID.is_file() else ""
+    return f"{socket.gethostname()}/{identifier}"
+
+
+def _namespace() -> str:
+    return (_PROC / "self/ns/pid").readlink().name
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of ``/proc/<pid>/stat`` from the state on; empty when there is no such process."""
+    try:
+        return (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _ticks(pid: int) -> int | None:
+    fields = _stat(pid)
+    return int(fields[_STARTED_FIELD]) if fields else None
+
+
+def _is_zombie(pid: int) -> bool:
+    return _stat(pid)[:1] in ([], ["Z"], ["X"])
 
 
 def pid_alive(pid: int) -> bool:
@@ -53,40 +123,47 @@ def pid_alive(pid: int) -> bool:
 
 
 def start_detached(
-    module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    module: str, arguments: Sequence[str], output: IO[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """``python -m module`` in a session of its own, which outlives this process; what it says is added to ``log``.
+    """Start ``python -m module`` in a session of its own, which outlives this process; ``output``: where it writes.
 
-    Whoever does not wait for it sets its ``returncode``: it is init's when this process is gone.
+    Set its ``returncode`` unless you wait for it: it is init's when this process is gone.
     """
-    with log.open("a") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environment,
-            start_new_session=True,
-            cwd=os.sep,
-        )
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=environment,
+        start_new_session=True,
+        cwd=os.sep,
+    )
 
 
 def end_group(leader: ProcessId) -> None:
-    """SIGKILL the process group that ``leader`` leads, with all descendants that left it, and wait until it is gone."""
-    victims: list[psutil.Process] = []
-    try:
+    """SIGKILL the process group that ``leader`` leads, with all descendants that left it, and wait until it is gone.
+
+    Do nothing when its number is another process's by now. Where the leader died first, only those members are ended
+    that belong to its session and are younger than it: others are not what it started.
+    """
+    if not leader.visible():
+        return
+    if leader._in_table():
         process = psutil.Process(leader.pid)
-        if not _same(process, leader):
-            return  # its number is another's by now, which it could not be while its group had members
         victims = [*process.children(recursive=True), process]
-    except psutil.NoSuchProcess:
-        pass  # the leader died first: what it started may live on in its group
-    _signal_group(leader.pid)
-    _kill(victims)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(leader.pid, signal.SIGKILL)
+        _kill(victims)
+    elif _ticks(leader.pid) is None:
+        _kill([each for each in psutil.process_iter() if _left_by(leader, each.pid)])
 
 
-def _same(process: psutil.Process, identity: ProcessId) -> bool:
-    return abs(process.create_time() - identity.started) < 0.05
+def _left_by(leader: ProcessId, pid: int) -> bool:
+    fields = _stat(pid)
+    if not fields:
+        return False
+    group, session, started = int(fields[2]), int(fields[3]), int(fields[_STARTED_FIELD])
+    return group == session == leader.pid and started >= leader.ticks
 
 
 def end_tree(root: ProcessId) -> None:
@@ -119,10 +196,3 @@ def _marked(process: psutil.Process, variable: str, value: str) -> bool:
         return process.environ().get(variable) == value
     except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess, OSError):
         return False
-
-
-def _signal_group(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return

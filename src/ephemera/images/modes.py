@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
+from contextlib import suppress
 from typing import Literal, cast, get_args
 
 from ephemera.contract.errors import InputError
+from ephemera.home import documents
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
 from ephemera.host.engine import connected
 
 Mode = Literal["registry", "local"]
+_SCHEMA = 1
 _PROBE = "postgres:16-alpine"
 _PROBE_SECONDS = 5
 
@@ -25,16 +27,13 @@ def mode() -> Mode:
         raise InputError(f"EPHEMERA_IMAGES is {asked!r}", remedy="use registry, local or auto")
     path = state_dir() / "machine.json"
     with locked(path.with_suffix(".lock")):
-        try:
-            known = json.loads(path.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            known = {}
-        if known.get("images") not in get_args(Mode):
-            known["images"] = _detected()
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(known))
-            partial.replace(path)
-        return cast(Mode, known["images"])
+        known = documents.read(path, dict) or {}
+        found = known.get("images")
+        if found not in get_args(Mode):
+            found = _detected()
+            with suppress(documents.DiskError):  # then it is found out again
+                documents.write(path, {**known, "images": found}, schema=_SCHEMA)
+        return cast(Mode, found)
 
 
 def _detected() -> Mode:

@@ -34,7 +34,7 @@ from ephemera.contract.errors import (
 from ephemera.contract.names import random_suffix
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
-from ephemera.driver import lifecycle, services, sweep
+from ephemera.driver import lifecycle, listing, services, sweep
 from ephemera.driver.failures import error_from_document
 from ephemera.driver.way_in import way_into
 from ephemera.driver.workspace import Workspace
@@ -236,7 +236,7 @@ class Broker:
             if lease is None:  # made by plain `pulumi up`
                 with connected() as client:
                     identity = sweep.identity_of(client, outputs.stack)
-                lease = leases.first_seen(outputs.stack, workspace.name, str(workspace.project), identity)
+                lease = listing.first_seen(workspace, outputs.stack, identity)
             self._uses.enter_context(leases.using(outputs.stack))
             if seed is not None and not lease.seeded:
                 self._seed(workspace, system, seed, outputs)

@@ -154,14 +154,22 @@ def detached(module: str, arguments: Sequence[str], log: Path) -> Forked | subpr
 
     ``module`` has a function ``main`` that takes the arguments and returns the exit code.
     """
-    with Path(os.devnull).open() as nothing, log.open("a") as output:
+    with Path(os.devnull).open() as nothing, _opened(log) as output:
         descriptors = (nothing.fileno(), output.fileno(), output.fileno())
         process = forked(f"{module}:main", arguments, descriptors=descriptors, folder=os.sep, outlives=True)
-    if process is not None:
-        return process
-    from ephemera.host.processes import start_detached  # late: the entry point has no use for psutil
+        if process is not None:
+            return process
+        from ephemera.host.processes import start_detached  # late: the entry point has no use for psutil
 
-    return start_detached(module, arguments, log)
+        return start_detached(module, arguments, output)
+
+
+def _opened(log: Path) -> IO[str]:
+    """Open a log to be added to; on a disk that does not take one, what would be written is dropped."""
+    try:
+        return log.open("a")
+    except OSError:
+        return Path(os.devnull).open("a")
 
 
 def handed_over(program: str, arguments: Sequence[str]) -> int | None:

@@ -77,17 +77,6 @@ def test_stack_outlives_its_checkout(workspace: Workspace, pulumi: Script) -> No
     assert engine.run(workspace, "shop-main", ["destroy"]) == "name: demo\nruntime: python\n"
 
 
-def test_only_a_lock_that_is_there_is_cancelled(workspace: Workspace, pulumi: Script, tmp_path: Path) -> None:
-    pulumi(f"echo $@ >> {tmp_path}/calls")
-    engine.cancel(workspace, "shop-main")
-    assert not (tmp_path / "calls").exists()
-    lock = workspace.state_file("x").parents[2] / "locks" / "organization" / "demo" / "shop-main" / "one.json"
-    lock.parent.mkdir(parents=True)
-    lock.write_text("{}")
-    engine.cancel(workspace, "shop-main")
-    assert (tmp_path / "calls").read_text().startswith("cancel --yes --stack shop-main")
-
-
 def test_outputs_come_from_the_stacks_state(workspace: Workspace, pulumi: Script) -> None:
     pulumi(_saying({"environment": _DOCUMENT}))
     assert engine.outputs(workspace, "shop-main").document() == _DOCUMENT

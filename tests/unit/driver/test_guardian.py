@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def lease(workspace: Workspace) -> Lease:
 def _watch(workspace: Workspace, owner: ProcessId) -> int:
     guardian.log_file(_STACK).parent.mkdir(exist_ok=True)
     guardian.log_file(_STACK).write_text("")
-    return guardian.main([str(workspace.project), _STACK, str(owner.pid), repr(owner.started)])
+    return guardian.main([str(workspace.project), _STACK, json.dumps(asdict(owner))])
 
 
 def test_owner_that_dies_is_cleaned_up_after_when_it_is_dead_and_not_before(
@@ -63,7 +64,7 @@ def test_owner_that_dies_is_cleaned_up_after_when_it_is_dead_and_not_before(
 def test_owner_that_ended_well_left_nothing_to_do(
     workspace: Workspace, lease: Lease, cleaned: list[Lease], left: str
 ) -> None:
-    dead = ProcessId(pid=2**22 - 1, started=1.0)
+    dead = ProcessId.of_started(2**22 - 1)
     if left == "nothing":
         leases.remove(_STACK)
     else:
@@ -77,7 +78,7 @@ def test_process_that_got_the_owners_number_is_not_waited_for(
     workspace: Workspace, lease: Lease, cleaned: list[Lease]
 ) -> None:
     now = ProcessId.of()
-    owner = ProcessId(pid=now.pid, started=now.started - 60)
+    owner = replace(now, ticks=now.ticks - 6000)
     leases.write(replace(lease, holder=owner))
     assert _watch(workspace, owner) == 0
     assert len(cleaned) == 1
@@ -136,7 +137,7 @@ def test_guardian_tries_until_what_is_in_its_way_is_gone(
 
     monkeypatch.setattr(teardown, "clean_up_after", clean)
     monkeypatch.setattr(guardian, "_RETRY_SECONDS", 0.01)
-    dead = ProcessId(pid=2**22 - 1, started=1.0)
+    dead = ProcessId.of_started(2**22 - 1)
     leases.write(replace(lease, holder=dead))
     assert _watch(workspace, dead) == 0
     assert len(calls) == 3
@@ -150,7 +151,7 @@ def test_guardian_whose_patience_ends_leaves_it_to_the_reaper(
 
     monkeypatch.setattr(teardown, "clean_up_after", clean)
     monkeypatch.setattr(guardian, "_PATIENCE_SECONDS", 0.0)
-    dead = ProcessId(pid=2**22 - 1, started=1.0)
+    dead = ProcessId.of_started(2**22 - 1)
     leases.write(replace(lease, holder=dead))
     assert _watch(workspace, dead) == 1
     assert "no Docker engine answers" in capsys.readouterr().out

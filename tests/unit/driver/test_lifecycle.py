@@ -27,7 +27,7 @@ from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
 from ephemera.home.paths import state_dir
 from ephemera.host.processes import ProcessId
-from tests.unit.doubles import FakeClient, marks
+from tests.unit.doubles import FakeClient, engine_lock, marks
 
 _STACK = "shop-main"
 # An image that is to go with the stack, which only the engine sees to.
@@ -49,7 +49,7 @@ _STATE = json.dumps({"version": 3, "checkpoint": {"latest": {"resources": [_RESO
 def pulumi(workspace: Workspace, docker: FakeClient, monkeypatch: pytest.MonkeyPatch) -> FakePulumi:
     """Stands for the engine: makes and drops a stack's state and its containers."""
     fake = FakePulumi(workspace, docker)
-    for name in ("up", "destroy", "cancel", "outputs"):
+    for name in ("up", "destroy", "outputs"):
         monkeypatch.setattr(engine, name, getattr(fake, name))
     monkeypatch.setattr(guardian, "keep", fake.guard)
     return fake
@@ -90,12 +90,9 @@ class FakePulumi:
         ]
         self._workspace.state_file(stack).unlink()
 
-    def cancel(self, _: Workspace, stack: str) -> None:
-        self.calls.append(f"cancel {stack}")
-
     def guard(self, _project: Path, stack: str, record: Callable[[ProcessId], object]) -> None:
         self.calls.append(f"guard {stack}")
-        record(ProcessId(pid=2**22 - 1, started=1.0))
+        record(ProcessId.of_started(2**22 - 1))
 
 
 def _up(workspace: Workspace, **given: Any) -> lifecycle.Ready:
@@ -246,7 +243,6 @@ def test_failed_update_leaves_the_environment_unlocked_and_as_it_was(
     pulumi.failure = ServiceFailedError("api", "exited")
     with pytest.raises(ServiceFailedError):
         _up(workspace)
-    assert pulumi.calls[-1] == "cancel shop-main"
     assert workspace.exists(_STACK)
     after = leases.read(_STACK)
     assert before is not None
@@ -402,9 +398,7 @@ def test_environment_that_another_engine_is_at_work_on_stays_as_it_was(
     _up(workspace, phase=phase)
     before = _lease()
     pulumi.failure = EngineError("locked")
-    lock = workspace.state_file(_STACK).parents[2] / "locks" / "organization" / "demo" / _STACK / "a.json"
-    lock.parent.mkdir(parents=True)
-    lock.write_text("{}")
+    engine_lock(workspace, _STACK)
     with pytest.raises(EngineError, match="locked"):
         lifecycle.down(workspace, _STACK)
     assert (_lease().phase, _lease().holder) == (phase, before.holder)

@@ -27,7 +27,7 @@ from ephemera.host.processes import ProcessId
 from tests.unit.doubles import SHOP, lease_of
 
 _SETTINGS = Settings(system="shop", branch="fix", owner="me@here")
-_DEAD = ProcessId(pid=2**22 - 1, started=1.0)
+_DEAD = ProcessId.of_started(2**22 - 1)
 
 
 class Knowledge:

@@ -21,7 +21,7 @@ from ephemera.host.processes import ProcessId
 from tests.unit.doubles import IDENTITY
 
 _STACK = IDENTITY.stack
-_DEAD = ProcessId(pid=2**22 - 1, started=1.0)
+_DEAD = ProcessId.of_started(2**22 - 1)
 
 
 @pytest.fixture

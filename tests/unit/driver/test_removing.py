@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ephemera.driver.sweep import Found
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
 from ephemera.host.processes import ProcessId
-from tests.unit.doubles import IDENTITY, FakeClient, marks, refusal
+from tests.unit.doubles import IDENTITY, FakeClient, engine_lock, marks, refusal
 
 _STACK = IDENTITY.stack
 _CONTAINER = "docker:index/container:Container"
@@ -221,19 +221,15 @@ class Pulumi:
             items.clear()
         self._workspace.state_file(stack).unlink()
 
-    def cancel(self, _: Workspace, stack: str) -> None:
-        self.calls.append("cancel")
-
     def guard(self, _: Path, stack: str, record: Callable[[ProcessId], object]) -> None:
         self.calls.append("guard")
-        record(ProcessId(pid=2**22 - 1, started=1.0))
+        record(ProcessId.of_started(2**22 - 1))
 
 
 @pytest.fixture
 def pulumi(made: FakeClient, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Pulumi:
     fake = Pulumi(made, workspace)
     monkeypatch.setattr(engine, "destroy", fake.destroy)
-    monkeypatch.setattr(engine, "cancel", fake.cancel)
     monkeypatch.setattr(guardian, "keep", fake.guard)
     monkeypatch.setattr(made.api, "stop", lambda container, *, timeout: fake.calls.append("stop"), raising=False)
     monkeypatch.setattr(images, "drop_abandoned", list)
@@ -241,9 +237,7 @@ def pulumi(made: FakeClient, workspace: Workspace, monkeypatch: pytest.MonkeyPat
 
 
 def _lock(workspace: Workspace) -> None:
-    lock = workspace.state_file(_STACK).parents[2] / "locks" / "organization" / "demo" / _STACK / "a.json"
-    lock.parent.mkdir(parents=True)
-    lock.write_text(json.dumps({"hostname": "elsewhere", "pid": 1}))
+    engine_lock(workspace, _STACK, hostname="elsewhere")
 
 
 def test_covered_stack_goes_without_the_engine(workspace: Workspace, made: FakeClient, pulumi: Pulumi) -> None:
@@ -297,9 +291,9 @@ def test_guardian_destroys_what_was_handed_over_when_its_owner_has_ended(
     workspace: Workspace, made: FakeClient, pulumi: Pulumi
 ) -> None:
     lifecycle.hand_over(workspace, _STACK)
-    dead = ProcessId(pid=2**22 - 1, started=1.0)
+    dead = ProcessId.of_started(2**22 - 1)
     leases.change(_STACK, holder=dead)  # as if this process had ended
-    assert guardian.main([str(workspace.project), _STACK, str(dead.pid), repr(dead.started)]) == 0
+    assert guardian.main([str(workspace.project), _STACK, json.dumps(asdict(dead))]) == 0
     assert _everything(made) == set()
     assert not workspace.exists(_STACK)
     assert leases.read(_STACK) is None
@@ -313,9 +307,9 @@ def test_guardian_has_the_engine_destroy_what_labels_do_not_cover(
     lifecycle.hand_over(workspace, _STACK)
     lease = leases.read(_STACK)
     assert lease is not None
-    leases.change(_STACK, holder=(dead := ProcessId(pid=2**22 - 1, started=1.0)))
+    leases.change(_STACK, holder=(dead := ProcessId.of_started(2**22 - 1)))
     teardown.clean_up_after(workspace, replace(lease, holder=dead))
-    assert pulumi.calls == ["guard", "cancel", "destroy"]
+    assert pulumi.calls == ["guard", "destroy"]
     assert leases.read(_STACK) is None
 
 

@@ -31,7 +31,6 @@ def dropped(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is asked of the engine."""
     seen: list[str] = []
-    monkeypatch.setattr(engine, "cancel", lambda _, stack: seen.append(f"cancel {stack}"))
     monkeypatch.setattr(engine, "destroy", lambda _, stack: seen.append(f"destroy {stack}"))
     return seen
 
@@ -43,7 +42,7 @@ def lease(workspace: Workspace, docker: FakeClient) -> Lease:
     docker.api.add("network", _STACK, marks(_STACK, identity.backend_id()))
     _state(workspace, "docker:index/container:Container")
     addresses.allocate(_STACK, pool="10.213.0.0/16")
-    dead = ProcessId(pid=2**22 - 1, started=1.0)
+    dead = ProcessId.of_started(2**22 - 1)
     first = leases.first_seen(_STACK, "demo", str(workspace.project), IDENTITY)
     lease = replace(first, phase="creating", holder=dead)
     leases.write(lease)
@@ -80,7 +79,7 @@ def test_kept_environment_is_unlocked_and_left(
     # Made by the engine that was killed, and not written down: in the way of the next one.
     docker.api.add("container", f"{_STACK}-db", marks(_STACK, identity.backend_id(), "db"), Id="made-anew")
     teardown.clean_up_after(workspace, lease)
-    assert calls == [f"cancel {_STACK}"]
+    assert calls == []
     assert docker.api.removed == ["made-anew"]
     left = leases.read(_STACK)
     assert left is not None
@@ -127,7 +126,7 @@ def test_what_labels_do_not_cover_is_destroyed_by_the_engine(
 ) -> None:
     _state(workspace, "docker:index/container:Container", "aws:s3/bucket:Bucket")
     teardown.discard(workspace, _STACK)
-    assert calls == [f"cancel {_STACK}", f"destroy {_STACK}"]
+    assert calls == [f"destroy {_STACK}"]
     assert set(docker.api.removed) == {f"{_STACK}-db", _STACK}
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from ephemera.contract.errors import InputError, MachineError
+from ephemera.contract.progress import Event
 from ephemera.home import addresses
 from ephemera.home.addresses import Allocation, allocate, lookup, pick_port, release
 from ephemera.home.paths import state_dir
@@ -131,13 +132,41 @@ def test_pool_that_cannot_be_cut_is_refused(pool: str, message: str) -> None:
         allocate("shop-main", pool=pool)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"shop-main": 3}', '{"shop-main": {"number": 1}}', "\x00", ""])
-def test_file_that_cannot_be_read_is_one_clear_error(text: str) -> None:
+@pytest.mark.parametrize("text", ["{", "[]", "null", '{"shop-main": 3}', '{"shop-main": {"number": 1}}', "\x00", ""])
+def test_file_that_cannot_be_read_is_set_aside_and_made_good(text: str, events: list[Event]) -> None:
     path = state_dir() / "addresses.json"
     path.write_text(text)
-    with pytest.raises(MachineError, match=r"addresses\.json cannot be read: remove it"):
-        allocate("shop-main", pool=_POOL)
-    assert path.read_text() == text
+    made = allocate("shop-main", pool=_POOL)
+    assert lookup("shop-main") == made
+    (aside,) = state_dir().glob("addresses.json.unreadable-*")
+    assert aside.read_text() == text
+    (told,) = events
+    assert f"kept as {aside.name}" in told["message"]
+
+
+def test_entry_that_cannot_be_read_costs_its_own_stack_alone(events: list[Event]) -> None:
+    other = allocate("shop-a", pool=_POOL)
+    pick_port("shop-a", "db.postgres", lambda: 40001)
+    path = state_dir() / "addresses.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "shop-b": {"number": "four"}}))
+    made = allocate("shop-b", pool=_POOL, live_subnet="10.213.0.64/28")
+    assert made.number == 4
+    kept = lookup("shop-a")
+    assert kept is not None
+    assert (kept.subnet, kept.ports) == (other.subnet, {"db.postgres": 40001})
+    assert len(events) == 1
+    assert "the entry of shop-b" in events[0]["message"]
+
+
+def test_what_a_later_version_adds_is_no_damage(events: list[Event]) -> None:
+    made = allocate("shop-main", pool=_POOL)
+    path = state_dir() / "addresses.json"
+    document = json.loads(path.read_text())
+    document["shop-main"]["colour"] = "blue"
+    path.write_text(json.dumps({**document, "schema": 99}))
+    assert lookup("shop-main") == made
+    assert events == []
 
 
 def test_failure_inside_leaves_the_file_as_it_was() -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ephemera.contract.errors import InputError, MachineError
+from ephemera.contract.errors import InputError
+from ephemera.contract.progress import Event
 from ephemera.home import leases
 from ephemera.home.leases import DEFAULT_TTL_SECONDS, Lease
 from ephemera.home.paths import state_dir
@@ -25,9 +28,9 @@ def _files() -> list[str]:
 
 def test_lease_is_read_as_it_was_written() -> None:
     lease = _lease(
-        engine=ProcessId(pid=7, started=1.5),
-        suite=ProcessId(pid=9, started=3.5),
-        guardian=ProcessId(pid=8, started=2.5),
+        engine=ProcessId.of_started(2**22 - 7),
+        suite=ProcessId.of_started(2**22 - 9),
+        guardian=ProcessId.of_started(2**22 - 8),
     )
     leases.write(lease)
     assert leases.read("shop-main") == lease
@@ -92,13 +95,57 @@ def test_all_leases_by_stack() -> None:
     assert [lease.stack for lease in leases.all_leases()] == ["shop-a-b", "shop-b"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"holder": {"pid": 1}, "engine": null, "guardian": null}'])
-def test_lease_that_cannot_be_read_is_one_clear_error(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["", "{", "{}", "[]", "null", '{"holder": {"pid": 1}, "engine": null, "guardian": null}', "other", "\x00"]
+)
+def test_lease_that_cannot_be_read_is_set_aside_and_costs_its_own_stack_alone(text: str, events: list[Event]) -> None:
+    leases.write(_lease("shop-other"))
     path = state_dir() / "leases" / "shop-main.json"
-    path.parent.mkdir()
-    path.write_text(text)
-    with pytest.raises(MachineError, match=r"shop-main\.json cannot be read: remove it"):
-        leases.read("shop-main")
+    # A lease that says it is another stack's is none of either: a sweep would take down the other.
+    path.write_text((path.parent / "shop-other.json").read_text() if text == "other" else text)
+    assert [lease.stack for lease in leases.all_leases()] == ["shop-other"]
+    assert leases.read("shop-main") is None
+    (aside,) = path.parent.glob("shop-main.json.unreadable-*")
+    assert aside.is_file()
+    assert [event["message"].endswith(f"kept as {aside.name}") for event in events] == [True], "told once"
+
+
+def test_fields_of_a_later_version_are_kept_through_a_change() -> None:
+    leases.write(_lease())
+    path = state_dir() / "leases" / "shop-main.json"
+    document = json.loads(path.read_text())
+    document["holder"]["cgroup"] = "/user"
+    path.write_text(json.dumps({**document, "schema": 99, "colour": ["blue"]}))
+    leases.change("shop-main", phase="kept")
+    assert _read().phase == "kept"
+    assert _read().holder == ProcessId.of()
+    assert json.loads(path.read_text())["colour"] == ["blue"]
+
+
+def test_holder_that_cannot_be_seen_from_here_is_not_taken_for_dead() -> None:
+    elsewhere = replace(ProcessId.of(), namespace="pid:[1]", host="devcontainer/")
+    lease = _lease(holder=elsewhere, phase="disposable")
+    assert lease.held()
+    assert not lease.orphaned()
+    assert not lease.in_use(), "it ends by expiry"
+
+
+def test_users_that_cannot_be_seen_from_here_stay_users() -> None:
+    elsewhere = replace(ProcessId.of(), namespace="pid:[1]", host="devcontainer/")
+    leases.write(_lease(users=(elsewhere,)))
+    with leases.using("shop-main"):
+        assert _read().users == (elsewhere, ProcessId.of())
+    assert _read().users == (elsewhere,)
+
+
+def test_lease_of_before_processes_were_told_by_ticks_ends_by_expiry() -> None:
+    leases.write(_lease())
+    path = state_dir() / "leases" / "shop-main.json"
+    document = json.loads(path.read_text())
+    document["holder"] = {"pid": 2**22 - 1, "started": 1796045887.89}
+    path.write_text(json.dumps(document))
+    assert not _read().orphaned()
+    assert not _read().in_use()
 
 
 def test_one_command_at_a_time_has_a_stack() -> None:
@@ -130,7 +177,7 @@ def test_lock_of_a_stack_that_is_gone_is_gone_too() -> None:
 
 
 def test_use_is_written_down_while_it_lasts_once_for_each_and_expiry_moves_on() -> None:
-    dead = ProcessId(pid=2**22 - 1, started=1.0)
+    dead = ProcessId.of_started(2**22 - 1)
     leases.write(_lease(holder=None, users=(dead,), phase="kept"))
     me = ProcessId.of()
     with leases.using("shop-main"):
@@ -164,7 +211,7 @@ def test_nobody_begins_to_use_what_is_being_taken_down() -> None:
 
 @pytest.mark.parametrize("role", ["holder", "suite", "users", None])
 def test_an_environment_is_in_use_while_any_of_those_lives(role: str | None) -> None:
-    me, dead = ProcessId.of(), ProcessId(pid=2**22 - 1, started=1.0)
+    me, dead = ProcessId.of(), ProcessId.of_started(2**22 - 1)
     roles: dict[str, Any] = {"holder": dead, "suite": dead, "users": (dead,)}
     if role is not None:
         roles[role] = (dead, me) if role == "users" else me
@@ -172,7 +219,7 @@ def test_an_environment_is_in_use_while_any_of_those_lives(role: str | None) -> 
 
 
 def test_an_environment_is_orphaned_when_neither_holder_nor_guardian_lives() -> None:
-    me, dead = ProcessId.of(), ProcessId(pid=2**22 - 1, started=1.0)
+    me, dead = ProcessId.of(), ProcessId.of_started(2**22 - 1)
     assert _lease(holder=dead).orphaned()
     assert _lease(holder=dead, guardian=dead).orphaned()
     assert not _lease(holder=dead, guardian=me).orphaned()
@@ -199,7 +246,7 @@ def test_touch_never_takes_time_away() -> None:
 
 def test_what_a_killed_writer_left_goes_with_the_lease() -> None:
     leases.write(_lease())
-    (state_dir() / "leases" / "shop-main.partial").write_text("{")
+    (state_dir() / "leases" / "shop-main.json.0123abcd.partial").write_text("{")
     leases.remove("shop-main")
     assert _files() == []
 

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any
 
 import psutil
 import pytest
@@ -51,7 +56,51 @@ def test_ended_process_is_dead_even_before_it_is_waited_for() -> None:
 
 def test_another_process_with_the_same_number_is_not_it() -> None:
     now = ProcessId.of()
-    assert not ProcessId(pid=now.pid, started=now.started - 60).alive()
+    assert not replace(now, ticks=now.ticks - 6000).alive()
+
+
+def test_setting_the_clock_changes_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = ProcessId.of()
+    monkeypatch.setattr(psutil, "boot_time", lambda: 0.0)
+    monkeypatch.setattr(time, "time", lambda: 10.0)
+    assert ProcessId.of() == me
+    assert me.alive()
+
+
+@pytest.mark.parametrize(
+    ("fields", "fate"),
+    [
+        ({"namespace": "pid:[1]"}, "unknown"),
+        ({"namespace": "pid:[1]", "host": "devcontainer/"}, "unknown"),
+        ({"boot": "other", "host": "elsewhere/"}, "unknown"),
+        ({"boot": "other"}, "dead"),
+        ({"boot": "", "namespace": "", "host": "", "ticks": 0}, "unknown"),
+    ],
+    ids=["another namespace", "a container", "another host", "before a reboot", "of an earlier version"],
+)
+def test_process_that_cannot_be_seen_from_here_is_judged_only_where_that_is_certain(
+    fields: dict[str, Any], fate: str
+) -> None:
+    assert replace(ProcessId.of(), **fields).fate() == fate
+
+
+def test_process_is_not_judged_by_its_number_in_another_namespace() -> None:
+    script = (
+        "import json, sys; from ephemera.host.processes import ProcessId; "
+        "print(ProcessId(**json.loads(sys.argv[1])).fate())"
+    )
+    inside = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        sys.executable,
+        "-c",
+        script,
+        json.dumps(asdict(ProcessId.of())),
+    ]
+    done = subprocess.run(inside, capture_output=True, text=True, check=True)
+    assert done.stdout == "unknown\n"
 
 
 def test_group_ends_with_all_that_left_it(family: tuple[subprocess.Popen[str], list[ProcessId]]) -> None:
@@ -74,12 +123,34 @@ def test_group_ends_though_its_leader_died_first(family: tuple[subprocess.Popen[
     assert _gone(in_group)
 
 
+def test_member_of_its_group_that_it_did_not_start_is_left_alone() -> None:
+    """A group keeps its number while it has members; one that joined it from another session is not ours."""
+    leader = subprocess.Popen(["sleep", "60"], process_group=0)
+    joined = subprocess.Popen(["sleep", "60"], process_group=leader.pid)
+    try:
+        identity, foreign = ProcessId.of(leader.pid), ProcessId.of(joined.pid)
+        leader.kill()
+        leader.wait()
+        end_group(identity)
+        assert foreign.alive()
+    finally:
+        joined.kill()
+        joined.wait()
+
+
+def test_group_of_another_namespace_is_left_alone(family: tuple[subprocess.Popen[str], list[ProcessId]]) -> None:
+    leader, children = family
+    end_group(replace(ProcessId.of(leader.pid), namespace="pid:[1]"))
+    assert ProcessId.of(leader.pid).alive()
+    assert all(child.alive() for child in children)
+
+
 def test_foreign_group_with_the_leaders_number_is_left_alone(
     family: tuple[subprocess.Popen[str], list[ProcessId]],
 ) -> None:
     leader, children = family
     foreign = ProcessId.of(leader.pid)
-    end_group(ProcessId(pid=leader.pid, started=foreign.started - 60))
+    end_group(replace(foreign, ticks=foreign.ticks - 6000))
     gone, _ = psutil.wait_procs([psutil.Process(each.pid) for each in (foreign, *children)], timeout=0.2)
     assert gone == []
 
@@ -89,7 +160,7 @@ def test_tree_ends_and_a_foreign_one_with_its_number_does_not(
 ) -> None:
     leader, children = family
     identity = ProcessId.of(leader.pid)
-    end_tree(ProcessId(pid=leader.pid, started=identity.started - 60))
+    end_tree(replace(identity, ticks=identity.ticks - 6000))
     assert identity.alive()
     end_tree(identity)
     assert not any(process.alive() for process in (identity, *children))

@@ -1,0 +1,52 @@
+"""Which Docker engine an environment is on, by the engine's own id: only there can anything be said of it.
+
+The lease says it or, of a stack that plain ``pulumi`` made, its state. Where neither does, an earlier version made it:
+it is taken to be on the engine in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from docker import DockerClient
+
+from ephemera.contract.errors import EphemeraError, OtherEngineError
+from ephemera.driver import state
+from ephemera.driver.state import StateError
+from ephemera.driver.workspace import Workspace
+from ephemera.home import leases
+from ephemera.home.leases import Lease
+from ephemera.host import engine
+
+
+def recorded(workspace: Workspace, stack: str) -> tuple[str, str]:
+    """Return id and address of the engine that the stack is on, empty where they are not known."""
+    lease = leases.read(stack)
+    if lease is not None and lease.docker:
+        return lease.docker, lease.docker_url
+    try:
+        return state.engine(state.resources(workspace, stack)), ""
+    except StateError:
+        return "", ""
+
+
+def refuse_other_engine(workspace: Workspace, client: DockerClient, stack: str) -> str:
+    """Return the id of the engine in use; raise :class:`OtherEngineError` when the stack is on another one."""
+    known, url = recorded(workspace, stack)
+    current = engine.identity(client)
+    if known and current and known != current:
+        raise OtherEngineError(stack, url, engine.docker_host())
+    return current
+
+
+def here(found: Iterable[Lease]) -> list[Lease]:
+    """Return those whose environments are on the engine in use, or may be; asks it only where a lease names one."""
+    all_of_them = list(found)
+    if not any(lease.docker for lease in all_of_them):
+        return all_of_them
+    try:
+        with engine.connected() as client:
+            current = engine.identity(client)
+    except EphemeraError:
+        return []  # it does not answer: nothing can be done to what is on it, or elsewhere
+    return [lease for lease in all_of_them if lease.docker in ("", current)]
