@@ -149,7 +149,8 @@ class Ephemera:
             "pulumi/.pulumi/locks/**/*.json",
         ):
             found += [str(path) for path in home.glob(pattern)]
-        found += [f"address of {stack}" for stack in json.loads((home / "addresses.json").read_text())]
+        known = json.loads((home / "addresses.json").read_text())
+        found += [f"address of {stack}" for stack in known if stack != "schema"]
         found += [str(path) for path in self.project.glob("Pulumi.*.yaml")]
         return found
 

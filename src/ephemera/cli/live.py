@@ -46,9 +46,8 @@ class LiveView:
             self._screen.note(event["message"])
         elif event["type"] == "failed":
             error = event["error"]
-            self._screen.note(
-                f"  {error['service']} {error['cause']}" if "service" in error else f"  {error['message']}"
-            )
+            if "service" in error:  # all else is told once the command has cleaned up, which takes no time then
+                self._screen.note(f"  {error['service']} {error['cause']}")
         elif event["type"] == "building":
             self._building = event["message"]
             if self._live is None and ": Step " in event["message"]:

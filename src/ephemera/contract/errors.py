@@ -107,13 +107,14 @@ class StackTakenError(InputError):
 
 
 class NameTakenError(InputError):
-    """Objects that are not the environment's have names that it needs; ``taken``: one line each."""
+    """Objects that are not the environment's have names that it needs. ``taken``: what is wrong with each, in a few
+    words; ``removals``: commands that would remove them."""
 
     kind = "name_taken"
 
-    def __init__(self, taken: Sequence[str]) -> None:
+    def __init__(self, taken: Sequence[str], removals: Sequence[str]) -> None:
         super().__init__(
-            f"{'; '.join(taken)}", remedy="remove or rename what you can do without, or choose another --branch"
+            "; ".join(taken), remedy=f"rename it, or remove it ({'; '.join(removals)}), or choose another --branch"
         )
         self.taken = tuple(taken)
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from docker.errors import DockerException
 
-from ephemera.contract.errors import EngineError, EphemeraError, InterruptedByUserError
+from ephemera.contract.errors import EngineError, EphemeraError, InputError, InterruptedByUserError
 from ephemera.contract.labels import Identity
 from ephemera.contract.progress import Event
 from ephemera.contract.settings import Settings
@@ -62,7 +62,8 @@ def making(
     except BaseException as error:
         failed = isinstance(error, EphemeraError) and not isinstance(error, InterruptedByUserError)
         try:
-            if failed and isinstance(error, EphemeraError):
+            # Bad input is told in one line: nothing was created that could tell more.
+            if failed and isinstance(error, EphemeraError) and not isinstance(error, InputError):
                 evidence.take(workspace, lease.stack, lease.run, error, report)
         finally:
             if created and not (failed and keep_on_failure):

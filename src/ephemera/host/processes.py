@@ -149,13 +149,21 @@ def end_group(leader: ProcessId) -> None:
     if not leader.visible():
         return
     if leader._in_table():
-        process = psutil.Process(leader.pid)
-        victims = [*process.children(recursive=True), process]
+        victims = _family(leader.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(leader.pid, signal.SIGKILL)
         _kill(victims)
-    elif _ticks(leader.pid) is None:
+    if _ticks(leader.pid) is None:
         _kill([each for each in psutil.process_iter() if _left_by(leader, each.pid)])
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    """Return a process and all its descendants; nothing of one that has ended meanwhile."""
+    try:
+        process = psutil.Process(pid)
+        return [*process.children(recursive=True), process]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _left_by(leader: ProcessId, pid: int) -> bool:
@@ -168,10 +176,8 @@ def _left_by(leader: ProcessId, pid: int) -> bool:
 
 def end_tree(root: ProcessId) -> None:
     """SIGKILL ``root`` and all its descendants, and wait until they are gone."""
-    if not root.alive():
-        return
-    process = psutil.Process(root.pid)
-    _kill([process, *process.children(recursive=True)])
+    if root.alive():
+        _kill(_family(root.pid))
 
 
 def end_marked(variable: str, value: str) -> int:

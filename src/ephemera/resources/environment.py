@@ -10,6 +10,7 @@ import pulumi
 import pulumi_docker as docker
 from docker import DockerClient
 from docker.errors import ImageNotFound
+from pulumi.runtime import register_stack_transformation
 from requests.exceptions import HTTPError
 
 from ephemera.contract import labels, progress
@@ -25,6 +26,7 @@ from ephemera.host.development import mounted
 from ephemera.host.exposure import LOOPBACK, Exposure, exposure
 from ephemera.host.fixed_ports import ADDRESS, refuse_held
 from ephemera.resources.gates import Gatekeeper
+from ephemera.resources.naming import Names
 from ephemera.resources.policy import Policy
 
 _LOW_PORTS = 1024
@@ -70,6 +72,10 @@ class Environment(pulumi.ComponentResource):
         """What it is held to."""
         self.policy.enforce()
         self._client = self._connected()
+        self.names = self._named()
+        """Names on the engine that its resources take."""
+        self._failure: BaseException | None = None
+        register_stack_transformation(self._after_all_is_declared)
         self._address = self._allocated()
         self._exposure = self._exposed()
         self.expose = self._exposure.mode
@@ -81,12 +87,15 @@ class Environment(pulumi.ComponentResource):
             driver="bridge",
             ipam_configs=[docker.NetworkIpamConfigArgs(subnet=self._address.subnet)],
             labels=[docker.NetworkLabelArgs(label=key, value=value) for key, value in self.labels().items()],
-            opts=pulumi.ResourceOptions(parent=self),
+            # Its parent was there before the stack's transformations, which are handed down from parent to child.
+            opts=pulumi.ResourceOptions(parent=self, transformations=[self._after_all_is_declared]),
         )
         self.network = network.name
         if self._exposure.forwarded and self.expose != "none" and not pulumi.runtime.is_dry_run():
             network.name.apply(lambda _: forwarder.hold(configured().url, self.stack, self.identity.backend))
-        self.register_outputs({"network": self.network, "address": self._address.address})
+        self.register_outputs(
+            {"network": self.network, "address": self._address.address, "docker": self._engine_identity()}
+        )
 
     @property
     def stack(self) -> str:
@@ -206,8 +215,35 @@ class Environment(pulumi.ComponentResource):
         """Address of the engine's machine that ports are bound to."""
         return self._address.address if self.expose == "loopback" else self._exposure.bind
 
+    def refuse(self, failure: BaseException) -> None:
+        """Have nothing created of what the program has declared: it failed, or may not be carried out."""
+        self._failure = failure
+
+    def _after_all_is_declared(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
+        """Let a resource be registered only when the whole program has been run and has not been refused.
+
+        Pulumi registers what was declared before an error, too: half an environment would be made of bad input.
+        """
+        self.names.want(args.type_, args.props, args.opts)
+        needed = args.opts.depends_on if args.opts.depends_on is not None else []
+
+        async def declared() -> Any:  # begins to run when the program has ended: one event loop runs both
+            if self._failure is not None:
+                raise self._failure
+            return needed
+
+        options = pulumi.ResourceOptions.merge(args.opts, None)
+        options.depends_on = pulumi.Output.from_input(declared())
+        return pulumi.ResourceTransformationResult(args.props, options)
+
     def _connected(self) -> DockerClient:
         return engine.connect()
+
+    def _named(self) -> Names:
+        return Names(self._client, self.identity)
+
+    def _engine_identity(self) -> str:
+        return engine.identity(self._client)
 
     def _tell_once(self, message: str) -> None:
         if message not in self._told:

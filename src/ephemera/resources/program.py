@@ -9,7 +9,7 @@ from pulumi.runtime import config as runtime_config
 
 from ephemera import images
 from ephemera.contract import progress
-from ephemera.contract.catalog import Catalog, find_system
+from ephemera.contract.catalog import Catalog, System, find_system
 from ephemera.contract.errors import EphemeraError
 from ephemera.contract.labels import Identity
 from ephemera.contract.outputs import EXPORT
@@ -45,11 +45,21 @@ def run_project(catalog: Catalog) -> None:
                 identity=_identity(stack, settings), system=system, settings=settings, references=references
             ),
         )
-        system.load()(environment)
+        _declare(system, environment)
     except EphemeraError as error:
         progress.emit({"type": "failed", "error": error.document()["error"]})
         raise ProgramError(str(error)) from error
     pulumi.export(EXPORT, environment.document())
+
+
+def _declare(system: System, environment: Environment) -> None:
+    """Run the system's program; when it fails, nothing of what it has declared is created."""
+    try:
+        system.load()(environment)
+        environment.names.check()
+    except BaseException as error:
+        environment.refuse(ProgramError(str(error)))
+        raise
 
 
 def _identity(stack: str, settings: Settings) -> Identity:

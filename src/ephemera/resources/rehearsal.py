@@ -54,6 +54,9 @@ class _RehearsedEnvironment(Environment):
     def _connected(self) -> Any:
         return None
 
+    def _engine_identity(self) -> str:
+        return ""
+
     def _exposed(self) -> Exposure:
         assert self.settings.expose != "auto"  # noqa: S101 - see variations
         return Exposure(mode=self.settings.expose)

@@ -1,4 +1,4 @@
-"""State that earlier versions wrote, one folder each, named by the schema of its leases: every later version reads it."""
+"""State that earlier versions wrote, a folder for each schema of leases: every later version has to read it."""
 
 from __future__ import annotations
 

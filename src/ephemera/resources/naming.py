@@ -1,0 +1,89 @@
+"""Names on the Docker engine: an environment takes none that an object has which is not its own.
+
+Docker's create is idempotent for volumes and lets networks share a name, so that a foreign object would be adopted, and
+destroyed with the environment. Names are gathered while the program declares its resources, and checked when it has
+declared all of them: before anything is registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pulumi
+from docker import DockerClient
+
+from ephemera.contract import labels
+from ephemera.contract.errors import NameTakenError
+from ephemera.contract.labels import Identity
+
+_KINDS = {
+    "docker:index/container:Container": "container",
+    "docker:index/network:Network": "network",
+    "docker:index/volume:Volume": "volume",
+}
+_COMPOSE = "com.docker.compose.project"
+
+
+class Names:
+    """The names that an environment's program wants."""
+
+    def __init__(self, client: DockerClient, identity: Identity) -> None:
+        self._client = client
+        self._identity = identity
+        self._wanted: dict[tuple[str, str], None] = {}
+        self._checked = False
+
+    def want(self, token: str, given: Mapping[str, Any], options: pulumi.ResourceOptions) -> None:
+        """Note the name of a resource that is about to be declared; after the check, check it at once.
+
+        One that Pulumi adopts or only reads is meant to be there already.
+        """
+        kind, name = _KINDS.get(token), given.get("name")
+        if kind is None or not isinstance(name, str) or options.import_ or options.id:
+            return
+        self._wanted[kind, name] = None
+        if self._checked:
+            self._refuse([(kind, name)])
+
+    def check(self) -> None:
+        """Raise :class:`NameTakenError` for all names that objects have which are not the environment's own."""
+        self._checked = True
+        self._refuse(list(self._wanted))
+
+    def _refuse(self, wanted: list[tuple[str, str]]) -> None:
+        kinds = {kind for kind, _ in wanted}
+        there = {(kind, name): marks for kind in kinds for name, marks in self._there(kind)}
+        taken = [(kind, name, marks) for kind, name in wanted if (marks := self._foreign(there.get((kind, name))))]
+        if taken:
+            raise NameTakenError(
+                [f"{kind} {name!r} is there already and {_owner(marks)}" for kind, name, marks in taken],
+                [f"docker {kind} rm {name}" for kind, name, _ in taken],
+            )
+
+    def _there(self, kind: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+        api = self._client.api
+        if kind == "container":
+            for item in api.containers(all=True):
+                yield from ((name.lstrip("/"), item["Labels"] or {}) for name in item["Names"] or ())
+        elif kind == "network":
+            yield from ((item["Name"], item["Labels"] or {}) for item in api.networks())
+        else:
+            yield from ((item["Name"], item["Labels"] or {}) for item in api.volumes()["Volumes"] or ())
+
+    def _foreign(self, marks: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        """Return the marks of an object that is there and not ours; one without any has a mark that says nothing."""
+        if marks is None:
+            return None
+        backend = marks.get(labels.BACKEND, self._identity.backend)
+        ours = marks.get(labels.STACK) == self._identity.stack and backend == self._identity.backend
+        return None if ours else {"": "", **marks}
+
+
+def _owner(marks: Mapping[str, str]) -> str:
+    if labels.STACK in marks:
+        owner = Identity.of(marks)
+        return f"belongs to environment {owner.stack!r} of {owner.owner or 'an unknown owner'}"
+    if _COMPOSE in marks:
+        return f"belongs to Compose project {marks[_COMPOSE]!r}"
+    return "has no label of ephemera"
