@@ -11,6 +11,7 @@ from ephemera import images
 from ephemera.contract.images import ServiceImage
 from ephemera.driver import sweep
 from tests.engine_daemon import PrivateEngine, private_engine
+from tests.surroundings import follow
 
 from .conftest import Ephemera
 
@@ -53,6 +54,7 @@ def _tags(engine: PrivateEngine) -> set[str]:
 def test_build_that_fills_the_disk(
     engine: PrivateEngine, context: Path, monkeypatch: pytest.MonkeyPatch, filling: str
 ) -> None:
+    follow(monkeypatch)
     monkeypatch.setenv("DOCKER_HOST", engine.host)
     step = f"RUN head -c {_TOO_MUCH} /dev/zero > /big"
     if filling == "context":

@@ -12,6 +12,7 @@ from ephemera.contract.images import EngineImage
 from tests.engine_daemon import PrivateEngine, private_engine
 from tests.faults.box import Box, Moment
 from tests.faults.test_named import run_until
+from tests.surroundings import follow
 
 _ENDS_SECONDS = 120
 
@@ -27,6 +28,7 @@ def dockerd() -> Iterator[PrivateEngine]:
 @pytest.fixture
 def daemon(dockerd: PrivateEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateEngine]:
     """The same, as the engine of the test and of the commands that it runs; up again afterwards, whatever failed."""
+    follow(monkeypatch)
     for name, value in dockerd.variables.items():
         monkeypatch.setenv(name, value)
     yield dockerd

@@ -12,6 +12,7 @@ from ephemera.host import engine
 from ephemera.plugin import running
 from tests.driver_command import ephemera
 from tests.plugin.doubles import PYPROJECT, SYSTEMS, FakeDriver, Project
+from tests.surroundings import follow
 from tests.unit.doubles import FakeClient
 
 __all__ = ["driver", "ephemera", "project"]
@@ -22,6 +23,7 @@ _FOREIGN_PREFIXES = ("EPHEMERA_", "PYTEST_XDIST", "GIT_")
 @pytest.fixture
 def driver(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
     """The driver that the plugin calls."""
+    follow(monkeypatch)
     home: Path = tmp_path_factory.mktemp("home")
     for variable in list(os.environ):
         if variable == "CI" or variable.startswith(_FOREIGN_PREFIXES) or variable in branches._CI_VARIABLES:

@@ -21,6 +21,7 @@ from ephemera.resources import Container, ContainerArgs, Environment, ExecProbe,
 from ephemera.resources.policy import RULES, Policy
 from ephemera.resources.rehearsal import variations
 from stacks.catalog import SYSTEMS
+from tests.surroundings import follow
 
 _IMAGE = EngineImage(name="python")
 _GATE = Gate(probe=ExecProbe(command=["true"]))
@@ -126,6 +127,7 @@ def _ours(**given: Any) -> Callable[[Environment], None]:
 
 @pytest.fixture(autouse=True)
 def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(monkeypatch)
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     monkeypatch.setenv("XDG_STATE_HOME", "/nonexistent/state")
 

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from ephemera.contract import progress
 from ephemera.driver import branches
 from ephemera.host import engine, ports
+from tests.surroundings import follow
 from tests.unit.doubles import FakeClient
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _FOREIGN_PREFIXES = ("EPHEMERA_", "PULUMI_", "DOCKER_", "GIT_")
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(monkeypatch)
     home = tmp_path_factory.mktemp("home")
     for variable in list(os.environ):
         if variable.startswith(_FOREIGN_PREFIXES) or variable in branches._CI_VARIABLES:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ephemera.contract.errors import InputError
+from ephemera.host import surroundings
 
 # The documented variables of the CI systems that check out a detached HEAD; pull requests before pushes.
 _CI_VARIABLES = (
@@ -23,11 +24,12 @@ _CI_VARIABLES = (
 )
 
 
-def current_branch(project: Path, given: str | None, environment: Mapping[str, str] = os.environ) -> str:
+def current_branch(project: Path, given: str | None, environment: Mapping[str, str] | None = None) -> str:
     """The branch to use: ``given``, ``EPHEMERA_BRANCH``, a CI variable, git's branch, or ``commit-<id>`` when detached.
 
     Raises :class:`InputError` for an empty one, and when there is none.
     """
+    environment = surroundings.variables() if environment is None else environment
     chosen = given if given is not None else environment.get("EPHEMERA_BRANCH")
     if chosen is not None:
         if not chosen.strip():
@@ -52,7 +54,14 @@ def branch_variables() -> tuple[str, ...]:
 
 def _git(project: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(project), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=surroundings.variables(),
+            cwd=os.sep,  # git reads its own working directory first, which may be gone
+        )
     except FileNotFoundError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -25,6 +25,7 @@ from ephemera.driver.branches import branch_variables
 from ephemera.driver.reads import site_folders
 from ephemera.driver.workspace import Workspace, read_yaml
 from ephemera.home import identity
+from ephemera.host import surroundings
 from ephemera.host.configured import configured
 
 _BY_BRANCH = ("branch", "owner")
@@ -211,7 +212,7 @@ def _listed(path: str) -> str:
 def _variables(left_out: frozenset[str]) -> str:
     kept = {
         name: value
-        for name, value in os.environ.items()
+        for name, value in surroundings.variables().items()
         if name not in left_out and not name.startswith(_VOLATILE_PREFIXES)
     }
     # With the user's key: whoever reads the digest cannot try values against it.

@@ -20,6 +20,7 @@ from ephemera.driver.failures import error_from_document
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
 from ephemera.home.scratch import scratch
+from ephemera.host import surroundings
 from ephemera.host.processes import ProcessId, end_group, end_marked
 from ephemera.warm import client
 from ephemera.warm.client import Forked
@@ -50,7 +51,7 @@ def up(
     before = state.dependencies(state.resources(workspace, stack)) if timed else {}
     document: EnvironmentOutputs | None = None
     output: list[str] = []
-    with tempfile.TemporaryFile("w+") as noise, _running(workspace, stack, _CHILD, arguments, noise) as process:
+    with _file() as noise, _running(workspace, stack, _CHILD, arguments, noise) as process:
         assert process.stdout is not None  # noqa: S101 - asked for as a pipe
         for line in process.stdout:
             event = json.loads(line)
@@ -117,7 +118,7 @@ def run(workspace: Workspace, stack: str, arguments: Sequence[str]) -> str:
             "--cwd",
             str(folder),
         ]
-        with tempfile.TemporaryFile("w+") as noise, _running(workspace, stack, _CLI, command, noise) as process:
+        with _file() as noise, _running(workspace, stack, _CLI, command, noise) as process:
             assert process.stdout is not None  # noqa: S101 - asked for as a pipe
             text = process.stdout.read()
             if process.wait() != 0:
@@ -187,6 +188,11 @@ def _started(
         env=environment,
         cwd=folder,
     )
+
+
+def _file() -> IO[str]:
+    """A temporary file."""
+    return tempfile.TemporaryFile("w+", dir=surroundings.temporary())
 
 
 def _first_error(output: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from ephemera.driver.pool import Pool
 from ephemera.home import leases
 from ephemera.home.leases import Lease
 from ephemera.home.locks import LockTimeoutError, locked
+from ephemera.host import clock
 from ephemera.host.processes import ProcessId
 
 _TROUBLE = (EphemeraError, DockerException, OSError)
@@ -101,7 +102,7 @@ def _stale(wanted: Pool) -> list[Lease]:
         fit = remembered is not None and not known.why_not(
             remembered, workspace, lease.stack, system, settings, any_branch=True
         )
-        if not fit or lease.expires_at <= time.time():
+        if not fit or lease.expires_at <= clock.now():
             found.append(lease)
     return found
 

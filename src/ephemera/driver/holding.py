@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,13 +19,14 @@ from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.home.documents import DiskError
 from ephemera.home.leases import Lease
+from ephemera.host import clock
 from ephemera.host.engine import docker_host
 from ephemera.host.processes import ProcessId
 
 
 def new_lease(workspace: Workspace, stack: str, settings: Settings, *, phase: leases.Phase, docker: str) -> Lease:
     """Return a lease of this process on the stack, which is on the Docker engine of that id; it is not written yet."""
-    now = time.time()
+    now = clock.now()
     known = leases.read(stack)
     return Lease(
         stack=stack,

@@ -11,7 +11,6 @@ every container the one that became ready and running since then, and every prob
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -38,6 +37,7 @@ from ephemera.driver.workspace import Workspace
 from ephemera.home import credentials, documents
 from ephemera.home.documents import DiskError
 from ephemera.home.paths import state_dir
+from ephemera.host import clock
 from ephemera.host.engine import connected
 from ephemera.host.probes import Target, describe, from_description
 
@@ -86,7 +86,7 @@ def remembering(
     Whatever was known before is forgotten; what cannot be remembered fails nothing.
     """
     forget(stack)
-    started = time.time_ns()
+    started = clock.now_ns()
     before = definition.config_digest(workspace, stack)
     listener = Listener(report)
 

@@ -6,7 +6,6 @@ there before is unlocked and left.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -50,6 +49,7 @@ from ephemera.driver.preflight import check_development, check_ports
 from ephemera.driver.timeline import phase
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
+from ephemera.host import clock, surroundings
 from ephemera.host.engine import connected
 
 __all__ = [
@@ -126,7 +126,12 @@ def plan(workspace: Workspace, request: Request) -> tuple[str, System, Settings]
             remedy="choose another --branch: the two names come to the same",
         )
     inherited = {key: value for key, value in known.items() if key != "development"}
-    wanted = {"owner": identity.owner(), **inherited, **from_environment(system), **request.config}
+    wanted = {
+        "owner": identity.owner(),
+        **inherited,
+        **from_environment(system, surroundings.variables()),
+        **request.config,
+    }
     # Branch and owner are labels: what a living stack was made with stays.
     named = {"branch": branch, "owner": wanted["owner"]}
     wanted |= {"system": request.system, **{key: known.get(key, value) for key, value in named.items()}}
@@ -145,7 +150,7 @@ def up(workspace: Workspace, request: Request, report: Callable[[Event], None]) 
 
     Raises :class:`InputError` before anything is created, :class:`NotReadyError` after what was created is gone.
     """
-    started = time.monotonic()
+    started = clock.monotonic()
     while (ready := _up(workspace, request, report, started)) is None:
         pass  # meanwhile the branch has got an environment of another name
     if request.phase != "pooled":
@@ -163,9 +168,9 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None],
         if created and not request.stack and plan(workspace, request)[0] != stack:
             return None
         if not request.force and (same := _unchanged(workspace, stack, system, settings)):
-            return Ready(outputs=same, created=False, unchanged=True, seconds=time.monotonic() - started)
+            return Ready(outputs=same, created=False, unchanged=True, seconds=clock.monotonic() - started)
         if created and (claimed := _claimed(workspace, request, stack, system, settings)):
-            return Ready(outputs=claimed, created=True, claimed=True, seconds=time.monotonic() - started)
+            return Ready(outputs=claimed, created=True, claimed=True, seconds=clock.monotonic() - started)
         report(phase("prepare"))
         docker = _refuse_taken(workspace, stack)
         check_ports(stack, system, settings)
@@ -192,7 +197,7 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None],
             workspace.share_salt(stack)
         if request.phase != "disposable":
             let_go(stack, request.phase)
-    return Ready(outputs=_as_leased(outputs), created=created, seconds=time.monotonic() - started)
+    return Ready(outputs=_as_leased(outputs), created=created, seconds=clock.monotonic() - started)
 
 
 def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lambda _: None) -> Gone:
@@ -201,7 +206,7 @@ def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lam
     Raises :class:`NoSuchEnvironmentError`, and :class:`OtherEngineError` for one that is on another Docker engine; what
     the engine fails to destroy is removed by label and reported.
     """
-    started = time.monotonic()
+    started = clock.monotonic()
     with leases.exclusive(stack), connected() as client:
         placement.refuse_other_engine(workspace, client, stack)
         _refuse_unknown(workspace, client, stack)
@@ -210,7 +215,7 @@ def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lam
             sweep.remove_runners(client, stack)
             there = workspace.exists(stack)
             left = _destroy(workspace, client, stack, report) if there else sweep.remove(client, stack)
-    return Gone(stack=stack, seconds=time.monotonic() - started, leftovers=tuple(str(found) for found in left))
+    return Gone(stack=stack, seconds=clock.monotonic() - started, leftovers=tuple(str(found) for found in left))
 
 
 def forget(workspace: Workspace, stack: str) -> None:

@@ -9,7 +9,6 @@ by :mod:`ephemera.driver.filling`.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -25,6 +24,7 @@ from ephemera.home import documents, leases
 from ephemera.home.leases import Lease
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
+from ephemera.host import clock
 from ephemera.host.processes import ProcessId
 from ephemera.warm.client import detached
 
@@ -76,7 +76,7 @@ def claim(
         if known.why_not(found, workspace, lease.stack, system, settings, any_branch=True):
             leases.take(lease.stack, held, holder=None, expires_at=0.0)  # for the reaper, and never given again
             continue
-        now = time.time()
+        now = clock.now()
         mine = leases.take(
             lease.stack,
             held,
@@ -98,7 +98,7 @@ def claim(
 
 def free(lease: Lease) -> bool:
     """Whether it waits to be claimed."""
-    return lease.phase == "pooled" and lease.expires_at > time.time() and not lease.in_use()
+    return lease.phase == "pooled" and lease.expires_at > clock.now() and not lease.in_use()
 
 
 def members(pool: Pool) -> list[Lease]:
@@ -149,13 +149,13 @@ def note(pool: Pool, problem: str) -> None:
     with _guarded(pool.name):
         if (current := read(pool.name)) is not None:
             failures = current.failures + 1 if problem else 0
-            _write(replace(current, problem=problem, failures=failures, tried_at=time.time()))
+            _write(replace(current, problem=problem, failures=failures, tried_at=clock.now()))
 
 
 def due(pool: Pool) -> bool:
     """Whether environments are missing, and the last failure is long enough ago to try again."""
     pause = _FIRST_PAUSE_SECONDS * 2 ** (pool.failures - 1) if pool.failures else 0.0
-    return missing(pool) and time.time() >= pool.tried_at + min(pause, _LONGEST_PAUSE_SECONDS)
+    return missing(pool) and clock.now() >= pool.tried_at + min(pause, _LONGEST_PAUSE_SECONDS)
 
 
 def missing(pool: Pool) -> bool:

@@ -19,6 +19,7 @@ from ephemera.home import builds, leases
 from ephemera.home.leases import Lease
 from ephemera.home.locks import LockTimeoutError, locked
 from ephemera.home.paths import state_dir
+from ephemera.host import clock
 from ephemera.host.engine import docker_host
 from ephemera.warm.client import detached
 
@@ -37,7 +38,7 @@ class Reaped:
 
 def due(now: float | None = None) -> list[tuple[Lease, Reason]]:
     """Return the leases to act on, and why. Never one whose environment is in use, or on another Docker engine."""
-    at = time.time() if now is None else now
+    at = clock.now() if now is None else now
     found = [lease for lease in leases.all_leases() if _reason(lease, at)]
     reasons = ((lease, _reason(lease, at)) for lease in placement.here(found))
     return [(lease, reason) for lease, reason in reasons if reason is not None]
@@ -102,7 +103,7 @@ def _act(lease: Lease, reason: Reason) -> str:
     try:
         if reason == "its owner died":
             teardown.clean_up_after(workspace, lease)
-        elif leases.claim(lease.stack, lambda now: _reason(now, time.time()) is not None):  # nobody uses it since
+        elif leases.claim(lease.stack, lambda now: _reason(now, clock.now()) is not None):  # nobody uses it since
             lifecycle.down(workspace, lease.stack)
     except (EphemeraError, DockerException, OSError) as error:
         return str(error)

@@ -20,7 +20,6 @@ import fcntl
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +33,7 @@ from ephemera.contract.progress import Event
 from ephemera.driver import services
 from ephemera.home import identity, leases
 from ephemera.home.paths import state_dir
+from ephemera.host import clock
 from ephemera.host.engine import connected
 
 Record = dict[str, Any]
@@ -98,7 +98,7 @@ def reporting(stack: str, report: Callable[[Event], None]) -> Callable[[Event], 
 def append(stack: str, type: str, **fields: Any) -> None:
     """Add a record, from whatever process; dropped when nobody has begun to record the stack, or it is gone."""
     # It begins with the line's end: what a killed writer left of the line before does not spoil this one.
-    line = "\n" + json.dumps({"time": round(time.time(), 3), "type": type, **fields})
+    line = "\n" + json.dumps({"time": round(clock.now(), 3), "type": type, **fields})
     with suppress(OSError):
         descriptor = os.open(_path(stack), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
@@ -121,7 +121,7 @@ def read(stack: str) -> list[Record]:
 def missed_events(client: DockerClient, stack: str, records: list[Record]) -> list[Record]:
     """What the engine still knows of after the last event among ``records``: nobody may have been recording."""
     found = []
-    stream = client.api.events(since=_after(records), until=f"{time.time():.9f}", filters=_filters(stack), decode=True)
+    stream = client.api.events(since=_after(records), until=f"{clock.now():.9f}", filters=_filters(stack), decode=True)
     for event in stream:
         found.append(_record_of(event))
     return found
@@ -177,7 +177,7 @@ class _Recorder:
                 self._stopped.wait(_INTERVAL_SECONDS)
 
     def _sample(self, client: DockerClient, listener: threading.Thread) -> None:
-        started = time.monotonic()
+        started = clock.monotonic()
         followers: dict[str, threading.Thread] = {}
         self._changed.set()
         while listener.is_alive() and not self._stopped.is_set() and _path(self._stack).exists():
@@ -191,7 +191,7 @@ class _Recorder:
             if usage:
                 append(self._stack, "usage", services=usage)
             self._keep_bounded()
-            early = time.monotonic() - started < _EARLY_SECONDS
+            early = clock.monotonic() - started < _EARLY_SECONDS
             self._stopped.wait(_EARLY_INTERVAL_SECONDS if early else _INTERVAL_SECONDS)
 
     def _follow(self, client: DockerClient, service: str, container: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -30,6 +29,7 @@ from ephemera.driver.services import ServiceHandle, containers
 from ephemera.driver.workspace import Workspace
 from ephemera.home import documents, leases, scratch
 from ephemera.home.paths import state_dir
+from ephemera.host import clock
 from ephemera.host.engine import connected
 
 _REMEDY_ANEW = "take the environment down and bring it up again"
@@ -112,10 +112,10 @@ def reset(workspace: Workspace, outputs: EnvironmentOutputs, only: Collection[st
         known = {name: _known(client, outputs.stack, name) for name in wanted}
 
         def restore(name: str) -> Restored:
-            started = time.monotonic()
+            started = clock.monotonic()
             handle = _Handle(client, outputs.stack, name, wanted[name], known[name].container)
             did = _data(workspace, wanted[name]).restore(handle, known[name].given)
-            return Restored(service=name, seconds=time.monotonic() - started, did=did)
+            return Restored(service=name, seconds=clock.monotonic() - started, did=did)
 
         return list(_at_once(restore, wanted).values())
 

@@ -18,6 +18,7 @@ from ephemera.contract.errors import EngineError, EphemeraError, NotReadyError, 
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.driver import streams
 from ephemera.home import identity
+from ephemera.host import clock
 from ephemera.host.probes import Target, from_description
 
 _READY_INTERVAL_SECONDS = 0.05
@@ -148,22 +149,22 @@ class ServiceHandle:
 
     def wait_exit(self, timeout_seconds: float = 60.0) -> int:
         """Return its exit code when it has ended; raises :class:`EphemeraError` after ``timeout_seconds``."""
-        deadline = time.monotonic() + timeout_seconds
+        deadline = clock.monotonic() + timeout_seconds
         try:
             with self._doing("wait for"):
                 return int(self._client.api.wait(self.container, timeout=timeout_seconds)["StatusCode"])
         except OSError as error:  # the client's time-out, or a connection that broke
-            if time.monotonic() < deadline:
+            if clock.monotonic() < deadline:
                 raise
             raise self._error(f"did not exit within {timeout_seconds:g} s", f"it is {self.state()}") from error
 
     def wait_ready(self, timeout_seconds: float = 60.0) -> None:
         """Return when its probe answers; raises :class:`NotReadyError` after ``timeout_seconds``, and for a one-shot as
         soon as it has ended badly."""
-        deadline = time.monotonic() + timeout_seconds
+        deadline = clock.monotonic() + timeout_seconds
         while self.ask() is None:
             ended = self._ended_badly()
-            if ended or time.monotonic() > deadline:
+            if ended or clock.monotonic() > deadline:
                 cause = "did not end well" if ended else f"was not ready within {timeout_seconds:g} s"
                 raise NotReadyError(
                     f"service {self.name!r} of {self._stack} {cause}",
@@ -182,8 +183,8 @@ class ServiceHandle:
             execute=lambda command: self._exit_code(command),
             exit_code=None if state["Running"] else state["ExitCode"],
         )
-        started = time.monotonic()
-        return time.monotonic() - started if probe.ready(target) else None
+        started = clock.monotonic()
+        return clock.monotonic() - started if probe.ready(target) else None
 
     def _ended_badly(self) -> bool:
         state = self.inspect()["State"]

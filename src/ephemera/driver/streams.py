@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
+
+from ephemera.host import clock
 
 _HEADER = struct.Struct(">BxxxL")
 _STDERR = 2
@@ -20,7 +21,7 @@ def exchange(stream: Any, data: bytes | None, timeout_seconds: float | None) -> 
     Raises :class:`TimeoutError` when that is not so after ``timeout_seconds``.
     """
     connection: socket.socket = getattr(stream, "_sock", stream)  # over a Unix socket it is wrapped
-    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    deadline = None if timeout_seconds is None else clock.monotonic() + timeout_seconds
     said: dict[bool, bytearray] = {False: bytearray(), True: bytearray()}
     if data is not None:  # beside the reading: a command that answers as it reads waits for its answers to be read
         threading.Thread(target=_send, args=(connection, data), name="exec-stdin", daemon=True).start()
@@ -67,7 +68,7 @@ def _set_rest(connection: socket.socket, deadline: float | None) -> None:
     if deadline is None:
         connection.settimeout(None)
     else:
-        rest = deadline - time.monotonic()
+        rest = deadline - clock.monotonic()
         if rest <= 0:
             raise TimeoutError
         connection.settimeout(rest)

@@ -15,6 +15,7 @@ from docker.errors import APIError, NotFound
 from ephemera.contract import labels
 from ephemera.contract.errors import EngineError
 from ephemera.home import identity
+from ephemera.host import clock
 
 _DEADLINE_SECONDS = 20.0
 
@@ -72,7 +73,7 @@ def remove(client: DockerClient, stack: str, backend: str | None = None, *, sett
     Raises :class:`EngineError` when something is still there after 20 s.
     """
     seen: dict[Found, None] = {}
-    deadline = time.monotonic() + _DEADLINE_SECONDS
+    deadline = clock.monotonic() + _DEADLINE_SECONDS
     empty_passes = 0
     while empty_passes < 2:
         found = find(client, stack, backend)
@@ -83,7 +84,7 @@ def remove(client: DockerClient, stack: str, backend: str | None = None, *, sett
             continue
         empty_passes = 0
         seen.update(dict.fromkeys(found))
-        if time.monotonic() > deadline:
+        if clock.monotonic() > deadline:
             listed = ", ".join(str(item) for item in found)
             raise EngineError(
                 f"{listed} of {stack} cannot be removed",

@@ -18,7 +18,7 @@ from ephemera.contract.errors import InputError
 from ephemera.contract.settings import LIST_KEYS, NAMESPACE
 from ephemera.home import documents, identity
 from ephemera.home.documents import write_whole
-from ephemera.host import engine
+from ephemera.host import engine, surroundings
 from ephemera.machine.toolchain import located
 
 # Four times as fast, where the library was built with it.
@@ -39,7 +39,7 @@ class Workspace:
     @staticmethod
     def find(start: Path | None = None) -> Workspace:
         """The project that ``start`` (the working directory) is in."""
-        return Workspace(find_project((start or Path.cwd()).resolve()))
+        return Workspace(find_project((start or surroundings.folder()).resolve()))
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -59,15 +59,15 @@ class Workspace:
 
     def environment(self) -> dict[str, str]:
         """Environment variables that make ``pulumi`` use this machine's engine, plugin, state and passphrase."""
-        variables = self._pulumi()
+        variables, inherited = self._pulumi(), surroundings.variables()
         return {
             **_COLLECT_LATE,
-            **os.environ,
+            **inherited,
             **variables,
             **engine.variables(),
-            "PATH": os.pathsep.join((variables["PATH"], os.environ.get("PATH", ""))),
+            "PATH": os.pathsep.join((variables["PATH"], inherited.get("PATH", ""))),
             "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK": "true",
-            **_no_proxy(os.environ),
+            **_no_proxy(inherited),
         }
 
     def exported(self) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import secrets
 import socket
@@ -13,6 +12,7 @@ from ephemera.contract.errors import MachineError
 from ephemera.home.documents import write_whole
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
+from ephemera.host import surroundings
 
 _KEY_BYTES = 32
 _OTHERS = 0o077
@@ -20,7 +20,7 @@ _OTHERS = 0o077
 
 def owner() -> str:
     """``user@host``."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    return f"{surroundings.user()}@{socket.gethostname()}"
 
 
 def backend_id() -> str:

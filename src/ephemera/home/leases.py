@@ -11,7 +11,6 @@ that cannot be read is set aside (:mod:`ephemera.home.documents`): its stack is 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -26,6 +25,7 @@ from ephemera.home import documents
 from ephemera.home.documents import DiskError
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
+from ephemera.host import clock
 from ephemera.host.processes import ProcessId
 
 _SCHEMA = 2
@@ -195,7 +195,7 @@ def first_seen(
     """Return a lease for a stack that has none, because plain ``pulumi up`` made it, or what it had cannot be read.
 
     Nothing holds it; the default TTL runs. It is written down unless the disk is full."""
-    now = time.time()
+    now = clock.now()
     lease = Lease(
         stack=stack,
         project=project,
@@ -310,7 +310,7 @@ def _write_if_possible(lease: Lease) -> None:
 
 
 def _used(lease: Lease, ttl_seconds: float = DEFAULT_TTL_SECONDS) -> Lease:
-    now = time.time()
+    now = clock.now()
     return replace(lease, used_at=now, expires_at=max(lease.expires_at, now + ttl_seconds))
 
 

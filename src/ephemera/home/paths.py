@@ -5,9 +5,11 @@ State (what an environment's life depends on) and cache (what can be made again)
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
+
+from ephemera.contract.errors import MachineError
+from ephemera.host import surroundings
 
 
 def state_dir() -> Path:
@@ -29,8 +31,8 @@ def checkout_dir(project: Path) -> Path:
 
 def _base(variable: str, default: str) -> Path:
     # The XDG specification: a relative path in the variable is to be ignored.
-    configured = os.environ.get(variable, "")
-    return _ours(configured if configured.startswith("/") else str(Path.home() / default))
+    configured = surroundings.variables().get(variable, "")
+    return _ours(configured if configured.startswith("/") else str(surroundings.home() / default))
 
 
 @cache  # asked for a hundred times in a command
@@ -40,5 +42,11 @@ def _ours(base: str) -> Path:
 
 def _private(directory: Path) -> Path:
     if not directory.is_dir():
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:  # of a home that is not there, is another user's, or cannot be written to
+            raise MachineError(
+                f"{directory} cannot be made ({error.strerror})",
+                remedy="set HOME, or XDG_STATE_HOME and XDG_CACHE_HOME, to folders that you can write to",
+            ) from error
     return directory

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ephemera.contract.errors import MachineError
+from ephemera.host import surroundings
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 _HANDED_ON = "EPHEMERA_DOCKER"
@@ -82,25 +83,25 @@ class Address:
 
 def configured() -> Address:
     """The engine's address; raises :class:`MachineError` for a context or a certificate that is not there."""
-    if handed_on := os.environ.get(_HANDED_ON):
+    if handed_on := surroundings.variables().get(_HANDED_ON):
         document = json.loads(handed_on)
         return Address(url=document["url"], tls=Tls(**document["tls"]) if document["tls"] else None)
-    if url := os.environ.get("DOCKER_HOST"):
+    if url := surroundings.variables().get("DOCKER_HOST"):
         return Address(url=url, tls=_tls_of_variables() if urlsplit(url).scheme in ("tcp", "https") else None)
     return _of_context() or Address(url=_socket())
 
 
 def _socket() -> str:
     """The system's socket, or that of this user's rootless engine where the system's is none of theirs."""
-    rootless = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}") / "docker.sock"
+    rootless = Path(surroundings.variables().get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}") / "docker.sock"
     if not os.access(urlsplit(DEFAULT_HOST).path, os.W_OK) and os.access(rootless, os.W_OK):
         return f"unix://{rootless}"
     return DEFAULT_HOST
 
 
 def _tls_of_variables() -> Tls | None:
-    verify = bool(os.environ.get("DOCKER_TLS_VERIFY"))
-    folder = os.environ.get("DOCKER_CERT_PATH", "")
+    verify = bool(surroundings.variables().get("DOCKER_TLS_VERIFY"))
+    folder = surroundings.variables().get("DOCKER_CERT_PATH", "")
     if not verify and not folder:
         return None
     path = Path(folder) if folder else _docker_folder()
@@ -108,8 +109,14 @@ def _tls_of_variables() -> Tls | None:
 
 
 def _of_context() -> Address | None:
-    folder = _docker_folder()
-    name = os.environ.get("DOCKER_CONTEXT") or _json(folder / "config.json").get("currentContext", "")
+    named = surroundings.variables().get("DOCKER_CONTEXT")
+    try:
+        folder = _docker_folder()
+    except MachineError:
+        if named:
+            raise
+        return None  # who has no home has set up no context
+    name = named or _json(folder / "config.json").get("currentContext", "")
     if name in ("", "default"):
         return None
     for meta in (folder / "contexts" / "meta").glob("*/meta.json"):
@@ -158,7 +165,7 @@ def _is_own(name: str) -> bool:
 
 
 def _docker_folder() -> Path:
-    return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    return Path(surroundings.variables().get("DOCKER_CONFIG") or surroundings.home() / ".docker")
 
 
 def _json(path: Path) -> dict[str, Any]:

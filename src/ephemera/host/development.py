@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from ephemera.contract.catalog import Source, System
 from ephemera.contract.errors import InputError
 from ephemera.contract.settings import Settings
+from ephemera.host import surroundings
 from ephemera.host.configured import Address
 
 _YES = ("1", "true", "yes", "on")
@@ -22,13 +22,13 @@ def mounted(system: System, settings: Settings) -> Mapping[str, Source]:
     return {name: source for name, source in declared if source is not None}
 
 
-def in_ci(environment: Mapping[str, str] = os.environ) -> bool:
+def in_ci(environment: Mapping[str, str] | None = None) -> bool:
     """Whether this runs where nobody edits sources."""
-    return environment.get("CI", "").lower() in _YES
+    return (surroundings.variables() if environment is None else environment).get("CI", "").lower() in _YES
 
 
 def refuse_unmountable(
-    settings: Settings, system: System, engine: Address, environment: Mapping[str, str] = os.environ
+    settings: Settings, system: System, engine: Address, environment: Mapping[str, str] | None = None
 ) -> None:
     """Raise :class:`InputError` for development mode where it cannot be, or has no place; asks nobody."""
     if not settings.development:

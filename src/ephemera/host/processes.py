@@ -21,6 +21,8 @@ from typing import IO, Literal
 
 import psutil
 
+from ephemera.host import surroundings
+
 _PROC = Path("/proc")
 _MACHINE_ID = Path("/etc/machine-id")
 _STARTED_FIELD = 19
@@ -134,7 +136,7 @@ def start_detached(
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        env=environment,
+        env=surroundings.variables() if environment is None else environment,
         start_new_session=True,
         cwd=os.sep,
     )

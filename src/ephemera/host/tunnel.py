@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ephemera.contract.errors import InputError, MachineError
+from ephemera.host import surroundings
 
 CONNECT_SECONDS = 3
 """How long ``ssh`` may take to log in."""
@@ -125,7 +126,7 @@ def accepts(path: Path) -> bool:
 
 def folder() -> Path:
     """Where sockets are: short, since a socket's path is, and nobody else's."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    runtime = surroundings.variables().get("XDG_RUNTIME_DIR", "")
     fits = 0 < len(runtime) <= _LONGEST_FOLDER and Path(runtime).is_dir()
     path = Path(runtime, "ephemera") if fits else Path("/tmp", f"ephemera-{os.getuid()}")  # noqa: S108 - checked below
     path.mkdir(mode=0o700, exist_ok=True)
@@ -142,7 +143,7 @@ def digest(text: str) -> str:
 
 def ssh_environment() -> dict[str, str]:
     """The process environment without what is ours: a connection is no part of the run that opened it."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("EPHEMERA_")}
+    return {key: value for key, value in surroundings.variables().items() if not key.startswith("EPHEMERA_")}
 
 
 def why(login: Login, log: Path) -> MachineError:

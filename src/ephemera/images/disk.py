@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ephemera.host import surroundings
 from ephemera.host.configured import configured
 
 if TYPE_CHECKING:
@@ -28,4 +28,4 @@ def full(client: docker.DockerClient, said: Iterable[str]) -> str | None:
 
 def full_here(error: OSError) -> str | None:
     """The cause, when a file of ours met a full disk of this machine."""
-    return f"the disk of {tempfile.gettempdir()} is full" if error.errno == errno.ENOSPC else None
+    return f"the disk of {surroundings.temporary()} is full" if error.errno == errno.ENOSPC else None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 from ephemera.contract import labels
+from ephemera.contract.errors import MachineError
+from ephemera.host import surroundings
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _PIP_SETTINGS = {
@@ -38,7 +38,10 @@ def machine_arguments(dockerfile: str) -> dict[str, str]:
     Proxies are predefined by Docker: they need no ARG, and stay out of the image's history.
     """
     arguments = {
-        variant: os.environ[variant] for name in _PROXIES for variant in (name, name.lower()) if os.environ.get(variant)
+        variant: value
+        for name in _PROXIES
+        for variant in (name, name.lower())
+        if (value := surroundings.variables().get(variant))
     }
     declared = set(re.findall(r"^\s*ARG\s+([A-Za-z_]\w*)", dockerfile, re.MULTILINE | re.IGNORECASE))
     if wanted := declared & set(_PIP_SETTINGS):
@@ -51,7 +54,7 @@ def machine_arguments(dockerfile: str) -> dict[str, str]:
 
 def _reachable(configured: dict[str, str]) -> dict[str, str]:
     """Settings by name, those of this process's environment first; without what is empty or holds a secret."""
-    found = {name: os.environ.get(name) or value for name, value in configured.items()}
+    found = {name: surroundings.variables().get(name) or value for name, value in configured.items()}
     return {
         name: value
         for name, value in found.items()
@@ -89,8 +92,9 @@ def _pip_configuration() -> dict[str, str]:
 def _maven_mirror() -> str:
     """Where the user's Maven looks instead of Maven Central, when it does."""
     try:
-        root = ElementTree.fromstring((Path.home() / ".m2" / "settings.xml").read_bytes())  # noqa: S314 - the user's own
-    except (OSError, ElementTree.ParseError):
+        settings = surroundings.home() / ".m2" / "settings.xml"
+        root = ElementTree.fromstring(settings.read_bytes())  # noqa: S314 - the user's own
+    except (MachineError, OSError, ElementTree.ParseError):
         return ""
     for mirror in root.iterfind("{*}mirrors/{*}mirror"):
         of = {each.strip() for each in mirror.findtext("{*}mirrorOf", "").split(",")}

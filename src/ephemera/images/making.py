@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ephemera.contract.images import AnyImage, EngineImage, PublicImage, ServiceImage
 from ephemera.home import builds
+from ephemera.host import surroundings
 from ephemera.host.engine import connected, docker_host
 from ephemera.images import context, disk
 from ephemera.images.base import import_base
@@ -120,7 +121,7 @@ def _build(
     dockerfile = (image.context / image.dockerfile).read_text()
     text = labelled(dockerfile, image.name).encode()
     given = {**machine_arguments(dockerfile), **arguments}
-    with tempfile.TemporaryFile() as archive:
+    with tempfile.TemporaryFile(dir=surroundings.temporary()) as archive:
         try:
             context.archive(context.entries(image.context, image.dockerfile), {image.dockerfile: text}, archive)
             archive.seek(0)

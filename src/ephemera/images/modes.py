@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import Literal, cast, get_args
 
@@ -10,6 +9,7 @@ from ephemera.contract.errors import InputError
 from ephemera.home import documents
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
+from ephemera.host import surroundings
 from ephemera.host.engine import connected
 
 Mode = Literal["registry", "local"]
@@ -20,7 +20,7 @@ _PROBE_SECONDS = 5
 
 def mode() -> Mode:
     """``EPHEMERA_IMAGES``, else what ``machine.json`` in the state directory says, else found out and written there."""
-    asked = os.environ.get("EPHEMERA_IMAGES", "")
+    asked = surroundings.variables().get("EPHEMERA_IMAGES", "")
     if asked in get_args(Mode):
         return cast(Mode, asked)
     if asked not in ("", "auto"):

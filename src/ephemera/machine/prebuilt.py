@@ -17,6 +17,7 @@ from urllib.parse import quote
 from ephemera.contract import labels
 from ephemera.contract.errors import EphemeraError, InputError, MachineError
 from ephemera.home.paths import checkout_dir, state_dir
+from ephemera.host import surroundings
 from ephemera.machine import dockerd
 from ephemera.machine.artifacts import content_hash, published
 from ephemera.machine.venv import NAME as VENV
@@ -155,7 +156,7 @@ def _reported(report: Path, failure: CommandFailedError) -> EphemeraError:
 
 
 def _asked_mode() -> str:
-    return os.environ.get("EPHEMERA_IMAGES", "")
+    return surroundings.variables().get("EPHEMERA_IMAGES", "")
 
 
 def _fingerprint(path: Path) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ephemera.contract.errors import InputError, MachineError
 from ephemera.home.paths import cache_dir
+from ephemera.host import surroundings
 from ephemera.machine.artifacts import content_hash
 from ephemera.machine.data import checkout, data_dir
 
@@ -112,7 +113,7 @@ def _sources_hash(*folders: str) -> str:
 
 
 def _choice(variable: str, allowed: tuple[str, ...]) -> str | None:
-    value = os.environ.get(variable) or None
+    value = surroundings.variables().get(variable) or None
     if value is not None and value not in allowed:
         raise InputError(f"{variable} is {value!r}", remedy=f"use one of {', '.join(allowed)}")
     return value

@@ -8,10 +8,12 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from ephemera.contract.errors import MachineError
 from ephemera.home.paths import cache_dir
+from ephemera.host import surroundings
+from ephemera.host.sockets import short_path
 
 # What the dynamic linker and Python read when they start, and packages when they are imported.
 _READ_AT_START = (
@@ -27,7 +29,7 @@ _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
 def wanted() -> bool:
     """Whether a warm process may be used here."""
-    return sys.platform == "linux" and os.environ.get("EPHEMERA_WARM", "") != "off"
+    return sys.platform == "linux" and surroundings.variables().get("EPHEMERA_WARM", "") != "off"
 
 
 def likeness() -> str:
@@ -36,13 +38,14 @@ def likeness() -> str:
     The interpreter and what is installed, ephemera's own source, the user with all groups and rights, namespaces,
     limits, and the variables that are read at start.
     """
+    variables = sorted(surroundings.variables().items())
     return "\n".join(
         (
             f"{sys.executable} {sys.version} {sys.flags} {sys.warnoptions} {sys.prefix} {os.nice(0)}",
             *(line for line in _of_this_process("status") if line.startswith(_STATUS)),
             *_of_this_process("limits"),
             " ".join(str(Path(f"/proc/self/ns/{name}").readlink()) for name in _NAMESPACES),
-            " ".join(f"{name}={os.environ[name]}" for name in sorted(os.environ) if name.startswith(_READ_AT_START)),
+            " ".join(f"{name}={value}" for name, value in variables if name.startswith(_READ_AT_START)),
             *_installed(),
         )
     )
@@ -56,7 +59,8 @@ def umask() -> int:
 
 def environment() -> dict[str, str]:
     """What of this process's environment the warm process is started with: all else comes with each request."""
-    return {name: value for name, value in os.environ.items() if name.startswith(_READ_AT_START) or name in _PLACES}
+    variables = surroundings.variables()
+    return {name: value for name, value in variables.items() if name.startswith(_READ_AT_START) or name in _PLACES}
 
 
 def folder() -> Path:
@@ -71,25 +75,15 @@ def name_of(likeness: str) -> str:
     return f"{zlib.crc32(likeness.encode()):08x}"
 
 
-@contextmanager
-def short_path(directory: Path, name: str) -> Iterator[str]:
-    """A path of ``name`` in ``directory`` that fits into a socket's address, however deep the folder is."""
-    descriptor = os.open(directory, os.O_PATH | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{name}"
-    finally:
-        os.close(descriptor)
-
-
 def connected(likeness: str) -> socket.socket | None:
     """A connection to the warm process of that likeness; None where there is none."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with short_path(folder(), f"{name_of(likeness)}.sock") as path:
+        with short_path(folder() / f"{name_of(likeness)}.sock") as path:
             connection.connect(path)
         check_peer(connection)
         return connection
-    except OSError:
+    except (OSError, MachineError):  # a cache that cannot be used is the command's to tell
         connection.close()
         return None
 

@@ -14,11 +14,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from ephemera.contract.errors import InputError, MachineError
+from ephemera.host import clock, surroundings
 from ephemera.warm import address
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ class Forked:
 
     def wait(self, timeout: float | None = None) -> int:
         """Its exit code; -9 for one that was killed, by whatever signal."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else clock.monotonic() + timeout
         while self.returncode is None:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            left = None if deadline is None else max(0.0, deadline - clock.monotonic())
             if not select.select([self._connection], [], [], left)[0]:
                 raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout or 0)
             self._read()
@@ -106,8 +107,8 @@ def forked(
             "program": program,
             "name": sys.argv[0],
             "arguments": list(arguments),
-            "environment": dict(os.environ if environment is None else environment),
-            "folder": folder or str(Path.cwd()),
+            "environment": dict(surroundings.variables() if environment is None else environment),
+            "folder": folder or str(surroundings.folder()),
             "path": sys.path,
             "umask": address.umask(),
             "outlives": outlives,
@@ -122,7 +123,7 @@ def forked(
             return None
         connection.sendall(GO)
         connection.settimeout(None)
-    except OSError:
+    except (OSError, InputError):  # such as a working directory that is gone: without, the process itself tells
         connection.close()
         return None
     return Forked(connection, int(line["pid"]))
@@ -224,8 +225,8 @@ def begin() -> None:
                 cwd=os.sep,
             ).returncode = 0  # never waited for: it outlives this process
         _starting = starting
-    except OSError:
-        os.close(starting)  # a cache that cannot be written to: then without
+    except (OSError, MachineError):
+        os.close(starting)  # a cache that cannot be used: then without
     finally:
         os.close(told)
 

@@ -23,6 +23,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, NoReturn
 
+from ephemera.host import surroundings
+from ephemera.host.sockets import short_path
 from ephemera.warm import address
 from ephemera.warm.client import GO
 
@@ -77,7 +79,7 @@ def main(arguments: list[str]) -> int:
         gc.collect()
         gc.freeze()  # so that a fork's collections do not copy what they share
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with address.short_path(folder, f"{name}.{os.getpid()}") as path:
+        with short_path(folder / f"{name}.{os.getpid()}") as path:
             listener.bind(path)
             os.chmod(path, 0o600)  # noqa: PTH101 - it is in a folder that only the descriptor names
         listener.listen(128)
@@ -233,6 +235,7 @@ def _dress(request: dict[str, Any], descriptors: list[int]) -> None:
     os.environ.update(request["environment"])
     os.umask(request["umask"])
     os.chdir(request["folder"])
+    surroundings.take()
     time.tzset()
     tempfile.tempdir = None
     sys.path[:] = request["path"]

@@ -57,7 +57,7 @@ class World:
         monkeypatch.setattr(self.api, "inspect_container", self._inspect_container)
         monkeypatch.setattr(self.api, "inspect_image", self._inspect_image)
         monkeypatch.setattr(definition, "references", lambda *_: sorted(self.images))
-        monkeypatch.setattr(known, "time", SimpleNamespace(time_ns=lambda: self.started))
+        monkeypatch.setattr(known, "clock", SimpleNamespace(now_ns=lambda: self.started))
         monkeypatch.setattr(known, "_answers", lambda *_: self.answering)
         workspace.write_config(_STACK, _SETTINGS.to_config())
         self.write_state()

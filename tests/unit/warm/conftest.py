@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ephemera.warm import address, client
+from tests.surroundings import follow
 from tests.unit.warm import asking
 
 _LIGHT = """
@@ -36,6 +37,7 @@ def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     yield folder
     with pytest.MonkeyPatch.context() as patch:
+        follow(patch)
         patch.delenv("PYTHONUNBUFFERED", raising=False)
         patch.setenv("XDG_CACHE_HOME", str(folder))
         if (pid := asking.server_pid()) is not None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ephemera.host.sockets import short_path
 from ephemera.warm import address, client, server
 from tests.unit.warm.asking import PROGRAMS, begun, run, server_pid, until_gone
 from tests.unit.warm.conftest import Light
@@ -197,7 +198,7 @@ def test_one_whose_likeness_has_changed_ends(monkeypatch: pytest.MonkeyPatch, tm
     changed = threading.Event()
     monkeypatch.setattr(address, "likeness", lambda: "now" if changed.is_set() else "before")
     with socket.socket(socket.AF_UNIX) as listener, (tmp_path / "lock").open("w") as lock:
-        with address.short_path(tmp_path, "sock") as path:
+        with short_path(tmp_path / "sock") as path:
             listener.bind(path)
         listener.listen()
         serving = threading.Thread(target=server._serve, args=(listener, lock, "before"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from ephemera.driver.evidence.suspects import AROUND_SECONDS, Subject, Suspect, 
 from ephemera.driver.recording import Record
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
+from ephemera.host import clock
 from ephemera.host.engine import connected
 
 _NOT_IN_A_FILE_NAME = re.compile(r"[^A-Za-z0-9_-]")
@@ -131,7 +131,7 @@ def find(
         system=system,
         branch=branch,
         run=run,
-        taken=time.time(),
+        taken=clock.now(),
         kind=_kind(error, lease, records),
         error=redactor.document(error.document()["error"]) if error is not None else None,
         services=sorted(found, key=lambda service: _position(definition, service.name)),

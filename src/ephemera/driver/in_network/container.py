@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -22,6 +21,7 @@ from ephemera.contract.runner import Runner
 from ephemera.driver import streams, sweep
 from ephemera.driver.in_network import account
 from ephemera.driver.in_network.account import Account
+from ephemera.host import clock
 from ephemera.inside.main import GRACE_SECONDS, RESULTS, ROOT
 
 _TAIL_LINES = 20
@@ -38,6 +38,7 @@ os.umask(0o077)
 given = sys.stdin.buffer.read(int(sys.stdin.buffer.readline()))
 tarfile.open(fileobj=io.BytesIO(given)).extractall({str(ROOT)!r}, filter="data")
 sys.path.insert(0, {str(ROOT / "lib")!r})
+from ephemera.host import clock
 from ephemera.inside.main import main
 sys.exit(main())
 """
@@ -140,7 +141,7 @@ class RunnerContainer:
     def _cause_of_death(self) -> tuple[str, int | None, bool]:
         """Why the container is gone. The engine has removed it, and keeps its last events for a while."""
         filters = {"container": self._id, "event": ["die", "oom"]}
-        found = list(self._client.api.events(since=0, until=int(time.time()) + 1, filters=filters, decode=True))
+        found = list(self._client.api.events(since=0, until=int(clock.now()) + 1, filters=filters, decode=True))
         code = next((int(each["Actor"]["Attributes"]["exitCode"]) for each in found if each["Action"] == "die"), None)
         return "ended before its suite had", code, any(each["Action"] == "oom" for each in found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -23,6 +22,7 @@ from ephemera.driver.in_network.container import RunnerContainer
 from ephemera.driver.suite import COUNTED, SuiteResult, suite_folder
 from ephemera.driver.workspace import Workspace
 from ephemera.home.paths import checkout_dir
+from ephemera.host import surroundings
 from ephemera.host.engine import connected
 
 _RESULTS = "results"
@@ -138,5 +138,5 @@ def _evidence(
 
 def _terminal(is_one: bool) -> dict[str, str]:
     """What pytest cannot see from inside: how wide lines may be, and whether anybody sees colours."""
-    colours = is_one and "NO_COLOR" not in os.environ
+    colours = is_one and "NO_COLOR" not in surroundings.variables()
     return {"COLUMNS": str(shutil.get_terminal_size().columns), "PY_COLORS": "1" if colours else "0"}
