@@ -68,7 +68,7 @@ class Ephemera:
     def data(self, environment: Environment, times: Path) -> Command:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "suite"]
         given = {**self._variables(), "BENCH_TIMES": str(times), "BENCH_SYSTEM": environment.workload.name}
-        return Command(argv=[*command, "--env", self._stack(environment)], variables=given, cwd=PROJECT)
+        return Command(argv=[*command, "--ephemera-env", self._stack(environment)], variables=given, cwd=PROJECT)
 
     def reset(self, environment: Environment) -> Command:
         return self._command("reset", self._stack(environment), "--output", "json")

@@ -1,4 +1,4 @@
-"""``fresh_data`` and ``environment.database()``: workers share one environment, and none is in another's way."""
+"""``ephemera_fresh_data``, ``environment.database()``: workers share one environment, and none is in another's way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _names(client):
     return [row[0] for row in client.execute("SELECT name FROM goods ORDER BY 1")]
 
 @pytest.mark.parametrize("number", range(6))
-def test_alone(environment, fresh_data, number):
+def test_alone(environment, ephemera_fresh_data, number):
     client = environment.postgres()
     assert _names(client) == ["widget"]
     assert client.execute("SELECT to_regclass('made')").fetchone() == (None,)
@@ -47,7 +47,7 @@ def test_own_database_in_a_block(environment):
     found = environment.postgres().execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone()
     assert found is None
 
-@pytest.mark.usefixtures("fresh_data")
+@pytest.mark.usefixtures("ephemera_fresh_data")
 def test_last(environment):
     # A worker that is at its own now would hold the data: none is, so all of those that have ended are gone.
     left = environment.postgres().execute("SELECT datname FROM pg_database WHERE datname ~ '^(own|test)_'").fetchall()
@@ -64,7 +64,7 @@ _SEEDED = """
 import os, pytest
 
 @pytest.mark.parametrize("number", range(2))
-def test_fresh(environment, fresh_data, number):
+def test_fresh(environment, ephemera_fresh_data, number):
     client = environment.postgres()
     assert client.execute("SELECT string_agg(name, ',' ORDER BY name) FROM goods").fetchone() == ("seeded,widget",)
     client.execute("TRUNCATE goods")
@@ -102,7 +102,7 @@ def test_in_use(environment):
     assert f"tests are using the data of {environment.stack}" in done.stderr
 """
 _REFUSED = """
-def test_refused(environment, fresh_data):
+def test_refused(environment, ephemera_fresh_data):
     pass
 
 def test_others_run(environment):

@@ -129,7 +129,7 @@ def test_suite_runs_after_each_change_and_stops_at_the_first_failure(dev_project
     (suite / "test_chain.py").write_text("def test_other(environment):\n    pass\n")
     dev.line("1 passed")
     dev.line("tests passed after")
-    in_ci = dev_project.pytest("chain_tests", "--env", dev.stack, CI="true")
+    in_ci = dev_project.pytest("chain_tests", "--ephemera-env", dev.stack, CI="true")
     assert "bring it up with `ephemera up`, which runs what images hold" in in_ci.out
     assert dev.end() == 0
     assert any(f"{dev.stack} is gone after" in line for line in dev.printed)

@@ -73,7 +73,7 @@ def test_branch_claims_it_and_every_command_finds_it_by_the_branch(pooled: Ephem
         assert [each["up"] for each in pooled("status", name, "--output", "json").json["services"]] == [True]
     assert _up(pooled).json == document, "it is the branch's from now on"
     assert pooled("test", "web", "--output", "json").json["tests"]["exit_code"] == 0
-    attached = pooled.pytest("--env", pooled.stack("web"), "tests", EPHEMERA_REQUIRE_SERVICES="1")
+    attached = pooled.pytest("--ephemera-env", pooled.stack("web"), "tests", EPHEMERA_REQUIRE_SERVICES="1")
     assert attached.code == 0, attached.out
     changed = _up(pooled, "--config", "greeting=salut").json
     assert (changed["stack"], changed["branch"]) == (stack, branch)

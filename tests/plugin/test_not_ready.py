@@ -30,7 +30,7 @@ def test_it_is_tried_once_next_to_another_system(project: Project) -> None:
     project.driver.failure = MachineError("no Docker engine answers", remedy="start it")
     test = "import pytest\n@pytest.mark.parametrize('number', range(3))\ndef test_it(environment, number): pass"
     project.write({"suites/shop/test_1.py": test, "suites/bank/test_2.py": test})
-    result = project.run("--require-services")
+    result = project.run("--ephemera-require-services")
     result.assert_outcomes(errors=6)
     assert sorted(call.rpartition(": ")[2] for call in project.driver.calls) == ["up bank", "up shop"]
     assert explanations(result) == [["no Docker engine answers: start it"]] * 6

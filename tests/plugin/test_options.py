@@ -1,4 +1,5 @@
-"""``--env`` uses what is up; ``--keep`` and ``--keep-on-failure`` leave what was made, and say how to end it."""
+"""``env`` uses what is up; ``keep`` and ``keep-on-failure`` leave what was made, and say how to end it; settings reach
+what is made. All of them behind ``--ephemera-``."""
 
 from __future__ import annotations
 
@@ -11,12 +12,13 @@ from tests.plugin.doubles import Project, explanations
 
 _USES = "def test_uses(environment): pass\n"
 _FAILS = "def test_fails(environment): assert 0\n"
+_FAILS_AS_KNOWN = "import pytest\n@pytest.mark.xfail\ndef test_known(): assert 0\n"
 
 
 def test_attached_environment_is_used_and_left(project: Project) -> None:
     project.driver.start("shop-main", "shop")
     project.write({"suites/shop/test_1.py": "def test_uses(environment): assert environment.stack == 'shop-main'"})
-    project.run("--env", "shop-main").assert_outcomes(passed=1)
+    project.run("--ephemera-env", "shop-main").assert_outcomes(passed=1)
     assert project.driver.calls == []
     assert list(project.driver.alive) == ["shop-main"]
 
@@ -24,7 +26,7 @@ def test_attached_environment_is_used_and_left(project: Project) -> None:
 def test_own_environments_are_made_and_ended_next_to_an_attached_one(project: Project) -> None:
     project.driver.start("shop-main", "shop")
     project.write({"suites/shop/test_1.py": "def test_own(environment, environment_factory): environment_factory()"})
-    project.run("--env", "shop-main").assert_outcomes(passed=1)
+    project.run("--ephemera-env", "shop-main").assert_outcomes(passed=1)
     assert project.driver.calls == ["test_own: up shop", "test_own: down shop"]
     assert list(project.driver.alive) == ["shop-main"]
 
@@ -43,7 +45,7 @@ def test_own_environments_are_made_and_ended_next_to_an_attached_one(project: Pr
 def test_environment_that_cannot_be_attached_is_one_line(project: Project, name: str, message: str) -> None:
     project.driver.start("bank-main", "bank")
     project.write({"suites/shop/test_1.py": _USES})
-    result = project.run("--env", name)
+    result = project.run("--ephemera-env", name)
     result.assert_outcomes(errors=1)
     assert explanations(result) == [[message]]
     assert project.driver.calls == []
@@ -51,7 +53,7 @@ def test_environment_that_cannot_be_attached_is_one_line(project: Project, name:
 
 def test_only_and_profile_say_what_is_made(project: Project) -> None:
     project.write({"suites/shop/test_1.py": _USES})
-    project.run("--only", "web", "--profile", "lab").assert_outcomes(passed=1)
+    project.run("--ephemera-only", "web", "--ephemera-profile", "lab").assert_outcomes(passed=1)
     (request,) = project.driver.requests
     assert request.config == {"only": '["web"]', "profiles": '["lab"]'}
     project.run().assert_outcomes(passed=1)
@@ -60,28 +62,34 @@ def test_only_and_profile_say_what_is_made(project: Project) -> None:
 
 def test_only_that_is_unknown_is_one_line_and_makes_nothing(project: Project) -> None:
     project.write({"suites/shop/test_1.py": _USES})
-    result = project.run("--only", "wep")
+    result = project.run("--ephemera-only", "wep")
     result.assert_outcomes(errors=1)
     assert explanations(result) == [["unknown service 'wep': did you mean 'web'? known: lab, web"]]
     assert project.driver.calls == []
 
 
-@pytest.mark.parametrize("option", ["--only=web", "--profile=lab"])
+@pytest.mark.parametrize("option", ["--ephemera-only=web", "--ephemera-profile=lab"])
 def test_what_is_up_is_as_it_is(project: Project, option: str) -> None:
-    result = project.run("--env", "shop-main", option)
+    result = project.run("--ephemera-env", "shop-main", option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--env names an environment that is up: --only and --profile are for one that is*"])
+    result.stderr.fnmatch_lines(
+        ["*--ephemera-env names an environment that is up: --ephemera-only and --ephemera-pro*"]
+    )
 
 
 @pytest.mark.parametrize(
     ("option", "tests", "kept"),
     [
-        ("--keep", _USES, True),
-        ("--keep", _FAILS, True),
-        ("--keep-on-failure", _USES, False),
-        ("--keep-on-failure", _FAILS, True),
-        ("--keep-on-failure", _USES + "def test_error(environment, gone_away): pass\n", True),
-        ("--keep-on-failure", _USES + "import pytest\n@pytest.mark.xfail\ndef test_known(): assert 0\n", False),
+        ("--ephemera-keep", _USES, True),
+        ("--ephemera-keep", _FAILS, True),
+        ("--ephemera-keep-on-failure", _USES, False),
+        ("--ephemera-keep-on-failure", _FAILS, True),
+        ("--ephemera-keep-on-failure", _USES + "def test_error(environment, gone_away): pass\n", True),
+        (
+            "--ephemera-keep-on-failure",
+            _USES + _FAILS_AS_KNOWN,
+            False,
+        ),
     ],
 )
 def test_what_is_kept_and_how_to_end_it(project: Project, option: str, tests: str, kept: bool) -> None:
@@ -93,7 +101,7 @@ def test_what_is_kept_and_how_to_end_it(project: Project, option: str, tests: st
         result.stdout.fnmatch_lines([f"ephemera: {stack} is kept, to be looked at:", f"  ephemera down {stack} *"])
 
 
-@pytest.mark.parametrize("option", [(), ("--keep-on-failure",)])
+@pytest.mark.parametrize("option", [(), ("--ephemera-keep-on-failure",)])
 def test_what_does_not_become_ready_is_kept_if_asked_for(project: Project, option: tuple[str, ...]) -> None:
     project.driver.failure = ServiceFailedError("web", "exited")
     project.write({"suites/shop/test_1.py": _USES})
@@ -116,7 +124,7 @@ def test_attached_environment_is_marked_as_in_use_while_it_is(project: Project) 
             """
         }
     )
-    project.run("--env", "shop-main").assert_outcomes(passed=1)
+    project.run("--ephemera-env", "shop-main").assert_outcomes(passed=1)
     lease = leases.read("shop-main")
     assert lease is not None
     assert (lease.phase, lease.in_use()) == ("kept", False)
@@ -128,8 +136,83 @@ def test_what_is_kept_is_told_even_when_docker_is_gone(project: Project, monkeyp
 
     monkeypatch.setattr(broker, "way_into", refuse)
     project.write({"suites/shop/test_1.py": _USES})
-    result = project.run("--keep")
+    result = project.run("--ephemera-keep")
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         ["ephemera: shop-main-* is kept, `ephemera down shop-main-*` ends it (no Docker engine answers)"]
     )
+
+
+_OWN = """
+def test_own(environment, environment_factory):
+    environment_factory()
+    environment_factory("bank")
+"""
+_SETTINGS = ("--ephemera-expose=none", "--ephemera-images=local", "--ephemera-config=subnet_pool=10.1.0.0/16")
+
+
+def test_settings_reach_every_environment_that_the_run_makes(project: Project) -> None:
+    project.write({"suites/shop/test_1.py": _OWN})
+    project.run(*_SETTINGS).assert_outcomes(passed=1)
+    settings = {"expose": "none", "images": "local", "subnet_pool": "10.1.0.0/16"}
+    assert [request.config for request in project.driver.requests] == [settings] * 3
+
+
+def test_settings_reach_own_environments_beside_one_that_is_up(project: Project) -> None:
+    project.driver.start("shop-main", "shop")
+    project.write({"suites/shop/test_1.py": _OWN})
+    project.run("--ephemera-env=shop-main", "--ephemera-expose=none").assert_outcomes(passed=1)
+    assert [request.config for request in project.driver.requests] == [{"expose": "none"}] * 2
+
+
+def test_what_only_another_system_declares_is_not_for_this_one(project: Project) -> None:
+    project.write({"suites/shop/test_1.py": _OWN})
+    project.run("--ephemera-only=web", "--ephemera-profile=lab").assert_outcomes(passed=1)
+    only = {"only": '["web"]'}
+    lab = {**only, "profiles": '["lab"]'}
+    assert [(request.system, request.config) for request in project.driver.requests] == [
+        ("shop", lab),
+        ("shop", lab),
+        ("bank", only),
+    ]
+
+
+def test_what_a_test_asks_for_itself_comes_first(project: Project) -> None:
+    project.write(
+        {
+            "suites/shop/test_1.py": """
+                def test_own(environment_factory):
+                    environment_factory(only=["web"], profiles=(), config={"expose": "dynamic"})
+            """
+        }
+    )
+    project.run("--ephemera-profile=lab", "--ephemera-expose=none", "--ephemera-images=local")
+    (request,) = project.driver.requests
+    assert request.config == {"only": "web", "expose": "dynamic", "images": "local"}
+
+
+def test_fixed_ports_are_for_the_runs_environment(project: Project) -> None:
+    (project.folder / "systems.py").write_text(
+        (project.folder / "systems.py").read_text().replace('suites/shop",', 'suites/shop", fixed_ports={"test": {}},')
+    )
+    project.write({"suites/shop/test_1.py": "def test_own(environment, environment_factory): environment_factory()"})
+    project.run("--ephemera-expose=fixed", "--ephemera-port-table=test").assert_outcomes(passed=1)
+    configs = [request.config for request in project.driver.requests]
+    assert configs == [{"expose": "fixed", "port_table": "test"}, {}]
+
+
+@pytest.mark.parametrize("pair", ["expose", "=none"])
+def test_setting_that_is_no_pair_is_refused_before_anything_runs(project: Project, pair: str) -> None:
+    result = project.run(f"--ephemera-config={pair}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --ephemera-config '{pair}' is not valid: give it as KEY=VALUE"])
+
+
+def test_setting_that_is_unknown_is_one_line_and_makes_nothing(project: Project) -> None:
+    project.write({"suites/shop/test_1.py": _USES})
+    result = project.run("--ephemera-config=exposse=none")
+    result.assert_outcomes(errors=1)
+    assert explanations(result)[0][0].startswith(
+        "unknown config key 'ephemera:exposse': did you mean 'ephemera:expose'?"
+    )
+    assert project.driver.calls == []

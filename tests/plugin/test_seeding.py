@@ -92,7 +92,7 @@ def test_own(environment_factory):
 def test_attached_environment_is_seeded_unless_it_was_already(seeded: Project) -> None:
     seeded.driver.start("shop-main", "shop")
     for _ in range(2):
-        seeded.run("--env", "shop-main").assert_outcomes(passed=1)
+        seeded.run("--ephemera-env", "shop-main").assert_outcomes(passed=1)
         assert _stacks(seeded) == ["shop-main"]
     lease = leases.read("shop-main")
     assert lease is not None
@@ -139,7 +139,7 @@ def test_seed_that_raises_fails_the_systems_tests_and_ends_its_environment(seede
 def test_seed_that_raises_in_an_attached_environment_leaves_it(seeded: Project) -> None:
     seeded.driver.start("shop-main", "shop")
     seeded.write({"seeds.py": _RAISES})
-    seeded.run("--env", "shop-main").assert_outcomes(errors=1)
+    seeded.run("--ephemera-env", "shop-main").assert_outcomes(errors=1)
     lease = leases.read("shop-main")
     assert lease is not None
     assert not lease.seeded
@@ -148,7 +148,7 @@ def test_seed_that_raises_in_an_attached_environment_leaves_it(seeded: Project) 
 
 def test_seed_that_raises_where_failures_are_kept(seeded: Project) -> None:
     seeded.write({"seeds.py": _RAISES})
-    result = seeded.run("--keep-on-failure")
+    result = seeded.run("--ephemera-keep-on-failure")
     result.assert_outcomes(errors=1)
     (stack,) = seeded.driver.alive
     result.stdout.fnmatch_lines([f"ephemera: {stack} is kept, to be looked at:"])

@@ -41,7 +41,7 @@ def test_nobody_overlooks_what_was_skipped(machine: Project) -> None:
         [
             "=* ephemera: 3 tests SKIPPED for lack of an environment =*",
             f"3 of them: {_REASON}",
-            "with --require-services they fail",
+            "with --ephemera-require-services they fail",
         ]
     )
     machine.run("-k", "unit").stdout.no_fnmatch_line("*SKIPPED*")
@@ -50,11 +50,11 @@ def test_nobody_overlooks_what_was_skipped(machine: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "variables", "required"),
     [
-        (("--require-services",), {}, True),
+        (("--ephemera-require-services",), {}, True),
         ((), {"EPHEMERA_REQUIRE_SERVICES": "1"}, True),
         ((), {"CI": "true"}, True),
         ((), {"CI": "true", "EPHEMERA_REQUIRE_SERVICES": "0"}, False),
-        (("--require-services",), {"EPHEMERA_REQUIRE_SERVICES": "0"}, True),
+        (("--ephemera-require-services",), {"EPHEMERA_REQUIRE_SERVICES": "0"}, True),
         ((), {"CI": ""}, False),
     ],
     ids=["option", "variable", "in CI", "variable before CI", "option before variable", "not in CI"],
@@ -93,7 +93,7 @@ def test_service_that_this_environment_does_not_have(project: Project) -> None:
     result.stdout.fnmatch_lines(
         ["=* 1 test SKIPPED *", "1 of them: no service: shop-main-* has no 'lab', it needs the profile 'lab'"]
     )
-    required = project.run("--require-services")
+    required = project.run("--ephemera-require-services")
     required.assert_outcomes(passed=1, failed=1)
     required.stdout.fnmatch_lines(["no service: shop-main-* has no 'lab', it needs the profile 'lab'"])
 

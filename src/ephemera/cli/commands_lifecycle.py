@@ -52,7 +52,7 @@ def run(
     output: options.OutputOption = Output.table,
 ) -> None:
     """Bring SYSTEM up in a stack of its own, run its suite, take it down, prove that nothing is left."""
-    from ephemera.driver import lifecycle
+    from ephemera.driver import lifecycle, suite
     from ephemera.driver.workspace import Workspace
 
     screen = Screen(output)
@@ -73,7 +73,10 @@ def run(
     stack = ready.outputs.stack
     result: Any = None
     try:
-        result = _suite(workspace, system, stack, pytest_arguments or [], screen, in_network=in_network)
+        arguments = pytest_arguments or []
+        if not in_network:  # where tests make no environments
+            arguments = [*suite.with_settings(request.config), *arguments]
+        result = _suite(workspace, system, stack, arguments, screen, in_network=in_network)
     finally:
         kept = result is not None and (keep or (keep_on_failure and result.exit_code != 0))
         if kept:

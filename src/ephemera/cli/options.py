@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from ephemera.cli.console import Output
-from ephemera.contract.errors import InputError
 from ephemera.contract.runner import IN_NETWORK
 
 OutputOption = Annotated[Output, typer.Option("--output", help="Form of the result.", envvar="EPHEMERA_OUTPUT")]
@@ -54,16 +52,13 @@ def settings_from(
     images: str | None = None,
 ) -> dict[str, str]:
     """Config values that the flags give, key → text as in Pulumi config."""
-    values: dict[str, str] = {}
-    for pair in config or ():
-        key, separator, value = pair.partition("=")
-        if not separator or not key:
-            raise InputError(f"--config {pair!r} is not valid", remedy="give it as KEY=VALUE")
-        values[key.removeprefix("ephemera:")] = value
-    for key, items in (("only", only), ("profiles", profile)):
-        if items:
-            values[key] = json.dumps(items)
-    for key, text in (("expose", expose), ("port_table", port_table), ("images", images)):
-        if text is not None:
-            values[key] = text
-    return values
+    from ephemera.contract.settings import from_flags
+
+    return from_flags(
+        config=config or (),
+        only=only or (),
+        profiles=profile or (),
+        expose=expose,
+        port_table=port_table,
+        images=images,
+    )

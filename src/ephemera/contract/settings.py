@@ -10,7 +10,8 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -83,6 +84,11 @@ class Settings(BaseModel):
 _INTEGER = re.compile(r"-?[0-9]{1,100}")
 CONFIG_KEYS = tuple(name for name in Settings.model_fields if name != "options")
 LIST_KEYS = ("only", "profiles")
+_DECLARED_AS = {
+    "only": attrgetter("services"),
+    "profiles": attrgetter("profiles"),
+    "port_table": attrgetter("fixed_ports"),
+}
 
 
 def read_settings(catalog: Catalog, stack: str, config: Mapping[str, str]) -> Settings:
@@ -144,6 +150,50 @@ def from_environment(system: System, environment: Mapping[str, str] = os.environ
         text = environment.get(f"EPHEMERA_{key.upper()}", "")
         if text:
             found[key] = json.dumps(_list_value(key, text)) if key in LIST_KEYS else text
+    return found
+
+
+def from_flags(
+    *,
+    config: Iterable[str] = (),
+    only: Sequence[str] = (),
+    profiles: Sequence[str] = (),
+    expose: str | None = None,
+    port_table: str | None = None,
+    images: str | None = None,
+    prefix: str = "--",
+) -> dict[str, str]:
+    """Config from the flags of a command or of pytest, whose names begin with ``prefix``."""
+    values: dict[str, str] = {}
+    for pair in config:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise InputError(f"{prefix}config {pair!r} is not valid", remedy="give it as KEY=VALUE")
+        values[key.removeprefix(f"{NAMESPACE}:")] = value
+    values |= {key: json.dumps(list(names)) for key, names in (("only", only), ("profiles", profiles)) if names}
+    texts = (("expose", expose), ("port_table", port_table), ("images", images))
+    return values | {key: text for key, text in texts if text is not None}
+
+
+def meant_for(system: System, catalog: Catalog, values: Mapping[str, str]) -> dict[str, str]:
+    """The part of a run's config that is meant for ``system``, where several systems have environments in one run.
+
+    Left out are options, services, profiles and port tables that other systems of the catalog declare and this one does
+    not. What no system declares stays: it is a mistake, and refused as one.
+    """
+    others = [each for each in catalog.values() if each is not system]
+
+    def meant(declared: Callable[[System], Collection[str]], name: str) -> bool:
+        return name in declared(system) or not any(name in declared(each) for each in others)
+
+    found: dict[str, str] = {}
+    for key, text in values.items():
+        if key in LIST_KEYS:
+            names = [name for name in _list_value(key, text) if meant(_DECLARED_AS[key], name)]
+            if names:
+                found[key] = json.dumps(names)
+        elif meant(known_keys, key) and (key not in _DECLARED_AS or meant(_DECLARED_AS[key], text)):
+            found[key] = text
     return found
 
 

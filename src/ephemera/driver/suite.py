@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ephemera.contract.catalog import System
 from ephemera.contract.errors import InputError
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
+from ephemera.host import surroundings
 from ephemera.host.processes import ProcessId
 
 _ENDING_SECONDS = 1
@@ -55,6 +56,12 @@ def suite_folder(workspace: Workspace, system: System) -> Path:
     return folder
 
 
+def with_settings(settings: Mapping[str, str]) -> list[str]:
+    """Return pytest's arguments that give the environments which tests make these settings, key → text as in Pulumi
+    config."""
+    return [f"--ephemera-config={key}={text}" for key, text in settings.items()]
+
+
 def run(workspace: Workspace, system: System, stack: str, arguments: Sequence[str], to_stderr: bool) -> SuiteResult:
     """Run the suite against ``stack``; with ``to_stderr`` its output goes to standard error.
 
@@ -62,21 +69,26 @@ def run(workspace: Workspace, system: System, stack: str, arguments: Sequence[st
     """
     folder = suite_folder(workspace, system)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=surroundings.temporary()) as scratch:
         summary = Path(scratch) / "summary.json"
         command = [
             sys.executable,
             "-m",
             "pytest",
             str(folder),
-            "--env",
+            "--ephemera-env",
             stack,
-            "--require-services",
+            "--ephemera-require-services",
             "--ephemera-summary",
             str(summary),
             *arguments,
         ]
-        process = subprocess.Popen(command, cwd=workspace.project, stdout=sys.stderr if to_stderr else None)
+        process = subprocess.Popen(
+            command,
+            cwd=workspace.project,
+            env=surroundings.variables(),
+            stdout=sys.stderr if to_stderr else None,
+        )
         leases.change(stack, suite=ProcessId.of(process.pid))
         try:
             exit_code = process.wait()

@@ -15,6 +15,7 @@ import pytest
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.inside import environment as inside
 from ephemera.inside.counting import Counting
+from ephemera.inside.options import add_options
 
 # Suites import the types of their fixtures from there. Outside, that module brings the whole driver along.
 sys.modules["ephemera.plugin.running"] = inside
@@ -26,7 +27,7 @@ _REPORTS = pytest.StashKey["_Reports"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--ephemera-summary", metavar="FILE", help="write counts and tests of the run to FILE, as JSON")
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -83,9 +84,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture
-def fresh_data() -> None:
+def ephemera_fresh_data() -> None:
     """Outside only."""
-    inside.skip("fresh_data")
+    inside.skip("ephemera_fresh_data")
+
+
+@pytest.fixture
+def fresh_data(ephemera_fresh_data: None) -> None:
+    """The former name of ``ephemera_fresh_data``."""
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ephemera.inside.options import add_options
 from ephemera.plugin.session import EVIDENCE, Reports, Session, check_options
 from ephemera.plugin.systems import MARKER
 
@@ -22,20 +23,7 @@ _STATE = pytest.StashKey[Session]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("ephemera", "ephemeral environments")
-    group.addoption("--env", metavar="STACK", help="use this environment, which is up, and leave it")
-    for option, metavar, what in (
-        ("--only", "SERVICE", "start only this service and what it requires"),
-        ("--profile", "PROFILE", "add the services of a profile"),
-    ):
-        text = f"in environments that the run makes, {what} (repeatable)"
-        group.addoption(option, metavar=metavar, action="append", default=[], help=text)
-    group.addoption("--keep", action="store_true", help="leave environments running after the run")
-    group.addoption("--keep-on-failure", action="store_true", help="leave them running when a test failed")
-    group.addoption(
-        "--require-services", action="store_true", help="fail, and do not skip, tests whose environment cannot be had"
-    )
-    group.addoption("--ephemera-summary", metavar="FILE", help="write the counts of the run to FILE, as JSON")
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,8 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """A worker of xdist is about to start: tell it where to ask for environments."""
-    node.workerinput["ephemera_broker"] = node.config.stash[_STATE].broker.listen()
+    """Tell a worker of xdist, where to ask for environments and what this process started with."""
+    node.workerinput["ephemera"] = node.config.stash[_STATE].for_worker()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -77,7 +65,7 @@ def environment(request: pytest.FixtureRequest) -> Iterator[RunningEnvironment]:
 
 
 @pytest.fixture
-def fresh_data(environment: RunningEnvironment, request: pytest.FixtureRequest) -> None:
+def ephemera_fresh_data(environment: RunningEnvironment, request: pytest.FixtureRequest) -> None:
     """The environment's data is as it was when the environment became ready, and this test has it alone.
 
     It is brought back before the test and not after it: so it is right whatever other tests left, also those that do
@@ -88,6 +76,11 @@ def fresh_data(environment: RunningEnvironment, request: pytest.FixtureRequest) 
     request.config.stash[_STATE].hold_data(alone=True)
     with failing_plainly(required=True):
         environment.reset()
+
+
+@pytest.fixture
+def fresh_data(ephemera_fresh_data: None) -> None:
+    """The former name of ``ephemera_fresh_data``. A project's own fixture of that name is used in its place."""
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -171,7 +164,11 @@ def _factory(request: pytest.FixtureRequest) -> Iterator[EnvironmentFactory]:
     with failing_plainly(required=state.required):
         workspace = state.systems.workspace(request.node)
         factory = EnvironmentFactory(
-            workspace, lambda: state.systems.wanted(request.node).system, state.in_use, state.required
+            workspace,
+            lambda: state.systems.wanted(request.node).system,
+            state.in_use,
+            state.required,
+            state.settings,
         )
     try:
         yield factory

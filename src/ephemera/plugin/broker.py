@@ -1,18 +1,16 @@
 """The controller's side of a run: makes one environment for each system that is asked for, and takes them down.
 
-Workers of xdist ask over a Unix socket: one JSON line ``{"project", "system"}``, one answer ``{"outputs"}`` or
-``{"error"}``.
+Workers of xdist ask over a Unix socket in the user's state: one JSON line ``{"project", "system"}``, one answer
+``{"outputs"}`` or ``{"error"}``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import socketserver
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -34,20 +32,21 @@ from ephemera.contract.errors import (
 from ephemera.contract.names import random_suffix
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
+from ephemera.contract.settings import meant_for
 from ephemera.driver import lifecycle, listing, services, sweep
 from ephemera.driver.failures import error_from_document
 from ephemera.driver.way_in import way_into
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
+from ephemera.home.paths import state_dir
 from ephemera.host.development import in_ci
 from ephemera.host.engine import connected
 from ephemera.host.processes import end_group, pid_alive
+from ephemera.host.sockets import short_path
 from ephemera.plugin import seeding
 from ephemera.plugin.running import RunningEnvironment
 from ephemera.plugin.seeding import Seed
 from ephemera.plugin.systems import Wanted
-
-_FOLDER_PREFIX = "ephemera-broker-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,7 @@ class Broker:
         self._uses = ExitStack()
         self._closing = False
         self._server: socketserver.ThreadingUnixStreamServer | None = None
-        self._socket_folder: str | None = None
+        self._socket: Path | None = None
 
     def environment(self, wanted: Wanted) -> EnvironmentOutputs:
         """The run's environment of that system, made and seeded when first asked for.
@@ -107,12 +106,12 @@ class Broker:
 
     def listen(self) -> str:
         """Answer workers; the socket's path."""
-        if self._server is None or self._socket_folder is None:
-            _remove_folders_of_dead_brokers()
-            self._socket_folder = tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-")
-            self._server = _Server(f"{self._socket_folder}/broker", _handler(self))
+        if self._server is None or self._socket is None:
+            self._socket = _folder() / f"{os.getpid()}-{random_suffix()}.sock"
+            with short_path(self._socket) as path:
+                self._server = _Server(path, _handler(self))
             threading.Thread(target=self._server.serve_forever, name="ephemera-broker", daemon=True).start()
-        return f"{self._socket_folder}/broker"
+        return str(self._socket)
 
     def close(self, *, keep: bool) -> Closed:
         """Take every environment down, or let go of them.
@@ -144,8 +143,8 @@ class Broker:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
-        if self._socket_folder is not None:
-            shutil.rmtree(self._socket_folder)
+        if self._socket is not None:
+            self._socket.unlink(missing_ok=True)
         return Closed(lines=tuple(lines), leftovers=tuple(leftovers), interrupted=interrupted)
 
     def _end_what_comes_up(self) -> None:
@@ -163,7 +162,7 @@ class Broker:
             gone = lifecycle.down(workspace, stack, self._notice)
         except NoSuchEnvironmentError:
             return f"ephemera: {stack} was taken down by somebody else, nothing left", ()
-        except (EphemeraError, DockerException, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever tests left changed in this process, all others are next
             return f"ephemera: {stack} is LEFT BEHIND: {error}", [stack]
         left = f"LEFT BEHIND: {', '.join(gone.leftovers)}" if gone.leftovers else "nothing left"
         return f"ephemera: {stack} is gone after {gone.seconds:.1f} s, {left}", gone.leftovers
@@ -175,7 +174,7 @@ class Broker:
         request = lifecycle.Request(
             system=wanted.system,
             suffix=random_suffix(),
-            config=self._config,
+            config=meant_for(system, workspace.catalog, self._config),
             phase="disposable",
             keep_on_failure=self._keep_on_failure,
         )
@@ -269,7 +268,8 @@ def ask(path: str, wanted: Wanted) -> EnvironmentOutputs:
     """A worker's question: the run's environment of that system; raises what kept it from coming up."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.connect(path)
+            with short_path(Path(path)) as short:
+                connection.connect(short)
             with connection.makefile("rw") as stream:
                 stream.write(json.dumps({**asdict(wanted), "project": str(wanted.project)}) + "\n")
                 stream.flush()
@@ -291,11 +291,14 @@ def _told_how_to_get_in(workspace: Workspace, stack: str) -> list[str]:
     return [f"ephemera: {first}", *rest]
 
 
-def _remove_folders_of_dead_brokers() -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
-        pid = folder.name.removeprefix(_FOLDER_PREFIX).partition("-")[0]
-        if pid.isdecimal() and not pid_alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)  # another user's stays
+def _folder() -> Path:
+    """Where brokers have their sockets, without those of brokers that were killed."""
+    folder = state_dir() / "brokers"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for left in folder.glob("*.sock"):
+        if not pid_alive(int(left.name.partition("-")[0])):
+            left.unlink(missing_ok=True)
+    return folder
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
@@ -315,7 +318,7 @@ def _handler(broker: Broker) -> type[socketserver.BaseRequestHandler]:
             question = json.loads(line)
             wanted = Wanted(project=Path(question["project"]), system=question["system"])
             try:
-                # The socket is in a folder of mode 0700: credentials are told to nobody else.
+                # The socket is in a folder of mode 0700: no other user is told credentials.
                 answer = {"outputs": broker.environment(wanted).document(show_secrets=True)}
             except EphemeraError as error:
                 answer = error.document()

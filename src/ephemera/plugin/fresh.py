@@ -1,7 +1,7 @@
 """Data that is a test's own: the environment's, back as it was when it became ready, or a database of its own.
 
-Who uses the environment of a run holds its data together with others, a test that asks for ``fresh_data`` has it alone,
-from the reset until the test has ended: workers and other runs wait for each other, in the order they came.
+Who uses the environment of a run holds its data together with others, a test that asks for ``ephemera_fresh_data`` has
+it alone, from the reset until the test has ended: workers and other runs wait for each other, in the order they came.
 """
 
 from __future__ import annotations

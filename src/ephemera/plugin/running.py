@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,10 +14,12 @@ from ephemera.contract.errors import EphemeraError, NoSuchEnvironmentError, Unkn
 from ephemera.contract.names import random_suffix
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
+from ephemera.contract.settings import meant_for
 from ephemera.driver import evidence, lifecycle, recording, resetting
 from ephemera.driver.services import ServiceHandle
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
+from ephemera.host import clock, surroundings
 from ephemera.host.engine import connect
 from ephemera.inside.reaching import ReachableEnvironment
 from ephemera.plugin import seeding
@@ -36,7 +37,7 @@ class RunningEnvironment(ReachableEnvironment):
         self._workspace = workspace
         self._required = required
         self._client = connect()
-        self._since = time.time()
+        self._since = clock.now()
         self._databases = DatabaseMaker(workspace, outputs)
         self._closers += [self._client.close, recording.start(self.stack, "tests"), self._databases.close]
         lease = leases.read(self.stack)
@@ -52,7 +53,7 @@ class RunningEnvironment(ReachableEnvironment):
 
     def reset(self, *services: str) -> None:
         """Bring the data of these services, or of all, back to what it was when the environment became ready. Nobody
-        is kept from using it meanwhile: in an environment that tests share, ask for ``fresh_data`` instead."""
+        is kept from using it meanwhile: in an environment that tests share, ask for ``ephemera_fresh_data`` instead."""
         resetting.reset(self._workspace, self.outputs, services)
 
     def remember(self) -> None:
@@ -68,7 +69,7 @@ class RunningEnvironment(ReachableEnvironment):
         return ServiceHandle(self._client, self.stack, name, self.outputs.service(name))
 
     def require(self, name: str) -> ServiceHandle:
-        """The service, if this environment has it; else the test is skipped, or fails with ``--require-services``.
+        """The service, if this environment has it; else the test is skipped, or fails where services are required.
 
         A service that the system does not even declare is an :class:`~ephemera.contract.errors.UnknownNameError`.
         """
@@ -89,11 +90,18 @@ class RunningEnvironment(ReachableEnvironment):
         return evidence.collect(self._workspace, self.stack, self._run, error, outputs=self.outputs)
 
     def note(self, test: str, phase: str, start: float, stop: float, outcome: str, text: str) -> None:
-        """Record when a test ran and how it ended, with the text of its failure; for evidence, now or later."""
+        """Record when a test ran and how it ended, with the text of its failure; for evidence, now or later.
+
+        Never raises, as :meth:`account`.
+        """
+        with suppress(Exception):
+            self._note(test, phase, start, stop, outcome, text)
+
+    def _note(self, test: str, phase: str, start: float, stop: float, outcome: str, text: str) -> None:
         text = evidence.redacted(text, self.outputs)[-_TEXT_LENGTH:]  # a credential cut in two would be missed
         start = max(start, self._since)
         # All workers of a run share that variable; without workers there is one process.
-        session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
+        session = surroundings.variables().get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
         recording.append(
             self.stack,
             "test",
@@ -127,37 +135,49 @@ def _quiet(event: Event) -> None:
 
 
 class EnvironmentFactory:
-    """Makes environments of the asking test's own, held by this process."""
+    """Makes environments of the asking test's own, held by this process. ``settings``: the run's, key → text as in
+    Pulumi config; those of a call come before them."""
 
     def __init__(
-        self, workspace: Workspace, default_system: Callable[[], str], in_use: list[RunningEnvironment], required: bool
+        self,
+        workspace: Workspace,
+        default_system: Callable[[], str],
+        in_use: list[RunningEnvironment],
+        required: bool,
+        settings: Mapping[str, str],
     ) -> None:
         self._workspace = workspace
         self._default_system = default_system
         self._in_use = in_use
         self._required = required
+        # Fixed ports are for the one environment that a run makes of a system: a second one finds them taken.
+        fixed = {"expose", "port_table"} if settings.get("expose") == "fixed" else {"port_table"}
+        self._settings = {key: text for key, text in settings.items() if key not in fixed}
         self._made: list[RunningEnvironment] = []
 
     def __call__(
         self,
         system: str | None = None,
         *,
-        profiles: Sequence[str] = (),
-        only: Sequence[str] = (),
+        profiles: Sequence[str] | None = None,
+        only: Sequence[str] | None = None,
         config: Mapping[str, str] | None = None,
         seed: bool = True,
     ) -> RunningEnvironment:
         """Bring one up and wait until it is ready. ``config``: further settings, key → text as in Pulumi config.
-        ``seed``: put the suite's seed data in, if the system has some."""
-        settings = {"profiles": ",".join(profiles), "only": ",".join(only)}
+        ``seed``: put the suite's seed data in, if the system has some. What is not given is as the run's options say.
+        """
+        lists = {"profiles": profiles, "only": only}
+        own = {**{key: ",".join(names) for key, names in lists.items() if names is not None}, **(config or {})}
         with failing_plainly(required=self._required):
+            declared = find_system(self._workspace.catalog, system or self._default_system())
+            settings = {**meant_for(declared, self._workspace.catalog, self._settings), **own}
             request = lifecycle.Request(
                 system=system or self._default_system(),
                 suffix=random_suffix(),
-                config={**{key: value for key, value in settings.items() if value}, **(config or {})},
+                config={key: text for key, text in settings.items() if text or key not in lists},
                 phase="disposable",
             )
-            declared = find_system(self._workspace.catalog, request.system)
             plant = seeding.load(declared) if seed else None
             outputs = lifecycle.up(self._workspace, request, _quiet).outputs
             running = RunningEnvironment(outputs, self._workspace, required=self._required)
@@ -173,7 +193,7 @@ class EnvironmentFactory:
         while self._made:
             try:
                 self._take_down(self._made.pop())
-            except EphemeraError as error:
+            except Exception as error:  # noqa: BLE001 - what a test put in the place of something may still be there
                 problems.append(str(error))
         if problems:
             raise EphemeraError("\n".join(problems))

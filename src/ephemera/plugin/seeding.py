@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from docker.errors import DockerException
 from ephemera.contract.catalog import System
 from ephemera.contract.errors import EngineError, EphemeraError
 from ephemera.home import leases
+from ephemera.host import clock
 from ephemera.plugin.failing import shorten
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def seed(name: str, function: Seed, running: RunningEnvironment) -> float:
 
     Raises :class:`SeedError`, after evidence was taken.
     """
-    started = time.monotonic()
+    started = clock.monotonic()
     try:
         function(running)
     # A test's own means to end, used in a seed, are no more than any other exception: no test is running.
@@ -53,7 +53,7 @@ def seed(name: str, function: Seed, running: RunningEnvironment) -> float:
         running.close()
     leases.change(running.stack, seeded=True)
     running.seeded()
-    return time.monotonic() - started
+    return clock.monotonic() - started
 
 
 def _failure(name: str, stack: str, error: BaseException) -> SeedError:

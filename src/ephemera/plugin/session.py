@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ephemera.host import surroundings
 from ephemera.inside.counting import Counting
 from ephemera.plugin.systems import Systems, Wanted
 
@@ -28,12 +27,17 @@ _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 class Session:
-    """One for a process. ``in_use``: environments that are open now; ``required``: see :func:`services_required`."""
+    """One for a process. ``in_use``: environments that are open now; ``required``: see :func:`services_required`;
+    ``settings``: of the environments that the run makes, key → text as in Pulumi config."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.is_worker = hasattr(config, "workerinput")
-        self.required = services_required(config.getoption("--require-services"), os.environ)
+        self._controller = json.loads(config.workerinput["ephemera"]) if self.is_worker else {}  # type: ignore[attr-defined]
+        if self.is_worker:
+            surroundings.adopt(self._controller["surroundings"])
+        self.required = services_required(config.getoption("--ephemera-require-services"), surroundings.variables())
+        self.settings = _settings(config)
         self.in_use: list[RunningEnvironment] = []
         self.evidence: str | None = None
         self.closing_lines: list[str] = []
@@ -53,12 +57,25 @@ class Session:
         if self._broker is None:
             option = self.config.getoption
             self._broker = Broker(
-                option("--env"),
+                option("--ephemera-env"),
                 self._tell,
-                keep_on_failure=option("--keep-on-failure"),
-                config=_config(option("--only"), option("--profile")),
+                keep_on_failure=option("--ephemera-keep-on-failure"),
+                config=self.settings,
             )
         return self._broker
+
+    def for_worker(self) -> str:
+        """What a worker is to know: where to ask for environments, or why it cannot, and what this process started
+        with. Never raises: most runs with workers ask for no environment."""
+        from ephemera.contract.errors import EphemeraError, MachineError
+
+        try:
+            answered = {"broker": self.broker.listen()}
+        except EphemeraError as error:
+            answered = error.document()
+        except OSError as error:
+            answered = MachineError(f"workers cannot ask for environments ({error})").document()
+        return json.dumps({"surroundings": surroundings.handed_on(), **answered})
 
     @property
     def item(self) -> pytest.Item:
@@ -89,6 +106,8 @@ class Session:
     def hold_data(self, *, alone: bool = False) -> None:
         """Hold the data of the running test's environment for as long as the test runs, if that is up and it uses it:
         with other tests or, when it asks for fresh data, ``alone``."""
+        if not self._outputs:
+            return
         fixtures = getattr(self.item, "fixturenames", ())
         wanted = self.systems.key(self.item) if alone or "environment" in fixtures else None
         if wanted is None or wanted not in self._outputs:
@@ -96,7 +115,7 @@ class Session:
         from ephemera.plugin.fresh import Hold
 
         self._hold = self._hold or Hold()
-        self._hold.take(self._outputs[wanted].stack, alone=alone or "fresh_data" in fixtures)
+        self._hold.take(self._outputs[wanted].stack, alone=alone or "ephemera_fresh_data" in fixtures)
 
     def end_test(self) -> None:
         """Drop the test's databases, and let others at the data."""
@@ -110,7 +129,8 @@ class Session:
     def finish(self, session: pytest.Session) -> None:
         """Take the run's environments down, prove it, and write the counts."""
         bad = self.counts["failed"] + self.counts["errors"]
-        keep = self.config.getoption("--keep") or (self.config.getoption("--keep-on-failure") and bad)
+        option = self.config.getoption
+        keep = option("--ephemera-keep") or (option("--ephemera-keep-on-failure") and bad)
         if self._broker is not None:
             closed = self._broker.close(keep=bool(keep))
             self.closing_lines += closed.lines
@@ -121,13 +141,16 @@ class Session:
         if self.evidence is not None:
             self.closing_lines.append(f"ephemera: evidence in {self.evidence}")
         if summary := self.config.getoption("--ephemera-summary"):
-            Path(summary).write_text(json.dumps({**self.counts, "evidence": self.evidence}))
+            (surroundings.folder() / summary).write_text(json.dumps({**self.counts, "evidence": self.evidence}))
 
     def _ask(self, wanted: Wanted) -> EnvironmentOutputs:
         if self.is_worker:
+            from ephemera.driver.failures import error_from_document
             from ephemera.plugin.broker import ask
 
-            return ask(self.config.workerinput["ephemera_broker"], wanted)  # type: ignore[attr-defined]
+            if "error" in self._controller:
+                raise error_from_document(self._controller["error"])
+            return ask(self._controller["broker"], wanted)
         return self.broker.environment(wanted)
 
     def _tell(self, line: str) -> None:
@@ -162,7 +185,7 @@ class Reports(Counting):
             terminalreporter.write_sep("=", headline, yellow=True, bold=True)
             for reason, times in self._state.unmet.items():
                 terminalreporter.write_line(f"{times} of them: {reason}")
-            terminalreporter.write_line("with --require-services they fail")
+            terminalreporter.write_line("with --ephemera-require-services they fail")
         for line in self._state.closing_lines:
             terminalreporter.write_line(line)
 
@@ -170,13 +193,33 @@ class Reports(Counting):
 def check_options(config: pytest.Config) -> None:
     """Refuse options that say nothing together."""
     option = config.getoption
-    if option("--env") and (option("--only") or option("--profile")):
-        raise pytest.UsageError("--env names an environment that is up: --only and --profile are for one that is made")
+    if option("--ephemera-env") and (option("--ephemera-only") or option("--ephemera-profile")):
+        raise pytest.UsageError(
+            "--ephemera-env names an environment that is up: "
+            "--ephemera-only and --ephemera-profile are for one that is made"
+        )
 
 
-def _config(only: Sequence[str], profiles: Sequence[str]) -> dict[str, str]:
-    """Settings of the environments that a run makes, key → text as in Pulumi config."""
-    return {key: json.dumps(names) for key, names in (("only", only), ("profiles", profiles)) if names}
+def _settings(config: pytest.Config) -> dict[str, str]:
+    option = config.getoption
+    named = {
+        "config": option("--ephemera-config"),
+        "only": option("--ephemera-only"),
+        "profiles": option("--ephemera-profile"),
+        "expose": option("--ephemera-expose"),
+        "port_table": option("--ephemera-port-table"),
+        "images": option("--ephemera-images"),
+    }
+    given = {key: value for key, value in named.items() if value}
+    if not given:
+        return {}  # without a word of ours, a run in another project imports nothing of ours
+    from ephemera.contract.errors import InputError
+    from ephemera.contract.settings import from_flags
+
+    try:
+        return from_flags(**given, prefix="--ephemera-")
+    except InputError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def services_required(asked: bool, variables: Mapping[str, str]) -> bool:

@@ -101,6 +101,12 @@ def test_run_brings_up_tests_takes_down_and_proves(ephemera: Command, driver: Dr
     assert document["evidence"] is None
 
 
+def test_settings_of_a_run_reach_the_environments_of_its_tests(ephemera: Command, driver: Driver) -> None:
+    ephemera("run", "shop", "--expose", "none", "-c", "seconds=9", "--", "-x")
+    assert driver.requests[0].config == {"seconds": "9", "expose": "none"}
+    assert driver.pytest_arguments == ["--ephemera-config=seconds=9", "--ephemera-config=expose=none", "-x"]
+
+
 def test_timeline_is_shown_when_asked_for(ephemera: Command, driver: Driver) -> None:
     document = ephemera("up", "shop", "--timeline", "--output", "json").document
     assert driver.requests[0].timed

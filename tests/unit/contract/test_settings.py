@@ -8,8 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ephemera.contract.catalog import Service, System
 from ephemera.contract.errors import InputError, UnknownNameError
-from ephemera.contract.settings import Settings, from_environment, known_keys, read_settings, validated
+from ephemera.contract.settings import (
+    Settings,
+    from_environment,
+    from_flags,
+    known_keys,
+    meant_for,
+    read_settings,
+    validated,
+)
 from tests.unit.doubles import SHOP
 
 _CATALOG = {"shop": SHOP, "shop-lite": SHOP}
@@ -176,3 +185,46 @@ def test_address_to_publish_on_is_an_ipv4_address(value: str) -> None:
     with pytest.raises(InputError, match="ephemera:publish_host is"):
         validated({"system": "shop", "branch": "main", "publish_host": value}, {})
     assert validated({"system": "shop", "branch": "main", "publish_host": "10.0.0.7"}, {}).publish_host == "10.0.0.7"
+
+
+def test_flags_are_read_as_config() -> None:
+    assert from_flags() == {}
+    found = from_flags(
+        config=["ephemera:level=debug", "seconds=3=4", "expose=none"], only=["db"], profiles=["lab"], images="local"
+    )
+    assert found == {
+        "level": "debug",
+        "seconds": "3=4",
+        "expose": "none",
+        "only": '["db"]',
+        "profiles": '["lab"]',
+        "images": "local",
+    }
+    assert from_flags(expose="none", config=["expose=dynamic"]) == {"expose": "none"}
+    with pytest.raises(InputError, match="--ephemera-config 'level' is not valid: give it as KEY=VALUE"):
+        from_flags(config=["level"], prefix="--ephemera-")
+
+
+_BANK = System(program="a:b", suite="tests/bank", services={"db": Service(), "vault": Service(profile="safe")})
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "for_bank"),
+    [
+        ("expose", "none", "none"),
+        ("level", "debug", None),
+        ("levle", "debug", "debug"),
+        ("only", "db, api", '["db"]'),
+        ("only", '["api"]', None),
+        ("only", '["app"]', '["app"]'),
+        ("profiles", '["lab", "safe"]', '["safe"]'),
+        ("port_table", "test", None),
+        ("port_table", "tets", "tets"),
+    ],
+)
+def test_of_a_runs_settings_a_system_gets_its_own_and_what_is_a_mistake(
+    key: str, text: str, for_bank: str | None
+) -> None:
+    catalog = {"shop": SHOP, "bank": _BANK}
+    assert meant_for(_BANK, catalog, {key: text}) == ({} if for_bank is None else {key: for_bank})
+    assert meant_for(_BANK, {"bank": _BANK}, {"level": "debug"}) == {"level": "debug"}

@@ -39,8 +39,15 @@ def test_suite_is_run_attached_with_the_arguments_that_are_passed_on(workspace: 
     folder, target, *options = json.loads((project / "seen").read_text())
     assert folder == str(project)
     assert target == str(project / "tests" / "shop")
-    assert options[:4] == ["--env", "shop-main", "--require-services", "--ephemera-summary"]
+    assert options[:4] == ["--ephemera-env", "shop-main", "--ephemera-require-services", "--ephemera-summary"]
     assert options[5:] == ["-k", "smoke", "-x"]
+
+
+def test_settings_are_given_as_options_of_the_plugin() -> None:
+    assert suite.with_settings({"expose": "none", "only": '["web"]'}) == [
+        "--ephemera-config=expose=none",
+        '--ephemera-config=only=["web"]',
+    ]
 
 
 def test_counts_and_exit_code_are_pytests_own(workspace: Workspace, project: Path) -> None:

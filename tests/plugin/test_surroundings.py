@@ -1,0 +1,132 @@
+"""Tests that change what the run stands on: what we need of it was read when the process started."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ephemera.contract.errors import NotReadyError
+from ephemera.home.paths import state_dir
+from ephemera.plugin.broker import Broker, ask
+from ephemera.plugin.systems import Wanted
+from tests.plugin.doubles import Project
+
+_USES = "def test_uses(environment): pass\n"
+
+
+def test_settings_are_those_of_the_start(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own: this one's surroundings follow what tests set."""
+    project.write(
+        {
+            "conftest.py": """
+                import os, shutil, tempfile
+
+                os.environ.clear()
+                os.environ |= {"DOCKER_HOST": "tcp://127.0.0.1:2", "HOME": "/dev/null", "CI": "true"}
+
+                def pytest_collection_finish():
+                    folder = tempfile.mkdtemp()
+                    os.chdir(folder)
+                    shutil.rmtree(folder)
+            """,
+            "suites/shop/test_1.py": _USES,
+        }
+    )
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    result = project.pytester.runpytest_subprocess("-rs", "--ephemera-summary", "summary.json", "suites")
+    result.assert_outcomes(skipped=1)
+    assert "tcp://127.0.0.1:2" not in result.stdout.str()
+    assert json.loads((project.folder / "summary.json").read_text())["skipped"] == 1
+
+
+@pytest.mark.parametrize("where", ["TMPDIR", "XDG_STATE_HOME"])
+def test_workers_are_answered_however_long_paths_are(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    deep = tmp_path / ("d" * 120) / ("e" * 120)
+    deep.mkdir(parents=True)
+    monkeypatch.setenv(where, str(deep))
+    broker = Broker(None, print)
+    wanted = Wanted(project=project.folder, system="shop")
+    assert ask(broker.listen(), wanted).system == "shop"
+    broker.close(keep=False)
+    assert list((state_dir() / "brokers").iterdir()) == []
+
+
+def test_sockets_of_killed_controllers_are_removed(project: Project) -> None:
+    folder = state_dir() / "brokers"
+    folder.mkdir()
+    dead, living = folder / f"{2**22 + 1}-a.sock", folder / f"{os.getppid()}-b.sock"
+    for path in (dead, living):
+        path.touch()
+    broker = Broker(None, print)
+    broker.listen()
+    broker.close(keep=False)
+    assert list(folder.iterdir()) == [living]
+
+
+def test_broker_that_has_ended_leaves_no_socket(project: Project) -> None:
+    broker = Broker(None, print)
+    path = broker.listen()
+    broker.close(keep=False)
+    with pytest.raises(NotReadyError, match="the run's controller brought up no 'shop'"):
+        ask(path, Wanted(project=project.folder, system="shop"))
+
+
+def test_workers_hear_why_they_cannot_ask(project: Project) -> None:
+    (state_dir() / "brokers").touch()
+    project.write({"suites/shop/test_1.py": _USES + "def test_unit(): pass\n"})
+    result = project.pytester.runpytest_subprocess("-n", "1", "-p", "xdist", "-rs", "suites")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*no environment: workers cannot ask for environments (*File exists*"])
+
+
+@pytest.mark.parametrize("where", ["environment", "environment_factory()"])
+def test_what_cannot_be_noted_ends_no_run(project: Project, where: str) -> None:
+    fixture = where.removesuffix("()")
+    project.write(
+        {
+            "suites/shop/test_1.py": f"""
+                import json
+
+                def test_patches({fixture}, monkeypatch):
+                    {where}
+                    def refuse(*_, **__): raise ValueError("not here")
+                    monkeypatch.setattr(json, "dumps", refuse)
+
+                def test_next(environment): pass
+            """
+        }
+    )
+    result = project.run()
+    result.assert_outcomes(passed=2)
+    assert project.driver.alive == {}
+
+
+def test_take_down_that_breaks_is_told_and_keeps_nothing_else(project: Project) -> None:
+    project.write({"suites/shop/test_1.py": _USES, "suites/bank/test_2.py": _USES})
+    project.driver.stubborn["bank"] = RuntimeError("no sockets here")
+    result = project.run("suites/bank", "suites/shop")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["ephemera: bank-main-* is LEFT BEHIND: no sockets here"])
+    result.stdout.fnmatch_lines(["ephemera: shop-main-* is gone after 0.5 s, nothing left"])
+
+
+def test_own_environments_are_all_taken_down_whatever_one_take_down_meets(project: Project) -> None:
+    project.driver.stubborn["shop"] = RuntimeError("no sockets here")
+    project.write(
+        {
+            "suites/shop/test_1.py": """
+                def test_own(environment_factory):
+                    environment_factory("bank")
+                    environment_factory("shop")
+            """
+        }
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, errors=1)
+    assert sorted(project.driver.calls[2:]) == ["test_own: down bank", "test_own: down shop"]
+    assert [each.system for each in project.driver.alive.values()] == ["shop"]
