@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -57,6 +58,40 @@ import os, signal
 def test_dies(environment, environment_factory):
     environment_factory()
     {0}
+"""
+# What sets variables before workers start, and what tests change while theirs run.
+_MOVES = """
+import os, tempfile
+os.environ |= {"HOME": tempfile.mkdtemp(), "XDG_STATE_HOME": tempfile.mkdtemp(), "TMPDIR": "/nonexistent"}
+os.environ.pop("PATH", None)
+"""
+_CHANGES = """
+import os, shutil, tempfile, time, pytest
+from ephemera.contract.errors import EphemeraError
+
+def test_stops_the_clock(environment_factory, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    monkeypatch.setattr(time, "monotonic", lambda: 5.0)
+    own = environment_factory()
+    web = own.service("web")
+    with pytest.raises(EphemeraError, match="did not exit within 0.2 s"):
+        web.wait_exit(0.2)
+    web.restart(grace_seconds=1)
+    web.wait_ready()
+
+def test_leaves_no_working_directory(environment):
+    folder = tempfile.mkdtemp(dir="/tmp")
+    os.chdir(folder)
+    shutil.rmtree(folder)
+
+def test_leaves_no_variables(environment):
+    os.environ.clear()
+
+def test_next(environment, environment_factory):
+    for each in (environment, environment_factory()):
+        each.service("web").restart(grace_seconds=1)
+        each.service("web").wait_ready()
+        assert each.http("web").get("/").status_code == 200
 """
 _SERVICES = """
 import datetime, pytest
@@ -143,6 +178,22 @@ def test_workers_share_one_environment_of_each_system(ephemera: Ephemera) -> Non
     assert summary == {"passed": 15, "failed": 1}
     assert "GET / HTTP/1.1" in (evidence / "web.log").read_text()
     assert f"evidence: {evidence}" in done.out
+    assert ephemera.left() == []
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["plain", "workers"])
+def test_what_tests_change_loses_and_leaks_no_environment(
+    ephemera: Ephemera, tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    _write(ephemera, "conftest.py", _MOVES)
+    _write(ephemera, "test_changes.py", _CHANGES)
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    done = ephemera.pytest(*workers, "tests/test_changes.py", "--ephemera-summary", "summary.json", TMPDIR=str(deep))
+    assert done.code == 0, done.out
+    assert done.out.count(" is ready after ") == 1
+    assert len(re.findall(r"ephemera: \S+ is gone after \S+ s, nothing left\n", done.out)) == 1
+    assert json.loads((ephemera.project / "summary.json").read_text())["passed"] == 4
     assert ephemera.left() == []
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import yaml
 
 from ephemera.contract.catalog import Catalog, find_project, load_catalog
-from ephemera.contract.errors import InputError
+from ephemera.contract.errors import InputError, MachineError
 from ephemera.contract.settings import LIST_KEYS, NAMESPACE
 from ephemera.home import documents, identity
 from ephemera.home.documents import write_whole
+from ephemera.home.paths import state_dir
 from ephemera.host import engine, surroundings
 from ephemera.machine.toolchain import located
 
@@ -79,6 +80,7 @@ class Workspace:
         # The language host takes the interpreter from PATH: it must be the one that has ephemera.
         folders = [Path(sys.executable).parent, toolchain.bin_dir]
         return {
+            **_person(),
             "PATH": os.pathsep.join(str(folder) for folder in folders),
             "PULUMI_HOME": str(toolchain.pulumi_home),
             "PULUMI_BACKEND_URL": identity.backend_url(),
@@ -161,6 +163,20 @@ class Workspace:
     @property
     def _state(self) -> Path:
         return identity.backend_dir() / ".pulumi"
+
+
+def _person() -> dict[str, str]:
+    """The variables that name user and home, where they are not set: for a user without an entry in /etc/passwd the
+    engine, which notes who runs it, starts with them alone."""
+    lacking = {name for name in ("USER", "HOME") if not surroundings.variables().get(name)}
+    return {name: value for name, value in (("USER", surroundings.user()), ("HOME", _home())) if name in lacking}
+
+
+def _home() -> str:
+    try:
+        return str(surroundings.home())
+    except MachineError:
+        return str(state_dir())
 
 
 def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ State (what an environment's life depends on) and cache (what can be made again)
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from ephemera.host import surroundings
 
 
 def state_dir() -> Path:
-    """Directory of Pulumi state, passphrase, key, leases and address allocations; made on first use, mode 0700."""
-    return _private(_base("XDG_STATE_HOME", ".local/state"))
+    """Directory of Pulumi state, passphrase, key, leases and address allocations; made on first use, mode 0700.
+
+    Raises :class:`MachineError` if it cannot be made or written to.
+    """
+    return _writable(_private(_base("XDG_STATE_HOME", ".local/state")))
 
 
 def cache_dir() -> Path:
@@ -40,13 +44,16 @@ def _ours(base: str) -> Path:
     return Path(base, "ephemera")
 
 
+def _writable(directory: Path) -> Path:
+    if not os.access(directory, os.W_OK | os.X_OK):  # another user's, or on a disk that is mounted read-only
+        raise MachineError(f"{directory} cannot be written to", remedy=surroundings.REMEDY)
+    return directory
+
+
 def _private(directory: Path) -> Path:
     if not directory.is_dir():
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:  # of a home that is not there, is another user's, or cannot be written to
-            raise MachineError(
-                f"{directory} cannot be made ({error.strerror})",
-                remedy="set HOME, or XDG_STATE_HOME and XDG_CACHE_HOME, to folders that you can write to",
-            ) from error
+            raise MachineError(f"{directory} cannot be made ({error.strerror})", remedy=surroundings.REMEDY) from error
     return directory

@@ -21,6 +21,8 @@ from types import MappingProxyType
 
 from ephemera.contract.errors import InputError, MachineError
 
+REMEDY = "set HOME, or XDG_STATE_HOME and XDG_CACHE_HOME, to folders that you can write to"
+"""For a user who has no place for what is kept."""
 _BY_WORKER = "PYTEST_XDIST_"
 """Variables that a worker of pytest-xdist has to itself."""
 
@@ -71,18 +73,17 @@ def folder() -> Path:
 
 def home() -> Path:
     """The user's home, from ``HOME`` or the user database; raises :class:`MachineError` without an absolute one."""
-    remedy = "set HOME, or XDG_STATE_HOME and XDG_CACHE_HOME, to folders that you can write to"
     named = variables().get("HOME")
     if named:
         if not named.startswith("/"):
-            raise MachineError(f"HOME is {named!r}, which is no absolute path", remedy=remedy)
+            raise MachineError(f"HOME is {named!r}, which is no absolute path", remedy=REMEDY)
         return Path(named)
     try:
         recorded = pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
         recorded = ""
     if not recorded.startswith("/"):
-        raise MachineError(f"HOME is not set, and user {os.getuid()} has no home in /etc/passwd", remedy=remedy)
+        raise MachineError(f"HOME is not set, and user {os.getuid()} has no home in /etc/passwd", remedy=REMEDY)
     return Path(recorded)
 
 

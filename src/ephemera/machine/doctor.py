@@ -121,7 +121,10 @@ def _docker() -> Check:
 
 
 def _disk() -> Check:
-    free = shutil.disk_usage(cache_dir()).free
+    try:
+        free = shutil.disk_usage(cache_dir()).free
+    except MachineError as error:
+        return Check(name="disk", state="failed", detail=error.message, remedy=error.remedy)
     enough = free >= NEEDED_DISK_BYTES
     needed = f"{NEEDED_DISK_BYTES / 1e9:.0f} GB"
     return Check(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from ephemera.host import surroundings
 from ephemera.machine.scheduler import Step, make_ready
 from ephemera.machine.steps import BASE_IMAGE, DOCKER, ENGINE, LANGUAGE_HOST, PLUGIN, check_architecture, steps_for
 from ephemera.machine.venv import NAME as VENV
@@ -35,7 +36,7 @@ def ensure(wanted: Sequence[str], tell: Callable[[Sequence[str]], None]) -> None
 def steps() -> dict[str, Step]:
     """Every step there is, in the environment that this runs from."""
     # The same in every project: nothing of a project decides how engine and plugin are made.
-    return steps_for(Path.cwd(), InstalledEnvironment())
+    return steps_for(surroundings.folder(), InstalledEnvironment())
 
 
 class InstalledEnvironment:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ephemera.contract.errors import EphemeraError, InterruptedByUserError
+from ephemera.host import surroundings
 from ephemera.machine.scheduler import make_ready
 from ephemera.machine.steps import DOCKER, ENGINE, IMAGES, LANGUAGE_HOST, PLUGIN, check_architecture, steps_for
 from ephemera.machine.venv import NAME as VENV
@@ -40,7 +41,7 @@ def main(project: Path, argv: Sequence[str]) -> int:
         check_architecture()
         environment = VirtualEnvironment(project)
         # Called from another project, the system that is named is that one's: the driver makes its images.
-        asked = argv if Path.cwd().is_relative_to(project) else argv[:1]
+        asked = argv if surroundings.folder().is_relative_to(project) else argv[:1]
         make_ready(steps_for(project, environment, _system(asked)), needed_by(asked), view_for())
     except KeyboardInterrupt:
         return _failed(InterruptedByUserError("interrupted while the machine was made ready"), argv)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ephemera.contract.errors import InputError
 from ephemera.contract.settings import Settings, read_settings
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity
+from ephemera.home.paths import state_dir
 from tests.unit.doubles import SHOP
 
 
@@ -182,3 +184,21 @@ def test_loopback_goes_past_the_machines_proxy(workspace: Workspace, monkeypatch
     monkeypatch.delenv("no_proxy", raising=False)
     environment = workspace.environment()
     assert environment["no_proxy"] == environment["NO_PROXY"] == "intern.example,localhost,127.0.0.1"
+
+
+def test_engine_is_told_who_runs_it_where_nothing_else_tells(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock names user and home, which it finds in /etc/passwd or in these variables."""
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(uid: int) -> pwd.struct_passwd:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    found = workspace.environment()
+    assert (found["USER"], found["HOME"]) == (f"uid-{os.getuid()}", str(state_dir()))
+    monkeypatch.setenv("USER", "ci")
+    monkeypatch.setenv("HOME", "/home/ci")
+    assert not {"USER", "HOME"} & workspace.exported().keys()

@@ -178,6 +178,15 @@ def test_home_that_is_not_there_is_made_or_refused(monkeypatch: pytest.MonkeyPat
         state_dir()
 
 
+def test_state_that_cannot_be_written_to_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "ephemera").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    # As on a disk that is mounted read-only, which root is told too.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(MachineError, match=r"/ephemera cannot be written to: set HOME, or XDG_STATE_HOME"):
+        state_dir()
+
+
 def test_temporary_folder_that_is_gone_is_the_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert surroundings.temporary() == str(tmp_path)
