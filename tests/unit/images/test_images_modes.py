@@ -35,10 +35,10 @@ def test_other_facts_of_the_machine_are_kept(monkeypatch: pytest.MonkeyPatch) ->
     (state_dir() / "machine.json").write_text('{"other": 1}')
     monkeypatch.setattr(modes, "_detected", lambda: "local")
     modes.mode()
-    assert json.loads((state_dir() / "machine.json").read_text()) == {"other": 1, "images": "local"}
+    assert json.loads((state_dir() / "machine.json").read_text()) == {"other": 1, "images": "local", "schema": 1}
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"images": "newest"}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"images": "newest"}', '{"images": ["local"]}'])
 def test_a_damaged_record_is_made_good(monkeypatch: pytest.MonkeyPatch, content: str) -> None:
     (state_dir() / "machine.json").write_text(content)
     monkeypatch.setattr(modes, "_detected", lambda: "registry")
