@@ -104,7 +104,6 @@ class Ephemera:
         )
 
     def _variables(self) -> Mapping[str, str]:
-        kept = {name: os.environ[name] for name in ("EPHEMERA_ENGINE", "EPHEMERA_PLUGIN") if name in os.environ}
         own = {
             "XDG_STATE_HOME": str(self.state),
             "EPHEMERA_IMAGES": images.mode(),
@@ -113,7 +112,7 @@ class Ephemera:
             # A variable that Python could read makes the warm process one of this run's own, which it can measure.
             "PYTHON_BENCHMARK": str(os.getpid()),
         }
-        return variables(**kept, **own)
+        return variables(**own)
 
     def _stack(self, environment: Environment) -> str:
         return self.claims.get(environment.name, f"{environment.workload.name}-{environment.name}")

@@ -168,8 +168,8 @@ def test_settings_variables_and_the_plugins_variant_are_looked_at(settled: Envir
         assert ran
         assert done.code == 0, done.err
         settled.settled()
-    ran, done = settled.up(EPHEMERA_PLUGIN="official")
-    assert ran or done.code == 5, "another plugin is never taken for the same; this machine may not have it"
+    _, done = settled.up(EPHEMERA_PLUGIN="official")
+    assert done.code == 5, "another plugin is never taken for the same"
     settled.settled()
     known = settled.ephemera.state / "ephemera" / "known" / f"{settled.stack}.json"
     document = json.loads(known.read_text())

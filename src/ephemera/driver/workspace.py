@@ -76,7 +76,7 @@ class Workspace:
         return {**self._pulumi(), **engine.exported()}
 
     def _pulumi(self) -> dict[str, str]:
-        toolchain = located(self.project)
+        toolchain = located()
         # The language host takes the interpreter from PATH: it must be the one that has ephemera.
         folders = [Path(sys.executable).parent, toolchain.bin_dir]
         return {

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ephemera.host.ownership import SHARED
+
 _HASH_LENGTH = 16
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE, <linux/fs.h>
 
 
 def content_hash(paths: Iterable[Path], *extra: str, suffixes: Collection[str] = ()) -> str:
@@ -29,10 +33,29 @@ def content_hash(paths: Iterable[Path], *extra: str, suffixes: Collection[str] =
 
 
 @contextmanager
+def replaced(target: Path) -> Iterator[Path]:
+    """Like :func:`published`, for a folder that may be there and in use: one or the other is there at every moment."""
+    fresh = target.with_name(f".{target.name}.new")
+    remove(fresh)
+    with published(fresh) as partial:
+        yield partial
+    try:
+        if target.is_symlink():
+            target.unlink()
+        if target.exists():
+            _exchange(fresh, target)
+        else:
+            fresh.rename(target)
+    finally:
+        remove(fresh)  # by now the old one, as a rule
+
+
+@contextmanager
 def published(target: Path) -> Iterator[Path]:
     """A path to make ``target`` at, a file or a folder; it takes its name in one step at the end, or leaves nothing.
 
-    The caller holds the lock of ``target``: what an earlier, killed attempt left behind is removed first.
+    Others cannot write to it, whatever the umask is. The caller holds the lock of ``target``: what an earlier, killed
+    attempt left behind is removed first.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     for stale in target.parent.glob(f".{target.name}.partial-*"):
@@ -40,6 +63,7 @@ def published(target: Path) -> Iterator[Path]:
     partial = target.parent / f".{target.name}.partial-{os.getpid()}"
     try:
         yield partial
+        _close(partial)
         partial.rename(target)
     finally:
         remove(partial)
@@ -51,6 +75,28 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap the names of two folders in one step, where the file system can; else there is none for a moment."""
+    import ctypes  # takes time to import, and is rarely needed
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "renameat2") and not libc.renameat2(_HERE, bytes(one), _HERE, bytes(other), _EXCHANGE):
+        return
+    aside = one.with_name(f"{one.name}.aside")
+    remove(aside)
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)
+
+
+def _close(path: Path) -> None:
+    """Take write access from others: what lies in the cache is executed."""
+    for place in (path, *path.rglob("*")):
+        status = place.lstat()
+        if status.st_mode & SHARED and not stat.S_ISLNK(status.st_mode):
+            place.chmod(stat.S_IMODE(status.st_mode) & ~SHARED)
 
 
 def _files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:

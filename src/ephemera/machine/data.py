@@ -11,8 +11,3 @@ def data_dir(name: str) -> Path:
     """The folder of that name: package data where ephemera is installed, the top level in a checkout."""
     installed = _PACKAGE / "_data" / name
     return installed if installed.is_dir() else _PACKAGE.parent.parent / name
-
-
-def checkout() -> Path | None:
-    """The checkout of ephemera that this runs from; None where it was installed for good."""
-    return None if (_PACKAGE / "_data").is_dir() else _PACKAGE.parent.parent

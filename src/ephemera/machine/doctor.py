@@ -17,12 +17,13 @@ from urllib.parse import quote
 
 from ephemera.contract.errors import EphemeraError, MachineError
 from ephemera.home import addresses
-from ephemera.home.paths import cache_dir
+from ephemera.home.paths import cache_dir, state_dir
 from ephemera.host.engine import DEFAULT_HOST, docker_host, is_local
 from ephemera.machine import apt, dockerd, engine_checks, go
 from ephemera.machine.prebuilt import base_image, known_mode
 from ephemera.machine.scheduler import Step
 from ephemera.machine.steps import ARCHITECTURES, BASE_IMAGE, ENGINE, LANGUAGE_HOST, PLUGIN
+from ephemera.machine.toolchain import check_programs
 from ephemera.machine.venv import pip_command
 
 NEEDED_DISK_BYTES = 6 * 10**9
@@ -63,14 +64,23 @@ def main(steps: Callable[[], dict[str, Step]], argv: Sequence[str], *, parts: Se
 
 def examine(steps: Callable[[], dict[str, Step]], parts: Sequence[str]) -> list[Check]:
     """Every check, in the order in which a person would put things right."""
-    found = [_python(), _architecture(), _access(), _docker(), _disk(), *_engine()]
+    found = [_python(), _architecture()]
+    try:
+        state_dir(), cache_dir()
+    except EphemeraError as error:
+        return [*found, _failed("folders", error)]  # all else looks into them
+    found += [_access(), _docker(), _disk(), *_engine()]
     try:
         known = steps()
+        check_programs()
     except EphemeraError as error:
-        wrong = Check(name="toolchain", state="failed", detail=error.message, remedy=error.remedy)
-        return [*found, _package_index(()), wrong]
+        return [*found, _package_index(()), _failed("toolchain", error)]
     made = [_made(known[name]) for name in parts]
     return [*found, _package_index(made), _go(made), *made, _base_images(known[BASE_IMAGE]), _loopback()]
+
+
+def _failed(name: str, error: EphemeraError) -> Check:
+    return Check(name=name, state="failed", detail=error.message, remedy=error.remedy)
 
 
 def _python() -> Check:

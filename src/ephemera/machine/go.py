@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Collection
 from pathlib import Path
 
-from ephemera.home.paths import cache_dir
+from ephemera.home.paths import cache_dir, cached_program
 from ephemera.machine.artifacts import content_hash, published
 from ephemera.machine.venv import download
 from ephemera.machine.work import Work
@@ -52,7 +52,7 @@ def executable() -> Path | None:
     on_path = shutil.which("go")
     if on_path and version(Path(on_path)) >= MINIMUM:
         return Path(on_path)
-    return packaged if packaged.exists() else None
+    return cached_program(packaged) if packaged.exists() else None
 
 
 def version(go: Path) -> tuple[int, ...]:

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from ephemera.contract.errors import MachineError
-from ephemera.machine import builds, dockerd, go, official, prebuilt
+from ephemera.machine import builds, dockerd, go, prebuilt
 from ephemera.machine.scheduler import Step
-from ephemera.machine.toolchain import engine_dir, official_engine_dir, plugin_variant
+from ephemera.machine.toolchain import check_choices
 from ephemera.machine.venv import PythonEnvironment
 
 ARCHITECTURES = ("x86_64", "amd64", "aarch64", "arm64")
@@ -18,13 +18,9 @@ DOCKER, BASE_IMAGE, IMAGES = dockerd.NAME, prebuilt.BASE_NAME, prebuilt.NAME
 
 def steps_for(project: Path, environment: PythonEnvironment, system: str | None = None) -> dict[str, Step]:
     """Every step there is; with the images of ``system`` when it is given."""
+    check_choices()
     steps: list[Step] = [environment, dockerd.DockerEngine(), go.GoCompiler(), prebuilt.BaseImage(environment)]
-    there = engine_dir(project)
-    if official.wanted() if there is None else there == official_engine_dir(project):
-        steps += [official.OfficialEngine(project, environment), official.OfficialLanguageHost(project)]
-    else:
-        steps += [builds.BuiltEngine(), builds.BuiltLanguageHost()]
-    steps.append(official.OfficialPlugin(project) if plugin_variant() == "official" else builds.BuiltPlugin())
+    steps += [builds.BuiltEngine(), builds.BuiltLanguageHost(), builds.BuiltPlugin()]
     if system:
         steps.append(prebuilt.SystemImages(project, system, environment))
     return {step.name: step for step in steps}

@@ -1,4 +1,8 @@
-"""The checkout's virtual environment. Its wheels are downloaded once per user: a second clone needs no network."""
+"""The checkout's virtual environment. Its wheels are downloaded once per user: a second clone needs no network.
+
+It keeps the interpreter that it was made with, whatever Python starts the launcher, and is made anew when its contents
+change, when it was moved, or when that interpreter is gone: beside the old one, whose place it takes in one step.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +11,30 @@ import json
 import os
 import re
 import stat
+import subprocess
 import sys
 import tomllib
 import zipfile
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ephemera.contract.errors import MachineError
-from ephemera.home.paths import cache_dir, checkout_dir
+from ephemera.home.paths import cache_dir, cached_program, checkout_dir
+from ephemera.host.ownership import check_owner
 from ephemera.machine import apt
-from ephemera.machine.artifacts import content_hash, published, remove
+from ephemera.machine.artifacts import content_hash, published, replaced
 from ephemera.machine.scheduler import Step
 from ephemera.machine.work import CommandFailedError, Work
 
 NAME = "virtual environment"
 _NOT_INSTALLED = ("ruff", "mypy", "pytest", "coverage", "ephemera")
 """Tables of pyproject.toml that are read where they lie: a change of theirs needs no new install."""
+
+
+_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+_ANSWER_SECONDS = 10
 
 
 class PythonEnvironment(Step, Protocol):
@@ -44,7 +54,6 @@ class VirtualEnvironment:
         self._project = project
         self._requirements = project / "requirements-dev.txt"
         self._folder = project / ".ephemera" / "venv"
-        # Outside of the environment, so that making it anew cannot leave it behind.
         self._stamp = project / ".ephemera" / "venv.stamp"
 
     @property
@@ -62,8 +71,10 @@ class VirtualEnvironment:
 
     def check(self) -> bool:
         try:
-            return self._stamp.read_text() == self._key and self.command.exists() and self.python.exists()
-        except FileNotFoundError:
+            stamp = json.loads(self._stamp.read_text())
+            self._check_owners()
+            return bool(stamp["key"] == self._key and self.command.exists() and self._runs(stamp))
+        except (OSError, ValueError, TypeError, KeyError, subprocess.TimeoutExpired):
             return False
 
     def run(self, work: Work) -> None:
@@ -82,15 +93,16 @@ class VirtualEnvironment:
 
     @cached_property
     def _key(self) -> str:
-        # The folder is part of it: a moved checkout has scripts that name the old place.
+        # The folder is part of it: a moved checkout has scripts that name the old place. The interpreter is not, or
+        # each that comes first on PATH would make its own.
         document = tomllib.loads((self._project / "pyproject.toml").read_text())
         tools = {name: table for name, table in document.pop("tool", {}).items() if name not in _NOT_INSTALLED}
         package = json.dumps([document, tools, [str(folder) for folder in self._packages]], sort_keys=True)
-        return content_hash((self._requirements,), package, str(self._folder), sys.version, sys.executable)
+        return content_hash((self._requirements,), package, str(self._folder))
 
     def _wheels(self, work: Work) -> Path:
         """Folder of the wheels of the requirements; downloaded when it is not there."""
-        platform = f"{sys.version_info.major}.{sys.version_info.minor} {os.uname().machine}"
+        platform = f"{_VERSION} {os.uname().machine}"
         key = content_hash((self._requirements,), platform)
         folder = cache_dir() / "wheels" / key
         with work.alone(f"wheels-{key}"):
@@ -101,25 +113,27 @@ class VirtualEnvironment:
         return folder
 
     def _make(self, work: Work, wheels: Path) -> None:
-        # A finished environment of other requirements is brought up to date, and nothing is taken out of it, so that
-        # what runs from it goes on; one without a stamp was interrupted, and nothing in it is to be trusted.
-        usable = self._stamp.exists() and self.python.exists()
-        self._stamp.unlink(missing_ok=True)
-        if not usable:
-            import venv  # slow to import, and rarely needed
+        import venv  # slow to import, and rarely needed
 
-            work.say("creating")
-            remove(self._folder)
-            venv.create(self._folder, symlinks=True, with_pip=False)
+        work.say("creating")
+        with replaced(self._folder) as fresh:
+            # Of the interpreter's own, also where the one that runs this is a virtual environment's.
+            venv.create(fresh, symlinks=True, with_pip=False, prompt=self._folder.name)
+            self._install(work, wheels, fresh / "bin" / "python")
+            _name_final_place(fresh, self._folder)
+            self._stamp.unlink(missing_ok=True)
+        self._remember({"key": self._key, "python": _fingerprint(self.python), "version": _VERSION})
+
+    def _install(self, work: Work, wheels: Path, python: Path) -> None:
         uv = [
-            str(wheels / "bin" / "uv"),
+            str(cached_program(wheels / "bin" / "uv")),
             "--no-config",
             "--offline",
             "--no-progress",
             "--cache-dir",
             str(cache_dir() / "uv"),
         ]
-        target = ["--python", str(self.python), "--no-index"]
+        target = ["--python", str(python), "--no-index"]
         editable = ["--no-deps", "--no-build-isolation"]
         for folder in (self._project, *self._packages):
             editable += ["--editable", str(folder)]
@@ -130,12 +144,51 @@ class VirtualEnvironment:
             work.run([*uv, "pip", "install", *target, *locked], env=env)
             work.run([*uv, "pip", "install", *target, *editable], env=env)
             # Compiles what commands import. Without it, where PYTHONDONTWRITEBYTECODE is set, each of them would.
-            work.run([str(self.python), "-I", "-c", "from ephemera.warm import server; server.import_all()"])
+            work.run([str(python), "-I", "-c", "from ephemera.warm import server; server.import_all()"])
         except CommandFailedError as failure:
             raise failure.as_machine_error(
                 "the virtual environment cannot be made", f"delete {wheels} and try again"
             ) from failure
-        self._stamp.write_text(self._key)
+
+    def _runs(self, stamp: dict[str, Any]) -> bool:
+        """Return whether its interpreter is the one that it was made with; an update within a version is remembered."""
+        found = _fingerprint(self.python)
+        if found == stamp["python"]:
+            return True
+        script = "import sys; print(*sys.version_info[:2], sep='.'); print(sys.prefix)"
+        asked = subprocess.run(
+            [self.python, "-I", "-c", script], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False
+        )
+        if asked.stdout.splitlines() != [stamp["version"], str(self._folder)]:
+            return False
+        self._remember({**stamp, "python": found})
+        return True
+
+    def _remember(self, stamp: dict[str, Any]) -> None:
+        with published(self._stamp) as partial:
+            partial.write_text(json.dumps(stamp))
+
+    def _check_owners(self) -> None:
+        """Raise :class:`MachineError` if another user made it; the checkout's owner, whose code it runs, is trusted."""
+        of_checkout = self._project.stat().st_uid
+        for place in (self._folder.parent, self._folder, self._folder / "bin", self.python, self.command):
+            check_owner(place, f"remove {self._folder.parent}", owners=(of_checkout,))
+
+
+def _fingerprint(python: Path) -> list[str | int]:
+    """What changes when the interpreter behind ``python`` does."""
+    status = python.stat()
+    return [str(python.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def _name_final_place(fresh: Path, place: Path) -> None:
+    """Have the scripts of an environment that was made at ``fresh`` name the place that it is moved to."""
+    for script in (fresh / "pyvenv.cfg", *(fresh / "bin").iterdir()):
+        if not script.is_symlink() and bytes(fresh) in (content := script.read_bytes()) and b"\0" not in content:
+            mode = script.stat().st_mode
+            script.unlink()  # it may be a second name of a file of the cache
+            script.write_bytes(content.replace(bytes(fresh), bytes(place)))
+            script.chmod(mode)
 
 
 def download(work: Work, requirements: Path, folder: Path) -> None:
@@ -156,6 +209,9 @@ def pip_command() -> tuple[list[str], dict[str, str]]:
     """A pip that can download: the interpreter's own, or the one that ``ensurepip`` carries."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"], dict(os.environ)
+    base = str(getattr(sys, "_base_executable", sys.executable))
+    if sys.prefix != sys.base_prefix and _has_pip(base):
+        return [base, "-m", "pip"], dict(os.environ)
     # Debian keeps the wheel in a folder of its own, and only with python3-venv.
     folders = [Path("/usr/share/python-wheels")]
     if spec := importlib.util.find_spec("ensurepip"):
@@ -165,6 +221,10 @@ def pip_command() -> tuple[list[str], dict[str, str]]:
     raise MachineError(
         f"{sys.executable} has no pip", remedy="install it, on Debian with `apt-get install python3-venv`"
     )
+
+
+def _has_pip(python: str) -> bool:
+    return subprocess.run([python, "-I", "-c", "import pip"], capture_output=True, check=False).returncode == 0
 
 
 def _ensured_pip(work: Work) -> tuple[list[str], dict[str, str]]:

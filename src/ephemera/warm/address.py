@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ephemera.contract.errors import MachineError
-from ephemera.home.paths import cache_dir
+from ephemera.home.paths import own_cache_dir
 from ephemera.host import surroundings
 from ephemera.host.sockets import short_path
 
@@ -65,9 +65,7 @@ def environment() -> dict[str, str]:
 
 def folder() -> Path:
     """Where sockets, locks and the log are; mode 0700."""
-    directory = cache_dir() / "warm"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    return directory
+    return own_cache_dir("warm")
 
 
 def name_of(likeness: str) -> str:

@@ -27,7 +27,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Works
     (project / "pyproject.toml").write_text(f'[tool.ephemera]\ncatalog = "{module}:SYSTEMS"\n')
     (project / f"{module}.py").write_text("from tests.unit.doubles import SHOP\nSYSTEMS = {'shop': SHOP}\n")
     toolchain = Toolchain(pulumi=tmp_path / "bin/pulumi", bin_dir=tmp_path / "bin", pulumi_home=tmp_path / "pulumi")
-    monkeypatch.setattr(workspace_module, "located", lambda _: toolchain)
+    monkeypatch.setattr(workspace_module, "located", lambda: toolchain)
     monkeypatch.setattr(sys, "path", list(sys.path))
     importlib.invalidate_caches()
     yield Workspace(project)

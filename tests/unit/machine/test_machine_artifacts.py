@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from ephemera.machine.artifacts import content_hash, published
+from ephemera.machine.artifacts import content_hash, published, replaced
 
 
 def test_a_finished_folder_takes_its_name(tmp_path: Path) -> None:
@@ -85,3 +86,40 @@ def test_the_hash_is_the_same_wherever_the_folder_lies(folder: Path, tmp_path: P
 def test_further_text_is_part_of_it(folder: Path) -> None:
     assert content_hash([folder], "x86_64") != content_hash([folder], "aarch64")
     assert content_hash([], "a", "bc") != content_hash([], "ab", "c")
+
+
+def test_what_is_published_can_be_written_by_its_user_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with published(tmp_path / "engine") as partial:
+            (partial / "bin").mkdir(parents=True)
+            (partial / "bin" / "pulumi").touch(mode=0o777)
+            (partial / "bin" / "link").symlink_to("pulumi")
+    finally:
+        os.umask(before)
+    places = [tmp_path / "engine", *(tmp_path / "engine").rglob("*")]
+    assert [place for place in places if place.stat().st_mode & 0o022] == []
+
+
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_a_folder_in_use_is_replaced_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanged: bool
+) -> None:
+    if not exchanged:  # a file system that cannot, or a C library without it
+        monkeypatch.setattr("ephemera.machine.artifacts._EXCHANGE", 1 << 30)
+    target = tmp_path / "venv"
+    for number in ("one", "two"):
+        with replaced(target) as partial:
+            partial.mkdir()
+            (partial / number).touch()
+            assert target.exists() == (number == "two")
+    assert [path.name for path in target.iterdir()] == ["two"]
+    assert [path.name for path in tmp_path.iterdir()] == ["venv"]
+
+
+def test_a_replacement_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "venv" / "one").mkdir(parents=True)
+    with suppress(ZeroDivisionError), replaced(tmp_path / "venv") as partial:
+        partial.mkdir()
+        1 / 0  # noqa: B018
+    assert [path.name for path in tmp_path.rglob("*")] == ["venv", "one"]

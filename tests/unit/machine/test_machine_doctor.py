@@ -12,10 +12,11 @@ import pytest
 
 from ephemera.contract.errors import MachineError
 from ephemera.home.paths import state_dir
-from ephemera.machine import dockerd, doctor, go, prebuilt
+from ephemera.machine import dockerd, doctor, go, prebuilt, toolchain
 from ephemera.machine.installed import InstalledEnvironment
 from ephemera.machine.prebuilt import BaseImage
 from ephemera.machine.scheduler import Step
+from tests.unit.users import belongs_to
 
 NAMES = [
     "python", "architecture", "access", "docker", "disk", "engine disk", "limits", "package index", "go", "engine",
@@ -170,6 +171,30 @@ def test_a_setting_that_is_wrong_is_a_check_too() -> None:
         raise MachineError("EPHEMERA_ENGINE is 'x'", remedy="use build")
 
     assert doctor.examine(steps, doctor.PARTS)[-1].detail == "EPHEMERA_ENGINE is 'x'"
+
+
+def test_folders_of_another_user_are_a_check(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    belongs_to(monkeypatch, {state_dir(): 4711})
+    monkeypatch.setattr(os, "getpid", lambda: 4711)  # one that has not looked yet
+    code, document = report(capsys)
+    assert code == 5
+    assert "belongs to user 4711" in state(document, "folders")["detail"]
+    assert "set XDG_STATE_HOME" in state(document, "folders")["remedy"]
+
+
+def test_a_program_of_another_user_is_a_check(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulumi = toolchain.built_engine_dir() / "pulumi"
+    pulumi.parent.mkdir(parents=True)
+    pulumi.touch()
+    belongs_to(monkeypatch, {pulumi: 4711})
+    code, document = report(capsys)
+    assert code == 5
+    assert "pulumi belongs to user 4711" in state(document, "toolchain")["detail"]
+    assert state(document, "toolchain")["remedy"] == f"remove {pulumi.parent}: it is made again"
 
 
 def test_the_launchers_report_has_a_row_for_its_virtual_environment(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,6 @@ DEADLINE_SECONDS = 20
 def go(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without engine and plugin, and a stand-in for Go that makes them; the log of what it was asked."""
     log = go_stand_in(home, monkeypatch)
-    monkeypatch.setenv("EPHEMERA_ENGINE", "build")
     monkeypatch.setattr(dockerd, "answers", lambda: None)
     return log
 
@@ -34,7 +33,7 @@ def test_what_is_missing_is_told_and_made_once(go: Path) -> None:
     told: list[Sequence[str]] = []
     installed.ensure(installed.FOR_PULUMI, told.append)
     assert set(told[0]) == {"engine", "docker plugin", "language host"}
-    assert toolchain.located(Path.cwd()).pulumi.exists()
+    assert toolchain.located().pulumi.exists()
     asked = go.read_text()
     installed.ensure(installed.FOR_PULUMI, told.append)
     assert (len(told), go.read_text()) == (1, asked)

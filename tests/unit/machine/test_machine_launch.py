@@ -130,7 +130,6 @@ def test_the_command_takes_over_with_the_time_it_took(project: Path, monkeypatch
 
     monkeypatch.setattr(os, "execve", execve)
     monkeypatch.setattr(launch, "make_ready", lambda *_: None)
-    monkeypatch.setenv("EPHEMERA_ENGINE", "build")
     with pytest.raises(SystemExit):
         launch.main(project, ["up", "tasker", "--", "-k", "x y"])
     path, argv, env = became[0]

@@ -75,10 +75,10 @@ def test_a_build_is_there_afterwards(step: builds.BuiltEngine) -> None:
 
 
 @pytest.mark.usefixtures("calls")
-def test_the_toolchain_is_found_once_everything_is_built(tmp_path: Path) -> None:
+def test_the_toolchain_is_found_once_everything_is_built() -> None:
     for step in (builds.BuiltEngine(), builds.BuiltLanguageHost(), builds.BuiltPlugin()):
         step.run(work())
-    found = toolchain.located(tmp_path)
+    found = toolchain.located()
     assert {path.name for path in found.bin_dir.iterdir()} == {"pulumi", *toolchain.LANGUAGE_HOST}
     assert os.access(found.bin_dir / "pulumi-language-python-exec", os.X_OK)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,14 +15,19 @@ from ephemera.contract.errors import MachineError
 from ephemera.machine import venv as room
 from ephemera.machine.venv import VirtualEnvironment
 from ephemera.machine.work import Children, Work
+from tests.unit.users import belongs_to
 
-# Stands in for uv: writes down how it was called, and puts the command and its package where an editable install would.
+# Stands in for uv: writes down how it was called and whether the environment before is there, and puts the command and
+# its package where an editable install would.
 FAKE_UV = """#!/bin/bash
 echo "$*" >> "{log}"
+ls "{venv}/bin/ephemera" >> "{log}.there" 2>&1
 [[ $* != *--require-hashes* || ! -e "{log}.fail" ]] || {{ echo broken wheel; exit 2; }}
 [[ $* == *--editable* ]] || exit 0
-printf '#!/bin/sh\\n' > "{venv}/bin/ephemera"
-cd {venv}/lib/python3*/site-packages
+bin=$(dirname "$(sed 's/.*--python \\([^ ]*\\).*/\\1/' <<< "$*")")
+printf '#!%s/python\\nimport sys; print(sys.prefix)\\n' "$bin" > "$bin/ephemera"
+chmod +x "$bin/ephemera"
+cd "$bin"/../lib/python3*/site-packages
 mkdir -p ephemera/warm
 echo 'def import_all(): import ephemera.command' > ephemera/warm/server.py
 echo 'pass' > ephemera/command.py
@@ -44,6 +51,13 @@ class Machine:
         with zipfile.ZipFile(folder / "uv-1-py3-none-any.whl", "w") as wheel:
             wheel.writestr("uv-1.data/scripts/uv", script)
 
+    def stamp(self, **changed: object) -> dict[str, object]:
+        """What is remembered of the environment, with what is changed of it."""
+        path = self.project / ".ephemera" / "venv.stamp"
+        stamp: dict[str, object] = {**json.loads(path.read_text()), **changed}
+        path.write_text(json.dumps(stamp))
+        return stamp
+
     def environment(self) -> VirtualEnvironment:
         return VirtualEnvironment(self.project)
 
@@ -64,6 +78,41 @@ def test_it_is_made_and_then_known(machine: Machine) -> None:
         [machine.environment().python, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True
     ).stdout
     assert said.strip() == str(machine.project / ".ephemera" / "venv")
+    assert subprocess.run([machine.environment().command], capture_output=True, text=True).stdout == said
+
+
+def test_another_python_that_starts_the_launcher_does_not_make_it_anew(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.make()
+    monkeypatch.setattr(sys, "executable", "/opt/conda/bin/python3")
+    monkeypatch.setattr(sys, "version", "3.14.1 (conda)")
+    assert machine.environment().check()
+
+
+def test_started_from_within_it_is_not_made_anew(machine: Machine) -> None:
+    machine.make()
+    script = (
+        "import pathlib, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from ephemera.machine.venv import VirtualEnvironment\n"
+        "print(VirtualEnvironment(pathlib.Path(sys.argv[2])).check())\n"
+    )
+    source = Path(room.__file__).parents[2]
+    said = subprocess.run(
+        [machine.environment().python, "-I", "-c", script, source, machine.project], capture_output=True, text=True
+    )
+    assert said.stdout == "True\n", said.stderr
+
+
+def test_made_from_within_another_one_it_has_the_interpreters_own(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.make()
+    base = machine.environment().python.resolve()
+    monkeypatch.setattr(sys, "executable", str(machine.environment().python))
+    (machine.project / "requirements-dev.txt").write_text("uv==2 --hash=sha256:0\n")
+    machine.make()
+    assert machine.environment().python.resolve() == base
 
 
 def test_the_install_is_offline_and_by_hash(machine: Machine) -> None:
@@ -104,14 +153,79 @@ def test_a_changed_setting_of_a_tool_does_not(machine: Machine) -> None:
     assert machine.environment().check()
 
 
-def test_an_environment_of_other_requirements_is_brought_up_to_date_in_place(machine: Machine) -> None:
+def test_what_runs_from_it_goes_on_while_it_is_made_anew(machine: Machine) -> None:
     machine.make()
-    kept = machine.project / ".ephemera" / "venv" / "in-use"
-    kept.write_text("")
-    (machine.project / "requirements-dev.txt").write_text("uv==2 --hash=sha256:0\n")
+    script = "print(flush=True); input(); import ephemera.command; print('imported')"
+    running = subprocess.Popen(
+        [machine.environment().python, "-I", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        machine.environment().python.unlink()
+        machine.make()
+        assert running.communicate("\n")[0] == "imported\n"
+    assert "No such file" not in Path(f"{machine.calls}.there").read_text().partition("\n")[2].partition("\n")[2]
+    assert sorted(path.name for path in (machine.project / ".ephemera").iterdir()) == ["venv", "venv.stamp"]
+
+
+def test_a_moved_checkout_gets_one_of_its_own(machine: Machine) -> None:
     machine.make()
-    assert kept.exists()
-    assert machine.downloads == 2
+    tool = machine.environment().python.with_name("tool")
+    tool.write_text(f"#!{machine.environment().python}\n")
+    machine.project = machine.project.rename(machine.project.with_name("moved"))
+    assert not machine.environment().check()
+    machine.make()
+    scripts = [path for path in (machine.project / ".ephemera" / "venv" / "bin").iterdir() if not path.is_symlink()]
+    assert scripts
+    assert not [path for path in scripts if "/project/" in path.read_text() or "partial" in path.read_text()]
+
+
+def test_an_interpreter_that_does_not_run_is_noticed(machine: Machine) -> None:
+    machine.make()
+    python = machine.environment().python
+    python.unlink()
+    python.symlink_to("/bin/false")
+    assert not machine.environment().check()
+    machine.make()
+    assert machine.environment().check()
+
+
+def test_an_interpreter_of_another_version_is_noticed(machine: Machine) -> None:
+    machine.make()
+    machine.stamp(python=["/usr/bin/python3", 1, 1], version="3.10")
+    assert not machine.environment().check()
+
+
+def test_an_updated_interpreter_of_the_same_version_is_kept_and_asked_once(machine: Machine) -> None:
+    machine.make()
+    before = machine.stamp()
+    machine.stamp(python=["/usr/bin/python3", 1, 1])
+    assert machine.environment().check()
+    assert machine.stamp() == before
+
+
+def test_two_at_once_make_it_once(machine: Machine) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: machine.make(), range(2)))
+    assert machine.environment().check()
+    assert len(machine.calls.read_text().splitlines()) == 2
+
+
+def test_one_that_another_user_made_is_refused(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.make()
+    belongs_to(monkeypatch, {machine.environment().command: 4711})
+    with pytest.raises(
+        MachineError, match=r"bin/ephemera belongs to user 4711, and this runs as .*: remove .*ephemera"
+    ):
+        machine.environment().check()
+
+
+def test_of_a_checkout_of_another_user_its_own_is_taken(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.make()
+    places = (".", ".ephemera", ".ephemera/venv", ".ephemera/venv/bin", ".ephemera/venv/bin/ephemera")
+    belongs_to(monkeypatch, {machine.project / place: 4711 for place in places})
+    assert machine.environment().check()
 
 
 def test_an_interrupted_one_is_made_anew(machine: Machine) -> None:
@@ -132,7 +246,8 @@ def test_a_failed_install_is_not_taken_for_done(machine: Machine) -> None:
     with pytest.raises(MachineError, match=r"virtual environment cannot be made \(broken wheel\): delete .*full log"):
         machine.make()
     assert not machine.environment().check()
-    assert not (machine.project / ".ephemera" / "venv.stamp").exists()
+    (machine.project / "requirements-dev.txt").write_text("uv==1 --hash=sha256:0\n")
+    assert machine.environment().check(), "the one before is whole"
 
 
 def test_a_removed_interpreter_is_noticed(machine: Machine) -> None:
