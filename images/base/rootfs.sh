@@ -1,13 +1,14 @@
 #!/bin/bash
-# The root file system of the base image, as a tar archive: rootfs.sh OUTPUT.tar SUITE CA_BUNDLE [MIRROR].
-# Needs root and debootstrap.
+# The root file system of the base image, as a tar archive: rootfs.sh OUTPUT.tar SUITE CA_BUNDLE KEYRING [MIRROR].
+# Needs root and debootstrap. KEYRING: signatures are checked with it; not checked where it is empty.
 set -euo pipefail
 
-output=$1 suite=$2 ca_bundle=$3 mirror=${4:-}
+output=$1 suite=$2 ca_bundle=$3 keyring=$4 mirror=${5:-}
 root=$(mktemp -d "$(dirname "$output")/rootfs.XXXXXX")
 trap 'rm -rf --one-file-system "$root"' EXIT
 
-debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" ${mirror:+"$mirror"}
+debootstrap --variant=minbase --include=ca-certificates ${keyring:+--force-check-gpg --keyring="$keyring"} \
+    "$suite" "$root" ${mirror:+"$mirror"}
 
 # Builds inside containers meet the same proxies and mirrors as the machine does.
 [[ ! -e $ca_bundle ]] || cp "$ca_bundle" "$root/etc/ssl/certs/ca-certificates.crt"

@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     images.command("list")(list_images)
     images.command("prune")(prune_images)
     images.command("build")(build_images)
+    images.command("lock")(lock_images)
     app.add_typer(images, name="images")
 
 
@@ -204,6 +205,21 @@ def build_images(
     else:
         for reference in sorted(references.values()):
             typer.echo(reference)
+
+
+def lock_images(output: options.OutputOption = Output.table) -> None:
+    """Write images.lock beside Pulumi.yaml: the digest of every image that the project pulls. Asks their registries."""
+    from ephemera import images
+    from ephemera.driver.workspace import Workspace
+
+    screen = Screen(output)
+    workspace = Workspace.find()
+    used = [image for system in workspace.catalog.values() for image in system.all_images]
+    path = images.lock_project(workspace.project, used, screen.note)
+    if screen.machine:
+        screen.document({"file": str(path)})
+    else:
+        typer.echo(path)
 
 
 def _with_times(document: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ project is built from its sources, under the hash of everything it is made from.
 
 from ephemera.images.errors import ImageBuildError, ImageMissingError
 from ephemera.images.intermediates import drop_abandoned
+from ephemera.images.locking import lock_project
 from ephemera.images.making import ensure
 from ephemera.images.modes import Mode, mode
 from ephemera.images.references import resolve
@@ -18,6 +19,7 @@ __all__ = [
     "StoredImage",
     "drop_abandoned",
     "ensure",
+    "lock_project",
     "mode",
     "prune",
     "resolve",

@@ -18,6 +18,7 @@ from ephemera.contract.images import AnyImage, EngineImage, PublicImage
 from ephemera.images.locking import lock
 from ephemera.images.making import ensure
 from ephemera.images.modes import mode
+from ephemera.images.recipes import LOCK
 from ephemera.images.references import CA_BUNDLE, as_built
 from ephemera.images.store import StoredImage, prune, stored
 from ephemera.machine.data import data_dir
@@ -33,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     for name, text in (("list", "what is there"), ("prune", "remove what no container uses")):
         command = commands.add_parser(name, help=text)
         command.add_argument("--output", choices=("table", "json"), default="table")
-    commands.add_parser("lock", help="write images.lock: the digests of the official images")
+    commands.add_parser("lock", help="write the digests of the engines' official images")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     report: Path | None = getattr(options, "report", None)
@@ -59,7 +60,7 @@ def _ensure(system: str) -> dict[str, Any]:
     project = find_project(Path.cwd())
     images = find_system(load_catalog(project), system).images
     references = ensure(images, mode(), lambda line: print(line, flush=True))
-    watched = {project / "pyproject.toml", CA_BUNDLE, data_dir("images"), *_modules_of(project)}
+    watched = {project / "pyproject.toml", project / LOCK, CA_BUNDLE, data_dir("images"), *_modules_of(project)}
     for image in images:
         watched.update(_sources(image))
     return {"references": sorted(set(references.values())), "watched": sorted(str(path) for path in watched)}

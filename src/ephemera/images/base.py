@@ -7,17 +7,18 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ephemera.contract import labels
+from ephemera.contract import labels, progress
 from ephemera.contract.errors import MachineError
 from ephemera.home.paths import cache_dir
 from ephemera.images import disk
 from ephemera.images.errors import ImageBuildError
 from ephemera.images.recipes import BASE
 from ephemera.images.references import BASE_SUITE, CA_BUNDLE, base_folder
-from ephemera.machine import apt
+from ephemera.machine import apt, debian
 from ephemera.machine.work import Children, CommandFailedError, Work
 
 if TYPE_CHECKING:
@@ -42,19 +43,28 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
     from docker.errors import APIError
 
     work = Work("base image", report, Children())
-    if shutil.which("debootstrap") is None:
-        if not apt.available():
-            raise MachineError("debootstrap is not installed", remedy="install debootstrap and debian-archive-keyring")
-        apt.install(work, ("debootstrap", "debian-archive-keyring"))
+    keyring = _prepared(work)
     with tempfile.TemporaryDirectory(prefix="base-", dir=cache_dir()) as folder:
         output = Path(folder) / "rootfs.tar"
         script = base_folder() / "rootfs.sh"
         # In a mount namespace of its own: what debootstrap mounts is gone with it, even when it is killed.
-        command = ["unshare", "--mount", "bash", str(script), str(output), BASE_SUITE, str(CA_BUNDLE), mirror()]
+        command = [
+            "unshare",
+            "--mount",
+            "bash",
+            str(script),
+            str(output),
+            BASE_SUITE,
+            str(CA_BUNDLE),
+            keyring,
+            mirror(),
+        ]
         try:
             work.run(command)
         except CommandFailedError as failure:
-            raise failure.as_machine_error("the base image cannot be made", "check the package mirror") from failure
+            raise failure.as_machine_error(
+                "the base image cannot be made", "check the package mirror and debian-archive-keyring"
+            ) from failure
         report("importing")
         repository, tag = reference.split(":")
         try:
@@ -63,6 +73,21 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
             cause = error.explanation or str(error)
             full = disk.full(client, [cause])
             raise ImageBuildError(BASE, "importing it", full or cause, (), disk.REMEDY if full else "") from error
+
+
+def _prepared(work: Work) -> str:
+    """Have debootstrap there, and return the keyring that it checks signatures with; nothing where that is missing."""
+    if shutil.which("debootstrap") is None:
+        if not apt.available():
+            raise MachineError("debootstrap is not installed", remedy=f"install {' and '.join(debian.PACKAGES)}")
+        apt.install(work, debian.PACKAGES)
+    elif not debian.can_check() and apt.available():
+        with suppress(MachineError):  # a mirror without them, or none that answers
+            apt.install(work, debian.PACKAGES)
+    if debian.can_check():
+        return str(debian.KEYRING)
+    progress.emit({"type": "notice", "message": debian.UNCHECKED})
+    return ""
 
 
 def mirror() -> str:

@@ -1,33 +1,55 @@
-"""Writes ``images.lock``: the digest that each official reference has in its registry right now."""
+"""Writes ``images.lock``: the digest that each official or public reference has in its registry right now."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from ephemera.contract.images import AnyImage, EngineImage, PublicImage
 from ephemera.host.engine import connected
 from ephemera.images.errors import ImageMissingError
-from ephemera.images.recipes import recipes
+from ephemera.images.recipes import LOCK, recipe, recipes
 from ephemera.machine.data import data_dir
 
 
 def lock(report: Callable[[str], None]) -> Path:
-    """Ask the registry of every official image and write the file; where one does not answer, it stays as it was."""
+    """Write the file of the engines' recipes; it stays as it was where a registry does not answer."""
+    official = (each.official for each in recipes().values() if each.official)
+    return _write(data_dir("images") / LOCK, "python -m ephemera.images lock", official, report)
+
+
+def lock_project(project: Path, images: Iterable[AnyImage], report: Callable[[str], None]) -> Path:
+    """Write a project's file, for what of ``images`` and of their bases is pulled; it stays as it was where a registry
+    does not answer."""
+    return _write(project / LOCK, "ephemera images lock", _pulled(images), report)
+
+
+def _pulled(images: Iterable[AnyImage]) -> Iterator[str]:
+    for image in images:
+        if isinstance(image, PublicImage):
+            yield image.reference
+        elif isinstance(image, EngineImage):
+            if official := recipe(image.name).official:
+                yield official
+        else:
+            yield from _pulled(image.bases.values())
+
+
+def _write(path: Path, command: str, references: Iterable[str], report: Callable[[str], None]) -> Path:
     from docker.errors import APIError
 
-    digests = {}
+    lines = [f"# Written by `{command}`: the digest of each image that is pulled."]
     with connected() as client:
-        for reference in sorted({each.official for each in recipes().values() if each.official}):
+        for reference in sorted({each for each in references if "@" not in each}):
             report(reference)
             try:
-                digests[reference] = client.api.inspect_distribution(reference)["Descriptor"]["digest"]
+                digest = client.api.inspect_distribution(reference)["Descriptor"]["digest"]
             except APIError as error:
                 raise ImageMissingError(
                     reference, error.explanation or str(error), "run this where the registry answers"
                 ) from error
-    path = data_dir("images") / "images.lock"
+            lines.append(f'"{reference}" = "{digest}"')
     partial = path.with_suffix(".partial")
-    lines = ["# Written by `python -m ephemera.images lock`; the digest of each official image."]
-    partial.write_text("\n".join([*lines, *(f'"{name}" = "{digest}"' for name, digest in digests.items())]) + "\n")
+    partial.write_text("\n".join(lines) + "\n")
     partial.replace(path)
     return path

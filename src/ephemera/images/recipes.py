@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from ephemera.contract.errors import InputError, UnknownNameError
 from ephemera.contract.images import EngineImage
 from ephemera.machine.data import data_dir
 
+LOCK = "images.lock"
+_WRITE_AGAIN = "write it again with `ephemera images lock`"
 BASE = "base"
 """Name of the image that is made of packages alone; it is imported, not built from a Dockerfile."""
 
@@ -61,14 +64,35 @@ def recipes() -> Mapping[str, Recipe]:
 @cache
 def digests() -> Mapping[str, str]:
     """Digest by official reference, from ``images/images.lock``; empty where it has not been written yet."""
-    path = data_dir("images") / "images.lock"
-    return tomllib.loads(path.read_text()) if path.is_file() else {}
+    return _read(data_dir("images") / LOCK)
 
 
 def pinned(reference: str) -> str:
-    """The reference by digest where one is known: ``postgres@sha256:…`` for ``postgres:16-alpine``."""
-    digest = digests().get(reference)
+    """Return the reference by digest where one is known: ``postgres@sha256:…`` for ``postgres:16-alpine``.
+
+    The project's own ``images.lock``, beside the ``Pulumi.yaml`` from the working directory upwards, comes first.
+    """
+    digest = _of_project().get(reference) or digests().get(reference)
     if digest is None:
         return reference
     repository, colon, tag = reference.rpartition(":")
     return f"{repository if colon and '/' not in tag else reference}@{digest}"
+
+
+def _of_project() -> Mapping[str, str]:
+    here = Path.cwd()
+    project = next((folder for folder in (here, *here.parents) if (folder / "Pulumi.yaml").is_file()), None)
+    return {} if project is None else _read(project / LOCK)
+
+
+def _read(path: Path) -> Mapping[str, str]:
+    try:
+        found = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read ({error})", remedy=_WRITE_AGAIN) from error
+    for reference, digest in found.items():
+        if not (isinstance(digest, str) and re.fullmatch(r"sha256:[0-9a-z]+", digest)):
+            raise InputError(f"{path}: {digest!r} of {reference!r} is no digest", remedy=_WRITE_AGAIN)
+    return found

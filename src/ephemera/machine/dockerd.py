@@ -19,7 +19,7 @@ from ephemera.contract.errors import MachineError
 from ephemera.home.paths import state_dir
 from ephemera.host.configured import Tls, configured
 from ephemera.host.engine import DEFAULT_HOST, docker_host
-from ephemera.machine import apt, placement
+from ephemera.machine import apt, debian, placement
 from ephemera.machine.work import CommandFailedError, Work
 
 NAME = "docker"
@@ -76,7 +76,7 @@ class DockerEngine:
                 "Docker is not installed", remedy="install Docker Engine (as root on Debian or Ubuntu ephemera does it)"
             )
         # debootstrap comes with it: a machine without Docker is likely to make its own base image.
-        apt.install(work, ("docker.io", "iptables", "debootstrap"))
+        apt.install(work, ("docker.io", "iptables", *debian.PACKAGES))
 
     def _start(self, work: Work) -> None:
         if os.geteuid() != 0:

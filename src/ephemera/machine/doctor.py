@@ -19,7 +19,7 @@ from ephemera.contract.errors import EphemeraError, MachineError
 from ephemera.home import addresses
 from ephemera.home.paths import cache_dir, state_dir
 from ephemera.host.engine import DEFAULT_HOST, docker_host, is_local
-from ephemera.machine import apt, dockerd, engine_checks, go
+from ephemera.machine import apt, debian, dockerd, engine_checks, go
 from ephemera.machine.prebuilt import base_image, known_mode
 from ephemera.machine.scheduler import Step
 from ephemera.machine.steps import ARCHITECTURES, BASE_IMAGE, ENGINE, LANGUAGE_HOST, PLUGIN
@@ -31,6 +31,7 @@ OLDEST_DOCKER_API = (1, 41)
 PARTS = (ENGINE, LANGUAGE_HOST, PLUGIN)
 """What is made wherever ephemera runs; in its own checkout there is the virtual environment too."""
 _MADE = "run `ephemera setup`, which makes it"
+_SIGNED = f"install {' and '.join(debian.PACKAGES[1:])}; {_MADE}"
 _INDEX_SECONDS = 20
 _CONTAINER_SECONDS = 20.0
 _POOL = "10.213.0.0/16"
@@ -201,10 +202,13 @@ def _made(step: Step) -> Check:
 
 def _base_images(step: Step) -> Check:
     local = known_mode() == "local"
+    unchecked = local and not debian.can_check()
     if step.check():
         detail = "the local one is there" if local else "official images are pulled from their registries"
-        return Check(name=step.name, state="ok", detail=detail)
+        return Check(name=step.name, state="ok", detail=f"{detail}; {debian.UNCHECKED}" if unchecked else detail)
     detail = "not made yet" if local else "whether a registry answers has not been found out yet"
+    if unchecked:
+        return Check(name=step.name, state="missing", detail=f"{detail}; {debian.UNCHECKED}", remedy=_SIGNED)
     return Check(name=step.name, state="missing", detail=detail, remedy=_MADE)
 
 

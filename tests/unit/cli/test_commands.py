@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from ephemera.contract.catalog import System
 from ephemera.contract.errors import ServiceFailedError
+from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.driver import lifecycle, suite
 from ephemera.driver.lifecycle import Gone, Ready, Request
@@ -286,3 +288,17 @@ def test_logs_of_an_unknown_service_are_refused(ephemera: Command, driver: Drive
     assert ephemera("logs", "db", "--tail", "2").out == "line 3\nline 4\n"
     assert ephemera("logs", "--tail", "1").out == "db | line 4\n"
     assert ephemera("logs", "db", "--tail", "0").out == ""
+
+
+def test_images_lock_writes_the_digests_of_what_the_project_pulls(
+    ephemera: Command, driver: Driver, client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = {"Descriptor": {"digest": "sha256:1"}}
+    monkeypatch.setattr(client.api, "inspect_distribution", lambda _: digest, raising=False)
+    said = ephemera("images", "lock", "--output", "json")
+    assert said.exit_code == 0
+    lock = Path(said.document["file"])
+    assert lock == Workspace.find().project / "images.lock"
+    pulled = {image.reference for image in SHOP.all_images if isinstance(image, PublicImage)}
+    assert pulled
+    assert pulled <= set(tomllib.loads(lock.read_text()))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from docker.errors import APIError
 
-from ephemera.contract.errors import MachineError
+from ephemera.contract.errors import InputError, MachineError
+from ephemera.contract.images import AnyImage, EngineImage, PublicImage, ServiceImage
 from ephemera.images import base, locking, recipes
 from ephemera.images.errors import ImageMissingError
+from ephemera.images.references import resolve
+from ephemera.machine import apt, debian
 
 
 @pytest.fixture
@@ -59,6 +63,111 @@ def test_a_registry_that_does_not_answer_leaves_the_file_as_it_was(
     with pytest.raises(ImageMissingError, match="'redis:7' is not to be had: no such manifest"):
         locking.lock(lambda _: None)
     assert (folder / "images.lock").read_text() == '"nats:2" = "sha256:old"\n'
+
+
+@pytest.fixture
+def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    project = folder / "shop"
+    (project / "deeper").mkdir(parents=True)
+    (project / "Pulumi.yaml").touch()
+    monkeypatch.chdir(project / "deeper")
+    return project
+
+
+def test_a_project_locks_all_that_it_pulls(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry(monkeypatch)
+    service = ServiceImage(
+        name="api",
+        context=project,
+        bases={"BASE": EngineImage(name="redis"), "TOOLS": ServiceImage(name="tools", context=project)},
+    )
+    known = PublicImage(reference="traefik@sha256:1")
+    used: list[AnyImage] = [PublicImage(reference="mailpit:1"), EngineImage(name="mine"), service, known]
+    path = locking.lock_project(project, used, lambda _: None)
+    assert path == project / "images.lock"
+    assert tomllib.loads(path.read_text()) == {"mailpit:1": "sha256:m", "redis:7": "sha256:r"}
+    pulled = [resolve(image, "registry") for image in (used[0], service.bases["BASE"], known)]
+    assert pulled == ["mailpit@sha256:m", "redis@sha256:r", "traefik@sha256:1"]
+
+
+def test_a_projects_lock_comes_before_ours_and_holds_at_once(project: Path) -> None:
+    (project.parent / "images.lock").write_text('"nats:2" = "sha256:ours"\n"redis:7" = "sha256:ours"\n')
+    (project / "images.lock").write_text('"nats:2" = "sha256:theirs"\n')
+    assert [recipes.pinned(name) for name in ("nats:2", "redis:7")] == ["nats@sha256:theirs", "redis@sha256:ours"]
+    (project / "images.lock").write_text('"nats:2" = "sha256:newer"\n')
+    assert recipes.pinned("nats:2") == "nats@sha256:newer"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nats:2 = 1", r"images\.lock cannot be read \(.*\): write it again with `ephemera images lock`"),
+        ('"nats:2" = "latest"', r"images\.lock: 'latest' of 'nats:2' is no digest: write it again"),
+        ('["nats:2"]\ndigest = "sha256:1"', r"images\.lock: \{.*\} of 'nats:2' is no digest"),
+    ],
+)
+def test_a_damaged_lock_is_one_error(project: Path, text: str, message: str) -> None:
+    (project / "images.lock").write_text(text)
+    with pytest.raises(InputError, match=message):
+        recipes.pinned("nats:2")
+
+
+def making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *there: str) -> Callable[[], list[str]]:
+    """Make the base image with stand-ins for the programs; ``there`` names those that exist. What debootstrap got."""
+    log = tmp_path / "called"
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in there:
+        script = 'echo "$@" >> "$LOG"; exit 9' if name == "debootstrap" else "exit 0"
+        (programs / name).write_text(f"#!/bin/bash\n{script}\n")
+        (programs / name).chmod(0o755)
+    for name in ("bash", "mktemp", "dirname", "rm", "env"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    (programs / "unshare").write_text('#!/bin/bash\nshift; exec "$@"\n')
+    (programs / "unshare").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setenv("LOG", str(log))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    def made() -> list[str]:
+        with pytest.raises(MachineError, match="the base image cannot be made"):
+            base.import_base(cast(Any, None), "ephemera/base:1", lambda _: None)
+        return log.read_text().split()
+
+    return made
+
+
+def test_signatures_are_checked_with_debians_keyring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: list[dict[str, Any]]
+) -> None:
+    keyring = tmp_path / "debian.gpg"
+    keyring.touch()
+    monkeypatch.setattr(debian, "KEYRING", keyring)
+    called = making(tmp_path, monkeypatch, "debootstrap", "gpgv")()
+    assert called[2:4] == ["--force-check-gpg", f"--keyring={keyring}"]
+    assert events == []
+
+
+@pytest.mark.parametrize("missing", ["keyring", "gpgv"])
+def test_where_they_cannot_be_checked_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: list[dict[str, Any]], missing: str
+) -> None:
+    keyring = tmp_path / "debian.gpg"
+    if missing != "keyring":
+        keyring.touch()
+    monkeypatch.setattr(debian, "KEYRING", keyring)
+    called = making(tmp_path, monkeypatch, "debootstrap", *(["gpgv"] if missing != "gpgv" else []))()
+    assert not [argument for argument in called if "gpg" in argument]
+    assert events == [{"type": "notice", "message": debian.UNCHECKED}]
+
+
+def test_a_missing_keyring_is_installed_where_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keyring = tmp_path / "debian.gpg"
+    monkeypatch.setattr(debian, "KEYRING", keyring)
+    monkeypatch.setattr(apt, "available", lambda: True)
+    monkeypatch.setattr(apt, "install", lambda _, packages: keyring.touch() if packages == debian.PACKAGES else None)
+    monkeypatch.setattr(base, "mirror", lambda: "")
+    assert f"--keyring={keyring}" in making(tmp_path, monkeypatch, "debootstrap", "gpgv")()
 
 
 def test_the_base_image_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,9 @@ def test_root_on_debian_gets_docker_installed(root_without_docker: Path, monkeyp
     run()
     update, install = root_without_docker.read_text().splitlines()
     assert update.endswith("update")
-    assert install.endswith("install --no-install-recommends docker.io iptables debootstrap")
+    assert install.endswith(
+        "install --no-install-recommends docker.io iptables debootstrap debian-archive-keyring gpgv"
+    )
 
 
 @pytest.mark.usefixtures("root_without_docker")
