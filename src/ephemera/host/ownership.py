@@ -15,6 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from ephemera.contract.errors import MachineError
+from ephemera.host import surroundings
 
 SHARED = 0o022
 """Mode bits by which others change a file."""
@@ -50,7 +51,7 @@ def keep(folder: Path, *, closed: int, remedy: str) -> None:
             with suppress(FileNotFoundError):  # removed meanwhile
                 narrow(place, SHARED, remedy)
     except OSError as error:
-        raise MachineError(f"{folder} cannot be used ({error.strerror})", remedy=remedy) from error
+        raise MachineError(f"{folder} cannot be made ({error.strerror})", remedy=surroundings.REMEDY) from error
 
 
 def program(path: Path, within: Path, remedy: str) -> Path:

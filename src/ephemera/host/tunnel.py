@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from ephemera.contract.errors import InputError, MachineError
 from ephemera.host import surroundings
+from ephemera.host.ownership import check
 
 CONNECT_SECONDS = 3
 """How long ``ssh`` may take to log in."""
@@ -129,6 +130,7 @@ def folder() -> Path:
     runtime = surroundings.variables().get("XDG_RUNTIME_DIR", "")
     fits = 0 < len(runtime) <= _LONGEST_FOLDER and Path(runtime).is_dir()
     path = Path(runtime, "ephemera") if fits else Path("/tmp", f"ephemera-{os.getuid()}")  # noqa: S108 - checked below
+    check(path.parent, "set XDG_RUNTIME_DIR to a folder that only you can change", leads_on=True)
     path.mkdir(mode=0o700, exist_ok=True)
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:

@@ -48,17 +48,8 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
         output = Path(folder) / "rootfs.tar"
         script = base_folder() / "rootfs.sh"
         # In a mount namespace of its own: what debootstrap mounts is gone with it, even when it is killed.
-        command = [
-            "unshare",
-            "--mount",
-            "bash",
-            str(script),
-            str(output),
-            BASE_SUITE,
-            str(CA_BUNDLE),
-            keyring,
-            mirror(),
-        ]
+        arguments = [str(script), str(output), BASE_SUITE, str(CA_BUNDLE), keyring, mirror()]
+        command = ["unshare", "--mount", "bash", *arguments]
         try:
             work.run(command)
         except CommandFailedError as failure:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from ephemera.contract.errors import InputError, UnknownNameError
 from ephemera.contract.images import EngineImage
+from ephemera.host import surroundings
 from ephemera.machine.data import data_dir
 
 LOCK = "images.lock"
@@ -80,7 +81,7 @@ def pinned(reference: str) -> str:
 
 
 def _of_project() -> Mapping[str, str]:
-    here = Path.cwd()
+    here = surroundings.folder()
     project = next((folder for folder in (here, *here.parents) if (folder / "Pulumi.yaml").is_file()), None)
     return {} if project is None else _read(project / LOCK)
 
@@ -90,7 +91,7 @@ def _read(path: Path) -> Mapping[str, str]:
         found = tomllib.loads(path.read_text())
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error})", remedy=_WRITE_AGAIN) from error
     for reference, digest in found.items():
         if not (isinstance(digest, str) and re.fullmatch(r"sha256:[0-9a-z]+", digest)):

@@ -38,6 +38,7 @@ class _Build:
         compiler = go.executable()
         if compiler is None:
             raise MachineError("Go is not there any more", remedy="run the command again")
+        go.check_caches(compiler)
         return str(compiler)
 
     def _run(self, work: Work, folder: Path, command: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ephemera.home.paths import cache_dir, cached_program
+from ephemera.host import ownership
 from ephemera.machine.artifacts import content_hash, published
 from ephemera.machine.venv import download
 from ephemera.machine.work import Work
@@ -63,6 +64,20 @@ def version(go: Path) -> tuple[int, ...]:
         return (0,)
     found = re.match(r"go(\d+)\.(\d+)", text)
     return (int(found[1]), int(found[2])) if found else (0,)
+
+
+def check_caches(go: Path) -> None:
+    """Raise :class:`MachineError` if another user can change the sources and objects that Go keeps.
+
+    Go compares a module with its hash when it downloads it, not when it builds from it.
+    """
+    for variable in ("GOMODCACHE", "GOCACHE"):
+        said = subprocess.run([go, "env", variable], capture_output=True, text=True, timeout=_VERSION_SECONDS).stdout
+        kept = Path(said.strip())
+        if kept.is_absolute():
+            there = next(folder for folder in (kept, *kept.parents) if folder.exists())
+            remedy = f"set {variable} to a folder that only you can change"
+            ownership.check(there, remedy, leads_on=there != kept)
 
 
 def _packaged() -> Path:

@@ -171,7 +171,7 @@ def test_a_link_within_it_leads_to_what_others_cannot_change(tmp_path: Path) -> 
 
 def test_a_file_in_its_place_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with refused(r"file/ephemera cannot be used \(Not a directory\): "):
+    with refused(r"file/ephemera cannot be made \(Not a directory\): "):
         keep(tmp_path / "file" / "ephemera")
 
 

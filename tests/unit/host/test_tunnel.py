@@ -64,6 +64,14 @@ def test_folder_is_this_users_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         tunnel.folder()
 
 
+def test_folder_lies_where_others_cannot_exchange_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tunnel, "_LONGEST_FOLDER", 200)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    tmp_path.chmod(0o777)
+    with pytest.raises(MachineError, match=r"is open to other users .*set XDG_RUNTIME_DIR"):
+        tunnel.folder()
+
+
 def test_folder_is_short_enough_for_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = tmp_path / ("deep" * 20)
     deep.mkdir()

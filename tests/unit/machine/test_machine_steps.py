@@ -16,13 +16,14 @@ from ephemera.machine import builds, dockerd, go, prebuilt, toolchain
 from ephemera.machine.data import data_dir
 from ephemera.machine.venv import VirtualEnvironment
 from ephemera.machine.work import Children, Work
+from tests.unit.users import belongs_to
 
 # Stands in for Go: "builds" a script that says the version which the linker was given.
 FAKE_GO = """#!/bin/bash
 echo "$*" >> {log}
 [[ -z $FAIL || $1 != build ]] || {{ echo "x.go:1: cannot use this"; exit 1; }}
 case $1 in
-  env) echo go1.26.0 ;;
+  env) [[ $2 == GOVERSION ]] && echo go1.26.0 || echo "${{!2}}" ;;
   list) echo {module} ;;
   build)
     version=$(grep -o 'Version=[^ ]*' <<< "$*" | cut -d= -f2)
@@ -128,6 +129,24 @@ def test_settings_of_the_users_go_do_not_change_the_build(monkeypatch: pytest.Mo
     monkeypatch.setattr(Work, "run", run)
     builds.BuiltPlugin().run(work())
     assert seen == ["-buildvcs=false"] * 2, "of what it is made from, and of the build"
+
+
+@pytest.mark.usefixtures("calls")
+@pytest.mark.parametrize("variable", ["GOMODCACHE", "GOCACHE"])
+def test_sources_that_others_can_change_are_not_built(
+    home: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    kept = home / "kept"
+    kept.mkdir()
+    monkeypatch.setenv(variable, str(kept))
+    builds.BuiltPlugin().run(work())
+    kept.chmod(0o777)
+    with pytest.raises(MachineError, match=rf"kept is open to other users .*or set {variable} to a folder"):
+        builds.BuiltLanguageHost().run(work())
+    belongs_to(monkeypatch, {home: 4711})
+    monkeypatch.setenv(variable, str(home / "none" / "yet"))
+    with pytest.raises(MachineError, match=rf"{home} belongs to user 4711, .*set {variable} to"):
+        builds.BuiltLanguageHost().run(work())
 
 
 @pytest.mark.parametrize(("said", "expected"), [("go1.27.1", True), ("go1.26rc1", True), ("go1.25.9", False)])
