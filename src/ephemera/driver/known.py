@@ -169,8 +169,7 @@ def shown(stack: str, known: Known) -> EnvironmentOutputs:
 
 def forget(stack: str) -> None:
     """Drop what is known of the stack."""
-    _path(stack).unlink(missing_ok=True)
-    documents.remove_partials(_path(stack))
+    documents.remove(_path(stack))
 
 
 def _known(

@@ -31,7 +31,7 @@ from ephemera.contract import labels
 from ephemera.contract.errors import EphemeraError
 from ephemera.contract.progress import Event
 from ephemera.driver import services
-from ephemera.home import identity, leases
+from ephemera.home import documents, identity, leases
 from ephemera.home.paths import state_dir
 from ephemera.host import clock
 from ephemera.host.engine import connected
@@ -130,7 +130,7 @@ def missed_events(client: DockerClient, stack: str, records: list[Record]) -> li
 def forget(stack: str) -> None:
     """Drop the stack's recording."""
     for path in (_path(stack), _older_path(stack), _lock_path(stack)):
-        path.unlink(missing_ok=True)
+        documents.remove(path)
 
 
 class _Recorder:

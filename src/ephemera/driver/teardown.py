@@ -99,7 +99,7 @@ def forget(workspace: Workspace, stack: str) -> None:
         workspace.forget,
         known.forget,
         recording.forget,
-        lambda name: guardian.log_file(name).unlink(missing_ok=True),
+        lambda name: documents.remove(guardian.log_file(name)),
         scratch.remove,
         _release_address,
     )

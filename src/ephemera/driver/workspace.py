@@ -152,9 +152,7 @@ class Workspace:
         folders.append(self._state / "locks" / "organization" / self.name)
         for folder in folders:
             _remove_all(folder, stack)
-        config = self.config_file(stack)
-        for path in (config, *self.project.glob(f"{config.name}.*.partial")):  # of a writer that was killed
-            path.unlink(missing_ok=True)
+        documents.remove(self.config_file(stack))
 
     def locks(self, stack: str) -> list[Path]:
         """Lock files that an engine holds, or left behind."""

@@ -104,6 +104,16 @@ def is_aside(path: Path) -> bool:
     return f".{_ASIDE}-" in path.name
 
 
+def remove(path: Path) -> None:
+    """Remove a file, if it is there, and what killed writers of it left."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        if os.path.lexists(path):  # a read-only disk refuses also what is not there
+            raise
+    remove_partials(path)
+
+
 def remove_partials(path: Path) -> None:
     """Remove what killed writers of that file left."""
     for partial in path.parent.glob(f"{path.name}.*.partial"):

@@ -249,8 +249,7 @@ def take(stack: str, allowed: Callable[[Lease], bool], **fields: Any) -> Lease |
 def remove(stack: str) -> None:
     """Forget it."""
     with _guarded(stack):
-        _path(stack).unlink(missing_ok=True)
-        documents.remove_partials(_path(stack))
+        documents.remove(_path(stack))
 
 
 def all_leases() -> list[Lease]:

@@ -65,7 +65,8 @@ def _ours(base: str) -> Path:
 
 
 def _writable(directory: Path) -> Path:
-    if not os.access(directory, os.W_OK | os.X_OK):  # root's, or on a disk that is mounted read-only
+    # On a disk that has become read-only an environment can still be looked at and destroyed.
+    if not os.access(directory, os.W_OK | os.X_OK) and not os.statvfs(directory).f_flag & os.ST_RDONLY:
         raise MachineError(f"{directory} cannot be written to", remedy=surroundings.REMEDY)
     return directory
 
