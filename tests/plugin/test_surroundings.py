@@ -42,6 +42,23 @@ def test_settings_are_those_of_the_start(project: Project, monkeypatch: pytest.M
     assert json.loads((project.folder / "summary.json").read_text())["skipped"] == 1
 
 
+def test_variables_that_pytests_configuration_sets_are_of_the_start(project: Project) -> None:
+    project.write(
+        {
+            "as_configured.py": """
+                import os, pytest
+
+                @pytest.hookimpl(tryfirst=True)
+                def pytest_load_initial_conftests():
+                    os.environ |= {"EPHEMERA_REQUIRE_SERVICES": "1", "DOCKER_HOST": "tcp://127.0.0.1:1"}
+            """,
+            "suites/shop/test_1.py": _USES,
+        }
+    )
+    result = project.pytester.runpytest_subprocess("-p", "as_configured", "suites")
+    result.assert_outcomes(errors=1)
+
+
 @pytest.mark.parametrize("where", ["TMPDIR", "XDG_STATE_HOME"])
 def test_workers_are_answered_however_long_paths_are(
     project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str

@@ -5,7 +5,7 @@ Other people's code runs in our processes: tests, a project's catalog, its progr
 down, so everything of ours, and every process that we start, gets the surroundings from here (``test_surroundings.py``
 holds the sources to that). What a test sets reaches the programs that the test starts, and nothing of ours.
 
-They are taken when this module is imported: under pytest when the plugin is loaded, which is before any conftest.
+They are taken when this module is imported; under pytest once more, right before the first conftest is loaded.
 Standard library and contract only: the launcher needs it before anything is installed.
 """
 

@@ -90,7 +90,12 @@ def explain(url: str) -> MachineError:
     command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", *login.arguments, asked]
     try:
         code = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=CONNECT_SECONDS, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=ssh_environment(),
+            timeout=CONNECT_SECONDS,
+            check=False,
         ).returncode
     except (OSError, subprocess.TimeoutExpired):
         code = -1

@@ -20,6 +20,10 @@ from ephemera.inside.options import add_options
 # Suites import the types of their fixtures from there. Outside, that module brings the whole driver along.
 sys.modules["ephemera.plugin.running"] = inside
 
+# As the first process set them, whatever tests do with their variables.
+_SYSTEM = os.environ.get("EPHEMERA_SYSTEM", "")
+_SERVICES = os.environ.get("EPHEMERA_SERVICES", "[]")
+_OUTPUTS = os.environ.get("EPHEMERA_OUTPUTS", "")
 _MARKER = "environment"
 _MOST_TESTS = 2000
 _TEXT_LENGTH = 20_000
@@ -69,18 +73,17 @@ class _Reports(Counting):
 @pytest.fixture(scope="session")
 def environment() -> Iterator[inside.RunningEnvironment]:
     """The environment that this network is of: typed outputs and clients."""
-    outputs = EnvironmentOutputs.parse(json.loads(Path(os.environ["EPHEMERA_OUTPUTS"]).read_text()))
-    running = inside.RunningEnvironment(outputs, tuple(json.loads(os.environ["EPHEMERA_SERVICES"])))
+    outputs = EnvironmentOutputs.parse(json.loads(Path(_OUTPUTS).read_text()))
+    running = inside.RunningEnvironment(outputs, tuple(json.loads(_SERVICES)))
     yield running
     running.close()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     marker = item.get_closest_marker(_MARKER)
-    mine = os.environ["EPHEMERA_SYSTEM"]
-    if marker is not None and marker.args != (mine,):
+    if marker is not None and marker.args != (_SYSTEM,):
         wanted = ", ".join(map(repr, marker.args))
-        pytest.skip(f"in the network: this one is of system {mine!r}, the test wants {wanted}")
+        pytest.skip(f"in the network: this one is of system {_SYSTEM!r}, the test wants {wanted}")
 
 
 @pytest.fixture

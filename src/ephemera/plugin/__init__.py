@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ephemera.host import surroundings
 from ephemera.inside.options import add_options
 from ephemera.plugin.session import EVIDENCE, Reports, Session, check_options
 from ephemera.plugin.systems import MARKER
@@ -20,10 +21,20 @@ if TYPE_CHECKING:
 
 _STARTED = pytest.StashKey[float]()
 _STATE = pytest.StashKey[Session]()
+_loaded = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
+
+
+def pytest_load_initial_conftests() -> None:
+    """Take the surroundings, before any conftest is loaded: pytest's configuration has set variables by now, through
+    pytest-env and the like. A run inside a test is in a process that started long ago."""
+    global _loaded
+    if not _loaded:
+        _loaded = True
+        surroundings.take()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of xdist, where to ask for environments and what this process started with."""
+    """Tell a worker of xdist where to ask for environments and what this process started with."""
     node.workerinput["ephemera"] = node.config.stash[_STATE].for_worker()
 
 

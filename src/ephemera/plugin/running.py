@@ -170,10 +170,11 @@ class EnvironmentFactory:
         lists = {"profiles": profiles, "only": only}
         own = {**{key: ",".join(names) for key, names in lists.items() if names is not None}, **(config or {})}
         with failing_plainly(required=self._required):
-            declared = find_system(self._workspace.catalog, system or self._default_system())
+            name = system or self._default_system()
+            declared = find_system(self._workspace.catalog, name)
             settings = {**meant_for(declared, self._workspace.catalog, self._settings), **own}
             request = lifecycle.Request(
-                system=system or self._default_system(),
+                system=name,
                 suffix=random_suffix(),
                 config={key: text for key, text in settings.items() if text or key not in lists},
                 phase="disposable",

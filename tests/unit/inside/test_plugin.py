@@ -89,6 +89,19 @@ def test_what_needs_the_engine_is_skipped_and_says_so(inside: pytest.Pytester) -
     result.stdout.fnmatch_lines(["*this one is of system 'shop', the test wants 'bank'*"])
 
 
+def test_what_tests_do_with_their_variables_changes_nothing(inside: pytest.Pytester) -> None:
+    result = _run(
+        inside,
+        """
+        import os
+
+        def test_clears(): os.environ.clear()
+        def test_next(environment): assert environment.require("web").name == "web"
+        """,
+    )
+    result.assert_outcomes(passed=2)
+
+
 def test_a_service_that_nobody_declares_is_an_error_and_no_skip(inside: pytest.Pytester) -> None:
     result = _run(inside, "def test_it(environment): environment.require('wep')")
     result.assert_outcomes(failed=1)
