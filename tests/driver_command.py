@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from ephemera import images
-from ephemera.contract import labels
 from ephemera.driver import sweep
 from ephemera.host.engine import connected
 
@@ -128,9 +127,9 @@ class Ephemera:
         return f"{system}-{self.variables['EPHEMERA_BRANCH']}"
 
     def running(self) -> bool:
-        """Whether some container of this user runs."""
+        """Whether a container of an environment of this user runs."""
         with connected() as client:
-            return bool(client.api.containers(filters={"label": f"{labels.BACKEND}={self.backend}"}))
+            return bool(client.api.containers(filters=sweep.filters_of(backend=self.backend)))
 
     def left(self) -> list[str]:
         """Everything of this user that nobody should leave: objects, leases, addresses, state, config."""

@@ -132,7 +132,8 @@ class Box:
         if moment == "volume":
             return found == "volume create" and str(event["Actor"]["ID"]).startswith(self.stack or "?")
         wanted = {"container": "container create", "gate": "container start", "destroy": "container die"}[moment]
-        return found == wanted and bool(attributes.get(labels.BACKEND) == self.command.backend)
+        ours = attributes.get(labels.BACKEND) == self.command.backend and labels.STACK in attributes  # no build's step
+        return found == wanted and bool(ours)
 
     def _processes(self) -> list[str]:
         return [f"process {process.pid} {_name(process)}" for process in self.processes()]

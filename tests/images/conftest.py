@@ -15,6 +15,7 @@ from ephemera.contract.images import EngineImage
 from ephemera.home.paths import cache_dir
 from ephemera.host.engine import connected
 from ephemera.images import ensure, resolve
+from tests.surroundings import follow
 
 _REMOVAL_SECONDS = 30
 
@@ -31,6 +32,18 @@ def base() -> str:
     image = EngineImage(name="base")
     ensure([image], "local")
     return resolve(image, "local")
+
+
+@pytest.fixture(autouse=True)
+def _followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(monkeypatch)  # what a test sets is what ephemera finds around it
+
+
+@pytest.fixture
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of the test's own, so that what it prunes is what it made."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
 
 
 @pytest.fixture

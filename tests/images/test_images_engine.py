@@ -14,7 +14,9 @@ import docker
 import pytest
 from docker.errors import ImageNotFound, NotFound
 
+from ephemera.contract import labels
 from ephemera.contract.images import PublicImage, ServiceImage
+from ephemera.home import identity
 from ephemera.home.paths import cache_dir
 from ephemera.images import ImageBuildError, ImageMissingError, ensure, prune, resolve, stored
 
@@ -36,7 +38,7 @@ def test_an_image_is_built_once_and_labelled(client: docker.DockerClient, contex
     lines: list[str] = []
     reference = ensure([image], "local", lines.append)[image]
     assert any("echo made" in line for line in lines)
-    assert client.api.inspect_image(reference)["Config"]["Labels"]["ephemera.image"] == name
+    assert client.api.inspect_image(reference)["Config"]["Labels"] == labels.of_image(name, identity.backend_id())
     lines.clear()
     assert ensure([image], "local", lines.append)[image] == reference
     assert lines == []
@@ -136,7 +138,7 @@ def test_what_is_nowhere_is_said_with_its_name() -> None:
 
 
 def test_used_images_are_listed_with_their_users_and_kept(
-    client: docker.DockerClient, context: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    client: docker.DockerClient, context: Path, name: str, own_state: Path
 ) -> None:
     add(context, "RUN echo 1 > /one")
     used, unused = ServiceImage(name=name, context=context), ServiceImage(name=name, context=context, target="")
@@ -149,7 +151,6 @@ def test_used_images_are_listed_with_their_users_and_kept(
         assert ours[kept].used_by == (name,)
         assert ours[dropped].used_by == ()
         assert ours[kept].size_bytes > 0
-        monkeypatch.setattr("ephemera.images.store._OURS", {"label": f"ephemera.image={name}"})
         assert [image.reference for image in prune()] == [dropped]
     finally:
         client.api.remove_container(container, force=True)
@@ -159,12 +160,11 @@ def test_used_images_are_listed_with_their_users_and_kept(
 
 
 def test_prune_takes_the_stages_of_a_build_along(
-    client: docker.DockerClient, context: Path, name: str, base: str, monkeypatch: pytest.MonkeyPatch
+    client: docker.DockerClient, context: Path, name: str, base: str, own_state: Path
 ) -> None:
     add(context, "RUN echo stage > /stage", f"FROM {base}", "COPY --from=0 /stage /stage")
     image = ServiceImage(name=name, context=context)
     ensure([image], "local")
     assert len(client.api.images(filters={"label": f"ephemera.image={name}"})) == 2
-    monkeypatch.setattr("ephemera.images.store._OURS", {"label": f"ephemera.image={name}"})
     prune()
     assert client.api.images(filters={"label": f"ephemera.image={name}"}) == []

@@ -157,7 +157,7 @@ def env(output: options.OutputOption = Output.table) -> None:
 
 
 def list_images(output: options.OutputOption = Output.table) -> None:
-    """Images that were built here: size, and what uses them."""
+    """Images that ephemera built on this engine: size, what uses them, and whether `prune` may drop them."""
     from rich.table import Table
 
     from ephemera import images
@@ -168,17 +168,20 @@ def list_images(output: options.OutputOption = Output.table) -> None:
         screen.document([asdict(image) for image in found])
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("image", "size", "used by"):
+    for column in ("image", "size", "made by", "used by"):
         table.add_column(column, overflow="fold")
     for image in found:
         table.add_row(
-            image.reference or "(intermediate)", f"{image.size_bytes / 1e6:.0f} MB", ", ".join(image.used_by) or "-"
+            image.reference or "(intermediate)",
+            f"{image.size_bytes / 1e6:.0f} MB",
+            "you" if image.ours else "another user",
+            ", ".join(image.used_by) or "-",
         )
     screen.out.print(table)
 
 
 def prune_images(output: options.OutputOption = Output.table) -> None:
-    """Drop built images that no container uses, with their intermediates."""
+    """Drop images that you built and no container uses, with their intermediates."""
     from ephemera import images
 
     screen = Screen(output)

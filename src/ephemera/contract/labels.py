@@ -20,9 +20,15 @@ RUNNER = "ephemera.runner"
 ONE_SHOT = "ephemera.one-shot"
 """On containers only, of those that are to end."""
 IMAGE = "ephemera.image"
-"""On images only: the name of the recipe or service it was built for."""
+"""On images only, with :data:`BACKEND`: the name of the recipe or service it was built for. Containers inherit both
+from their image, so an environment's object is told by :data:`STACK`."""
 LACKS = "ephemera.lacks"
 """On images of local recipes only: what the official image's engine has and this one has not, with spaces between."""
+
+
+def of_image(name: str, backend: str) -> dict[str, str]:
+    """Return the labels of whatever ``backend`` makes for the image of that name: layers, steps' containers, result."""
+    return {IMAGE: name, BACKEND: backend}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from ephemera.contract import labels
 from ephemera.driver import placement, sweep
 from ephemera.driver.services import developed, is_done
 from ephemera.driver.workspace import Workspace
-from ephemera.home import identity, leases
+from ephemera.home import leases
 from ephemera.host import engine
 from ephemera.host.engine import connected
 
@@ -40,7 +40,7 @@ def environments(workspace: Workspace) -> list[Listed]:
     """Every environment of this user, by stack. One that plain ``pulumi up`` made gets a lease when first seen."""
     by_stack: dict[str, list[dict[str, Any]]] = {stack: [] for stack in workspace.stacks()}
     with connected() as client:
-        for item in client.api.containers(all=True, filters={"label": f"{labels.BACKEND}={identity.backend_id()}"}):
+        for item in client.api.containers(all=True, filters=sweep.filters_of()):
             by_stack.setdefault(item["Labels"].get(labels.STACK, ""), []).append(item)
         for lease in leases.all_leases():
             by_stack.setdefault(lease.stack, [])

@@ -35,8 +35,9 @@ class Found:
 def filters_of(stack: str | None = None, backend: str | None = None) -> dict[str, list[str]]:
     """What the engine's lists are asked with for the objects of ``stack`` (of all) that are recorded in ``backend``
     (this user's)."""
-    wanted = [f"{labels.BACKEND}={backend or identity.backend_id()}"]
-    return {"label": wanted if stack is None else [*wanted, f"{labels.STACK}={stack}"]}
+    # Any stack, but one: what runs an image of ours by hand has its backend's label from it.
+    of_stack = labels.STACK if stack is None else f"{labels.STACK}={stack}"
+    return {"label": [f"{labels.BACKEND}={backend or identity.backend_id()}", of_stack]}
 
 
 def find(client: DockerClient, stack: str | None = None, backend: str | None = None) -> list[Found]:

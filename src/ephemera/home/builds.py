@@ -15,30 +15,37 @@ from pathlib import Path
 from typing import Any
 
 from ephemera.contract.errors import ImageError
+from ephemera.home import identity
 from ephemera.home.locks import LockTimeoutError, locked
 from ephemera.home.paths import cache_dir
 
 
 @dataclass(frozen=True)
 class Abandoned:
-    """A build that nobody finished. ``since``: when it began, in whole seconds since the epoch."""
+    """A build whose builder is gone. ``backend``: the one in the labels of what it left. ``since``: when it began, in
+    whole seconds since the epoch."""
 
     record: Path
     image: str
+    backend: str
     since: int
 
 
 @contextmanager
 def exclusive(reference: str) -> Iterator[Callable[[str, str], None]]:
-    """Around whatever makes an image. Gives what records that a build begins: the image's name, the engine's address.
+    """Hold the lock of an image while it is made. Yields a function that records that a build begins: the image's name,
+    the engine's address.
 
     A step that fails is no reason to remove what the steps before it came to: the next try goes on from there.
     """
     path = _folder() / f"image-{reference.replace('/', '_')}.lock"
 
     def begins(image: str, engine: str) -> None:
-        since = (_read(path) or {"since": int(time.time())})["since"]  # of one that was abandoned before, its
-        path.write_text(json.dumps({"image": image, "engine": engine, "since": since}))
+        begun = {"image": image, "engine": engine, "backend": identity.backend_id()}
+        before = _read(path) or {}
+        # Of one that was abandoned before, its; what another backend left of this image is for that one to prune.
+        same = begun.items() <= before.items()
+        path.write_text(json.dumps({**begun, "since": before["since"] if same else int(time.time())}))
 
     with locked(path):
         try:
@@ -54,7 +61,7 @@ def exclusive(reference: str) -> Iterator[Callable[[str, str], None]]:
 
 
 def abandoned(engine: str) -> list[Abandoned]:
-    """Builds on that engine whose builder is gone, while nobody builds another image of that name."""
+    """Return builds on that engine whose builder is gone, while no other image of that name is being built."""
     found = []
     being_built = set()
     for path in _folder().glob("image-*.lock"):
@@ -64,7 +71,7 @@ def abandoned(engine: str) -> list[Abandoned]:
                 if build is None:
                     path.unlink()  # of one that was killed before it began
                 elif build["engine"] == engine:
-                    found.append(Abandoned(path, build["image"], build["since"]))
+                    found.append(Abandoned(path, build["image"], build["backend"], build["since"]))
         except LockTimeoutError:
             being_built.add(_without_tag(path))
     return [build for build in found if _without_tag(build.record) not in being_built]
@@ -89,4 +96,4 @@ def _read(path: Path) -> dict[str, Any] | None:
         build = json.loads(path.read_text())
     except ValueError:
         return None
-    return build if isinstance(build, dict) and {"image", "engine", "since"} <= build.keys() else None
+    return build if isinstance(build, dict) and {"image", "engine", "backend", "since"} <= build.keys() else None

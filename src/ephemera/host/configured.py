@@ -7,6 +7,7 @@ set, or when the context holds certificates; the server is verified unless only 
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import os
@@ -91,6 +92,49 @@ def configured() -> Address:
     return _of_context() or Address(url=_socket())
 
 
+def client_config() -> dict[str, Any]:
+    """Return the Docker client's ``config.json``; empty where it is absent or cannot be read."""
+    return _json(client_config_file())
+
+
+def client_config_file() -> Path:
+    """Return where that file is, there or not."""
+    return _docker_folder() / "config.json"
+
+
+def damaged_config() -> MachineError | None:
+    """Return the error for a ``config.json`` whose values are not of the kind that docker-py takes them for; None where
+    it is in order, or is no JSON at all, which is ignored."""
+    try:
+        document = json.loads(client_config_file().read_text())
+    except (OSError, ValueError):
+        return None
+    problem = _damage(document)
+    remedy = "mend it, or move it away and run `docker login` again"
+    return MachineError(f"{client_config_file()} is damaged: {problem}", remedy=remedy) if problem else None
+
+
+def _damage(document: Any) -> str:
+    if not isinstance(document, dict):
+        return "it is no JSON object"
+    for key in ("auths", "credHelpers", "HttpHeaders", "proxies"):
+        if not isinstance(document.get(key, {}), dict):
+            return f"{key} is no object"
+    if not isinstance(document.get("credsStore", ""), str):
+        return "credsStore is no text"
+    for key in ("auths", "proxies"):
+        for name, entry in document.get(key, {}).items():
+            if not isinstance(entry, dict):
+                return f"{name} in {key} is no object"
+    for name, entry in document.get("auths", {}).items():
+        try:
+            if "auth" in entry and b":" not in base64.b64decode(entry["auth"], validate=True):
+                return f"auth of {name} holds no user and password"
+        except (TypeError, ValueError):
+            return f"auth of {name} is not Base64"
+    return ""
+
+
 def _socket() -> str:
     """The system's socket, or that of this user's rootless engine where the system's is none of theirs."""
     rootless = Path(surroundings.variables().get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}") / "docker.sock"
@@ -116,7 +160,7 @@ def _of_context() -> Address | None:
         if named:
             raise
         return None  # who has no home has set up no context
-    name = named or _json(folder / "config.json").get("currentContext", "")
+    name = named or client_config().get("currentContext", "")
     if name in ("", "default"):
         return None
     for meta in (folder / "contexts" / "meta").glob("*/meta.json"):
@@ -171,6 +215,6 @@ def _docker_folder() -> Path:
 def _json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ephemera.contract.errors import EphemeraError, MachineError
 from ephemera.host import tunnel
-from ephemera.host.configured import DEFAULT_HOST, Address, configured
+from ephemera.host.configured import DEFAULT_HOST, Address, configured, damaged_config
 
 if TYPE_CHECKING:
     import docker
@@ -146,8 +146,8 @@ def _client(address: Address, arguments: Mapping[str, Any]) -> docker.DockerClie
                 return client
         _spoken[address.url] = version
         return _unasked(arguments, version)
-    except (DockerException, RequestException, KeyError, TypeError, ValueError) as error:
-        raise _explained(address, error) from error
+    except (DockerException, RequestException, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise damaged_config() or _explained(address, error) from error
 
 
 def _unasked(arguments: Mapping[str, Any], version: str) -> docker.DockerClient:

@@ -4,7 +4,7 @@ An official image is pulled where a registry answers and built from a local reci
 project is built from its sources, under the hash of everything it is made from. Nothing changed: nothing built.
 """
 
-from ephemera.images.errors import ImageBuildError, ImageMissingError
+from ephemera.images.errors import ImageBuildError, ImageMissingError, ImageTakenError
 from ephemera.images.intermediates import drop_abandoned
 from ephemera.images.locking import lock_project
 from ephemera.images.making import ensure
@@ -15,6 +15,7 @@ from ephemera.images.store import StoredImage, prune, stored
 __all__ = [
     "ImageBuildError",
     "ImageMissingError",
+    "ImageTakenError",
     "Mode",
     "StoredImage",
     "drop_abandoned",

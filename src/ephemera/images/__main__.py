@@ -94,7 +94,9 @@ def _show(images: Sequence[StoredImage], output: str) -> None:
         return
     for image in images:
         size = f"{image.size_bytes / 1e6:.0f} MB"
-        print(f"{image.reference or image.id[7:19]:<50} {image.name:<20} {size:>9}  {', '.join(image.used_by)}")
+        owner = "" if image.ours else "another user's  "
+        used = ", ".join(image.used_by)
+        print(f"{image.reference or image.id[7:19]:<50} {image.name:<20} {size:>9}  {owner}{used}")
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ephemera.contract import labels, progress
 from ephemera.contract.errors import MachineError
+from ephemera.home import identity
 from ephemera.home.paths import cache_dir
 from ephemera.images import disk
 from ephemera.images.errors import ImageBuildError
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import docker
 
 _CHANGES = (
-    f"LABEL {labels.IMAGE}={BASE}",
     "ENV LANG=C.UTF-8",
     "ENV DEBIAN_FRONTEND=noninteractive",
     "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -59,7 +59,10 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
         report("importing")
         repository, tag = reference.split(":")
         try:
-            client.api.import_image_from_file(str(output), repository=repository, tag=tag, changes=list(_CHANGES))
+            marks = [f"LABEL {label}={value}" for label, value in labels.of_image(BASE, identity.backend_id()).items()]
+            client.api.import_image_from_file(
+                str(output), repository=repository, tag=tag, changes=[*marks, *_CHANGES]
+            )  # fmt: skip
         except APIError as error:
             cause = error.explanation or str(error)
             full = disk.full(client, [cause])

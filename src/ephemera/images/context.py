@@ -1,6 +1,7 @@
 """A build context: the files that ``.dockerignore`` leaves, their hash, and the archive that the engine is sent.
 
-Owner, times and all but the executable bit of the modes are left out of both, so that two clones agree.
+Owner, times and all but the executable bit of the modes are left out of both, so that two clones agree. Sockets and
+devices are left out, and a FIFO is sent as one: nothing but regular files is ever opened.
 """
 
 from __future__ import annotations
@@ -8,81 +9,182 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import posixpath
 import stat
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from ephemera.contract.errors import InputError
+from ephemera.images.ignoring import NAME as IGNORE_FILE
+from ephemera.images.ignoring import Ignored
+
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file, folder or link of a context. ``path``: relative, with slashes."""
+    """One file, folder, link or FIFO of a context. ``path``: relative, with slashes."""
 
     path: str
     source: Path
     executable: bool = False
     link: str | None = None
     folder: bool = False
+    fifo: bool = False
 
 
 def entries(context: Path, dockerfile: str) -> list[Entry]:
-    """What belongs to the context, sorted. A missing folder or Dockerfile is refused."""
-    if not (context / dockerfile).is_file():
-        raise InputError(f"{context / dockerfile} is not there", remedy="check `context` and `dockerfile` of the image")
-    return [_entry(context, name) for name in sorted(_included(context, dockerfile))]
+    """Return what belongs to the context, sorted.
+
+    Raises :class:`InputError` for a folder or a Dockerfile that is not there, and for what this user may not read.
+    """
+    with _readable(context / IGNORE_FILE):
+        ignored = Ignored.of(context, dockerfile_path(context, dockerfile))
+    return sorted(_walked(context, ignored), key=lambda entry: entry.path)
+
+
+def dockerfile_path(context: Path, dockerfile: str) -> str:
+    """Return where the Dockerfile is in the context, normalized; one that is elsewhere or no file is refused."""
+    remedy = "check `context` and `dockerfile` of the image"
+    path = posixpath.normpath(dockerfile)
+    if path.startswith(("../", "/")) or path == "..":
+        raise InputError(
+            f"Dockerfile {dockerfile} is outside of its context {context}",
+            remedy="give a path in the context, or make `context` a folder that holds both",
+        )
+    with _readable(context / path):
+        if not context.is_dir():
+            raise InputError(f"{context} is not a folder", remedy=remedy)
+        if not (context / path).is_file():
+            kind = "is not a regular file" if os.path.lexists(context / path) else "is not there"
+            raise InputError(f"{context / path} {kind}", remedy=remedy)
+    return path
+
+
+def read_dockerfile(context: Path, dockerfile: str) -> str:
+    """Return the text of the Dockerfile; bytes that are not UTF-8 are kept as surrogates."""
+    path = context / dockerfile_path(context, dockerfile)
+    with _readable(path):
+        return path.read_bytes().decode(errors="surrogateescape")
 
 
 def context_hash(found: list[Entry]) -> str:
-    """Hash over names, kinds, executable bits and contents."""
+    """Return a hash over names, kinds, executable bits and contents."""
     digest = hashlib.sha256()
     for entry in found:
-        kind = "folder" if entry.folder else "link" if entry.link is not None else "x" if entry.executable else "-"
-        digest.update(f"{kind} {entry.path}\0".encode())
-        content = b"" if entry.folder else entry.link.encode() if entry.link is not None else entry.source.read_bytes()
-        digest.update(hashlib.sha256(content).digest())
+        kind = (
+            "folder" if entry.folder
+            else "link" if entry.link is not None
+            else "fifo" if entry.fifo
+            else "x" if entry.executable
+            else "-"
+        )  # fmt: skip
+        digest.update(b"%s %s\0" % (kind.encode(), os.fsencode(entry.path)))
+        digest.update(_content_hash(entry))
     return digest.hexdigest()
 
 
 def archive(found: list[Entry], replaced: dict[str, bytes], output: IO[bytes]) -> None:
     """Write the context as a tar archive; ``replaced`` gives the content of single files."""
-    with tarfile.open(fileobj=output, mode="w") as tar:
+    # GNU's format has names as the bytes that they are, of any length.
+    with tarfile.open(fileobj=output, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for entry in found:
             member = tarfile.TarInfo(entry.path)
             member.mode = 0o755 if entry.executable or entry.folder else 0o644
-            if entry.folder:
+            if entry.path in replaced:
+                member.size = len(replaced[entry.path])
+                tar.addfile(member, io.BytesIO(replaced[entry.path]))
+            elif entry.folder:
                 member.type = tarfile.DIRTYPE
                 tar.addfile(member)
             elif entry.link is not None:
                 member.type, member.linkname = tarfile.SYMTYPE, entry.link
                 tar.addfile(member)
+            elif entry.fifo:
+                member.type = tarfile.FIFOTYPE
+                tar.addfile(member)
             else:
-                content = replaced[entry.path] if entry.path in replaced else entry.source.read_bytes()
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
+                _add_file(tar, member, entry)
 
 
-def _included(context: Path, dockerfile: str) -> Iterator[str]:
-    ignore = context / ".dockerignore"
-    if ignore.is_file():
-        from docker.utils.build import exclude_paths
+def _add_file(tar: tarfile.TarFile, member: tarfile.TarInfo, entry: Entry) -> None:
+    with _opened(entry.source) as content:
+        member.size = os.fstat(content.fileno()).st_size
+        try:
+            tar.addfile(member, content)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            # tarfile's own: the file ended before its size.
+            what = f"{_shown(entry.source)} became shorter while it was packed"
+            raise InputError(what, remedy="run it again") from error
 
-        lines = (line.strip() for line in ignore.read_text().splitlines())
-        patterns = [line for line in lines if line and not line.startswith("#")]
-        yield from (path for path in exclude_paths(str(context), patterns, dockerfile=dockerfile) if path)
-        return
-    for folder, folders, files in os.walk(context):
-        base = Path(folder).relative_to(context)
-        yield from ((base / name).as_posix() for name in (*folders, *files))
+
+def _content_hash(entry: Entry) -> bytes:
+    digest = hashlib.sha256()
+    if entry.link is not None:
+        digest.update(os.fsencode(entry.link))
+    elif not entry.folder and not entry.fifo:
+        with _opened(entry.source) as content:
+            while chunk := content.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    return digest.digest()
 
 
-def _entry(context: Path, name: str) -> Entry:
-    source = context / name
-    if source.is_symlink():
-        return Entry(name, source, link=str(source.readlink()))
-    if source.is_dir():
-        return Entry(name, source, folder=True)
-    return Entry(name, source, executable=bool(source.stat().st_mode & stat.S_IXUSR))
+def _walked(context: Path, ignored: Ignored) -> Iterator[Entry]:
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        with _readable(context / folder):
+            listed = sorted(os.scandir(context / folder), key=lambda each: each.name)
+        for each in listed:
+            path = posixpath.join(folder, each.name)
+            is_folder = each.is_dir(follow_symlinks=False)
+            if path not in ignored:
+                yield from _entry(path, Path(each.path))
+            elif not is_folder or ignored.all_below(path):
+                continue
+            if is_folder:
+                waiting.append(path)
+
+
+def _entry(path: str, source: Path) -> Iterator[Entry]:
+    with _readable(source):
+        mode = source.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            yield Entry(path, source, link=str(source.readlink()))
+        elif stat.S_ISDIR(mode):
+            yield Entry(path, source, folder=True)
+        elif stat.S_ISREG(mode):
+            yield Entry(path, source, executable=bool(mode & stat.S_IXUSR))
+        elif stat.S_ISFIFO(mode):
+            yield Entry(path, source, fifo=True)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a regular file. One that was replaced by a FIFO since it was listed does not block."""
+    with _readable(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{_shown(path)} of a build context cannot be read ({error.strerror or error})",
+            remedy=f"mend that, or name it in the context's {IGNORE_FILE}",
+        ) from error
+
+
+def _shown(path: Path) -> str:
+    text = str(path)
+    return text if text.isprintable() else repr(text)

@@ -1,107 +1,242 @@
-"""What is read from, and added to, the text of a Dockerfile before the engine is sent it."""
+"""What a build has to know of a Dockerfile beforehand: its stages, its images, and whether BuildKit is needed.
+
+Split as Docker's own parser does: directives on top, comments, lines that go on, heredocs.
+"""
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from urllib.parse import urlsplit
-from xml.etree import ElementTree
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from ephemera.contract import labels
-from ephemera.contract.errors import MachineError
-from ephemera.host import surroundings
-
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
-_PIP_SETTINGS = {
-    "PIP_INDEX_URL": "index-url",
-    "PIP_EXTRA_INDEX_URL": "extra-index-url",
-    "PIP_TRUSTED_HOST": "trusted-host",
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
+_HEREDOC = re.compile(r"(?:^|\s)\d*<<(-?)([^<\s]+)")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::([-+])([^}]*))?\}|(\w+))")
+_AUTOMATIC = re.compile(r"(?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT)|TARGETSTAGE")
+_OFFICIAL_FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?:-upstream)?(?:[:@].*)?")
+_BUILDKIT_FLAGS: Mapping[str, frozenset[str]] = {
+    "RUN": frozenset({"mount", "network", "security", "device"}),
+    "COPY": frozenset({"chmod", "link", "parents", "exclude"}),
+    "ADD": frozenset({"chmod", "link", "checksum", "keep-git-dir", "exclude", "unpack"}),
 }
-_MAVEN = "MAVEN_REPOSITORY"
+_SCRATCH = "scratch"
 
 
-def labelled(dockerfile: str, name: str) -> str:
-    """The Dockerfile with our label in every stage, so that what a build leaves behind is known for ours."""
-    lines = []
-    for is_from, line in _instructions(dockerfile):
-        lines.append(line)
-        if is_from:
-            lines.append(f'LABEL {labels.IMAGE}="{name}"')
-    return "\n".join(lines) + "\n"
+@dataclass(frozen=True, kw_only=True)
+class Instruction:
+    """One instruction. ``line``: number of its first line; ``end``: of its last one, of its heredocs too. ``text``: the
+    instruction as one line, without its keyword and flags."""
+
+    line: int
+    end: int
+    keyword: str
+    flags: Mapping[str, str]
+    text: str
+    heredoc: bool
 
 
-def machine_arguments(dockerfile: str) -> dict[str, str]:
-    """Build arguments that say how this machine reaches the network; none that is not declared, none with a secret.
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """An image that a build starts or copies from. ``platform``: where the Dockerfile asks for one."""
 
-    Proxies are predefined by Docker: they need no ARG, and stay out of the image's history.
-    """
-    arguments = {
-        variant: value
-        for name in _PROXIES
-        for variant in (name, name.lower())
-        if (value := surroundings.variables().get(variant))
-    }
-    declared = set(re.findall(r"^\s*ARG\s+([A-Za-z_]\w*)", dockerfile, re.MULTILINE | re.IGNORECASE))
-    if wanted := declared & set(_PIP_SETTINGS):
-        configured = _pip_configuration()
-        arguments |= _reachable({name: configured.get(_PIP_SETTINGS[name], "") for name in wanted})
-    if _MAVEN in declared:
-        arguments |= _reachable({_MAVEN: _maven_mirror()})
-    return arguments
+    reference: str
+    platform: str | None = None
 
 
-def _reachable(configured: dict[str, str]) -> dict[str, str]:
-    """Settings by name, those of this process's environment first; without what is empty or holds a secret."""
-    found = {name: surroundings.variables().get(name) or value for name, value in configured.items()}
-    return {
-        name: value
-        for name, value in found.items()
-        if value and not any(_has_credentials(part) for part in value.split())
-    }
-
-
-def _instructions(dockerfile: str) -> Iterator[tuple[bool, str]]:
-    """Each instruction with its continuation lines, and whether it is a FROM."""
-    instruction: list[str] = []
-    for line in dockerfile.splitlines():
-        instruction.append(line)
-        # A comment inside an instruction does not end it.
-        if line.rstrip().endswith("\\") or (len(instruction) > 1 and line.lstrip().startswith("#")):
+def instructions(dockerfile: str) -> list[Instruction]:
+    """Return every instruction, in order."""
+    lines = _lines(dockerfile)
+    goes_on = re.compile(re.escape(_directives(lines).get("escape", "\\")) + r"[ \t]*$")
+    found = []
+    at = 0
+    while at < len(lines):
+        first, parts = at, list[str]()
+        while at < len(lines):
+            line = lines[at]
+            at += 1
+            if _is_blank(line):
+                if parts:
+                    continue  # neither an empty line nor a comment ends an instruction
+                break
+            continued = goes_on.search(line)
+            parts.append(line[: continued.start()] if continued else line)
+            if not continued:
+                break
+        if not parts:
             continue
-        yield bool(re.match(r"\s*FROM\s", instruction[0], re.IGNORECASE)), "\n".join(instruction)
-        instruction = []
-    if instruction:
-        yield False, "\n".join(instruction)
+        keyword, flags, text = _split("".join(parts))
+        end = _after_heredocs(lines, at, text) if keyword in _BUILDKIT_FLAGS else at
+        given = Instruction(line=first + 1, end=end, keyword=keyword, flags=flags, text=text, heredoc=end != at)
+        found.append(given)
+        at = end
+    return found
 
 
-def _pip_configuration() -> dict[str, str]:
-    """pip's settings by bare name; those of ``install`` win over the global ones."""
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    found = re.findall(r"^(global|install)\.([a-z-]+)='(.*)'$", said, re.MULTILINE)
-    return {
-        name: value.replace("\\n", " ")
-        for section in ("global", "install")
-        for at, name, value in found
-        if at == section
-    }
+def labelled(dockerfile: str, marks: Mapping[str, str]) -> str:
+    """Return the Dockerfile with these labels in every stage, so that whatever a build leaves behind carries them."""
+    label = "LABEL " + " ".join(f'{key}="{value}"' for key, value in marks.items())
+    lines = dockerfile.split("\n")
+    for each in reversed([each for each in instructions(dockerfile) if each.keyword == "FROM"]):
+        lines.insert(each.end, label)
+    return "\n".join(lines)
 
 
-def _maven_mirror() -> str:
-    """Where the user's Maven looks instead of Maven Central, when it does."""
-    try:
-        settings = surroundings.home() / ".m2" / "settings.xml"
-        root = ElementTree.fromstring(settings.read_bytes())  # noqa: S314 - the user's own
-    except (MachineError, OSError, ElementTree.ParseError):
-        return ""
-    for mirror in root.iterfind("{*}mirrors/{*}mirror"):
-        of = {each.strip() for each in mirror.findtext("{*}mirrorOf", "").split(",")}
-        if of & {"*", "external:*", "central"} and "!central" not in of:
-            return mirror.findtext("{*}url", "").strip()
+def buildkit_only(dockerfile: str) -> str:
+    """Return what in it BuildKit alone understands, with its line; empty where Docker's classic builder will do."""
+    for each in instructions(dockerfile):
+        if each.heredoc:
+            return f"the heredoc in line {each.line}"
+        if named := sorted(_BUILDKIT_FLAGS.get(each.keyword, frozenset()) & each.flags.keys()):
+            return f"`{each.keyword} --{named[0]}` in line {each.line}"
+        if _is_automatic(each):
+            return f"the platform argument in line {each.line}"
+    named_frontend = frontend(dockerfile)
+    if named_frontend and not _OFFICIAL_FRONTEND.fullmatch(named_frontend):
+        return f"`# syntax={named_frontend}`"
     return ""
 
 
-def _has_credentials(url: str) -> bool:
-    return "@" in urlsplit(url).netloc
+def frontend(dockerfile: str) -> str:
+    """Return the image that its ``# syntax=`` line names; empty without one."""
+    return _directives(_lines(dockerfile)).get("syntax", "")
+
+
+def is_official(named: str) -> bool:
+    """Whether a frontend is Docker's own, which every BuildKit has one of built in."""
+    return bool(_OFFICIAL_FRONTEND.fullmatch(named))
+
+
+def without_frontend(dockerfile: str) -> str:
+    """Return the Dockerfile with its ``# syntax=`` line made a plain comment: lines keep their numbers."""
+    lines, directives = dockerfile.split("\n"), _directive_lines(_lines(dockerfile))
+    for number, line in enumerate(directives):
+        if line.lower().partition("=")[0].strip("# \t") == "syntax":
+            del lines[number]
+            lines.insert(len(directives) - 1, "#")  # above an escape directive, that would not be one any more
+            break
+    return "\n".join(lines)
+
+
+def bases(dockerfile: str, arguments: Mapping[str, str], target: str | None) -> list[Base]:
+    """Return the images that its stages up to ``target`` are made from, as far as their names can be known."""
+    values: dict[str, str] = {}
+    stages: list[str] = []
+    found: dict[Base, None] = {}
+    reached = False
+    for each in instructions(dockerfile):
+        if each.keyword == "ARG" and not stages:
+            for name, value in _arguments(each.text):
+                values[name] = arguments.get(name, _expanded(value, values) or "")
+        elif each.keyword == "FROM":
+            if reached:
+                break
+            words = each.text.split()
+            reference = _expanded(words[0], values) if words else None
+            platform = each.flags.get("platform")
+            if reference and reference.lower() not in (_SCRATCH, *stages) and "$" not in (platform or ""):
+                found[Base(reference=reference, platform=platform)] = None
+            stages.append(words[2].lower() if len(words) == 3 else "")
+            reached = (target or "").lower() in (stages[-1] or _SCRATCH, str(len(stages) - 1))
+        for reference in _copied_from(each):
+            if "$" not in reference and not reference.isdecimal() and reference.lower() not in (_SCRATCH, *stages):
+                found[Base(reference=reference)] = None
+    return list(found)
+
+
+def declared_arguments(dockerfile: str) -> set[str]:
+    """Return the name of every ARG."""
+    return {
+        name
+        for each in instructions(dockerfile)
+        if each.keyword == "ARG"
+        for name, _ in _arguments(each.text)
+    }  # fmt: skip
+
+
+def _lines(dockerfile: str) -> list[str]:
+    # Not splitlines(): a form feed or a line separator of Unicode ends no line here.
+    return [line.removesuffix("\r") for line in dockerfile.removeprefix("\ufeff").split("\n")]
+
+
+def _directive_lines(lines: list[str]) -> list[str]:
+    """The lines on top that are directives: the first one of another kind ends them."""
+    found: list[str] = []
+    for line in lines:
+        directive = _DIRECTIVE.fullmatch(line.strip())
+        if not directive or directive[1].lower() not in ("syntax", "escape", "check"):
+            break
+        found.append(line)
+    return found
+
+
+def _directives(lines: list[str]) -> dict[str, str]:
+    matches = (_DIRECTIVE.fullmatch(line.strip()) for line in _directive_lines(lines))
+    return {match[1].lower(): match[2] for match in matches if match}
+
+
+def _is_blank(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
+
+
+def _split(text: str) -> tuple[str, dict[str, str], str]:
+    """Keyword, flags and the rest; of what ONBUILD puts off, those of that."""
+    keyword, rest = [*text.split(maxsplit=1), ""][:2]
+    if keyword.upper() == "ONBUILD" and rest:
+        return _split(rest)
+    flags: dict[str, str] = {}
+    while match := re.match(r"--([a-z][a-z-]*)(?:=(\S*))?(?:\s+|$)", rest):
+        flags[match[1]] = ",".join(filter(None, (flags.get(match[1]), match[2] or "")))
+        rest = rest[match.end() :]
+    return keyword.upper(), flags, rest
+
+
+def _after_heredocs(lines: list[str], at: int, text: str) -> int:
+    """Number of lines up to the end of the heredocs that an instruction opens, in order; ``at`` without any."""
+    for match in _HEREDOC.finditer(text):
+        delimiter = match[2].strip("\"'")
+        for number in range(at, len(lines)):
+            if (lines[number].lstrip("\t") if match[1] else lines[number]) == delimiter:
+                at = number + 1
+                break
+    return at
+
+
+def _is_automatic(instruction: Instruction) -> bool:
+    """Whether it reads an argument that BuildKit sets by itself: the classic builder leaves those empty."""
+    if instruction.keyword == "FROM":
+        return bool(_AUTOMATIC.search(instruction.flags.get("platform", "")))
+    declared = _arguments(instruction.text) if instruction.keyword == "ARG" else ()
+    return any(_AUTOMATIC.fullmatch(name) and value is None for name, value in declared)
+
+
+def _arguments(text: str) -> Iterator[tuple[str, str | None]]:
+    """Names of an ARG with their defaults."""
+    for match in re.finditer(r"""([A-Za-z_]\w*)(?:=("[^"]*"|'[^']*'|\S*))?""", text):
+        yield match[1], None if match[2] is None else match[2].strip("\"'")
+
+
+def _expanded(text: str | None, values: Mapping[str, str]) -> str | None:
+    """The text with the values of its variables; None when one is not known."""
+    if text is None:
+        return None
+    known = True
+
+    def value(match: re.Match[str]) -> str:
+        nonlocal known
+        name, kind, word = match[1] or match[4], match[2], match[3] or ""
+        if kind == "-":
+            return values.get(name) or word
+        if kind == "+":
+            return word if values.get(name) else ""
+        known = known and bool(values.get(name))
+        return values.get(name, "")
+
+    expanded = _VARIABLE.sub(value, text.strip("\"'"))
+    return expanded if known else None
+
+
+def _copied_from(instruction: Instruction) -> Iterator[str]:
+    if instruction.keyword == "COPY" and "from" in instruction.flags:
+        yield instruction.flags["from"]
+    if instruction.keyword == "RUN":
+        yield from re.findall(r"(?:^|,)from=([^,]+)", instruction.flags.get("mount", ""))

@@ -5,13 +5,16 @@ Tree::
     ImageError [3]  (ephemera.contract.errors)
     ├── ImageBuildError      a step of its build failed; ``output`` holds the last lines
     └── ImageMissingError    it does not exist where it is looked for
+    InputError [2]  (ephemera.contract.errors)
+    └── ImageTakenError      its tag is on an image that ephemera did not make
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ephemera.contract.errors import ImageError
+from ephemera.contract import labels
+from ephemera.contract.errors import ImageError, InputError
 
 
 class ImageBuildError(ImageError):
@@ -36,4 +39,19 @@ class ImageMissingError(ImageError):
 
     def __init__(self, reference: str, cause: str, remedy: str) -> None:
         super().__init__(f"image {reference!r} is not to be had: {cause}", remedy=remedy)
+        self.reference = reference
+
+
+class ImageTakenError(InputError):
+    """The tag that an image of ours is to have is on one that ephemera did not make; ``marked``: what that is labelled
+    as."""
+
+    kind = "image_taken"
+
+    def __init__(self, reference: str, marked: str | None) -> None:
+        told = f"its label {labels.IMAGE} is {marked!r}" if marked else f"it has no label {labels.IMAGE}"
+        super().__init__(
+            f"image tag {reference!r} is on an image that ephemera did not make ({told})",
+            remedy=f"give that image another tag with `docker tag`, then `docker rmi {reference}`",
+        )
         self.reference = reference

@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     import docker
 
 _IDENTIFIER = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
+_METADATA = "#(nop)"
+"""In the command of the containers that the classic builder makes, and never starts, for LABEL, ENV and the like."""
 _TOLERATED = (404, 409)
-"""Gone meanwhile; or in use, as the base of something that somebody has made since."""
+"""Gone meanwhile; or in use, as the base of something that was made since."""
 _SETTLE_SECONDS = 5.0
 """From the last layer that was found until there is none to come."""
 _INTERVAL_SECONDS = 0.2
 
 
 def drop_abandoned(settle_seconds: float = _SETTLE_SECONDS) -> list[str]:
-    """Remove what builds left that were killed or interrupted, and nobody builds on; returns ids.
+    """Remove what killed or interrupted builds left, and return the ids of what was removed.
+
+    Each record names image and backend: what carries other labels is another user's, and stays.
 
     The engine finishes the step that such a build was at, copying files for instance, and writes its layer after its
     client is gone; it tells nobody. So it is looked for until none has come for ``settle_seconds``. Should this process
@@ -50,25 +54,40 @@ def drop_abandoned(settle_seconds: float = _SETTLE_SECONDS) -> list[str]:
 
 def _drop(client: docker.DockerClient, found: Collection[Abandoned]) -> list[str]:
     # Of several builds of an image, the oldest.
-    since = {build.image: build.since for build in sorted(found, key=lambda build: build.since, reverse=True)}
+    by_age = sorted(found, key=lambda build: build.since, reverse=True)
+    since = {(build.image, build.backend): build.since for build in by_age}
     removed = [
         item["Id"]
-        for item in client.api.containers(all=True, filters={"label": labels.IMAGE})
+        for item in client.api.containers(all=True, filters={"label": [labels.IMAGE, labels.BACKEND]})
         if _is_of(item, since)
-        and labels.STACK not in item["Labels"]
-        and _IDENTIFIER.fullmatch(item["Image"])  # a step's; who runs an image that is done does so by its name
+        and _is_of_step(client, item)
         and _removed(client.api.remove_container, item["Id"], force=True)
     ]
     # What a layer was made from goes with it.
-    for item in client.api.images(filters={"label": labels.IMAGE, "dangling": True}):
+    for item in client.api.images(filters={"label": [labels.IMAGE, labels.BACKEND], "dangling": True}):
         if _is_of(item, since) and _removed(client.api.remove_image, item["Id"]):
             removed.append(item["Id"])
     return removed
 
 
-def _is_of(item: dict[str, Any], since: dict[str, int]) -> bool:
-    name = (item["Labels"] or {}).get(labels.IMAGE)
-    return name in since and _created(item["Created"]) >= since[name]
+def _is_of(item: dict[str, Any], since: dict[tuple[str, str], int]) -> bool:
+    marks = item["Labels"] or {}
+    build = (marks.get(labels.IMAGE, ""), marks.get(labels.BACKEND, ""))
+    return build in since and _created(item["Created"]) >= since[build]
+
+
+def _is_of_step(client: docker.DockerClient, item: dict[str, Any]) -> bool:
+    """Whether a build made it: one that runs an image of ours inherits its labels, whoever started it."""
+    from docker.errors import ImageNotFound
+
+    if labels.STACK in item["Labels"] or not _IDENTIFIER.fullmatch(item["Image"]):
+        return False
+    if _METADATA in item["Command"]:
+        return True
+    try:
+        return not client.api.inspect_image(item["ImageID"])["RepoTags"]
+    except ImageNotFound:
+        return True
 
 
 def _created(value: int | str) -> float:

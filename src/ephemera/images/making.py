@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import tempfile
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from ephemera.contract.images import AnyImage, EngineImage, PublicImage, ServiceImage
+from ephemera.contract import labels
+from ephemera.contract.images import AnyImage, EngineImage, PublicImage
 from ephemera.home import builds
-from ephemera.host import surroundings
 from ephemera.host.engine import connected, docker_host
-from ephemera.images import context, disk
+from ephemera.images import building
 from ephemera.images.base import import_base
-from ephemera.images.dockerfiles import labelled, machine_arguments
-from ephemera.images.errors import ImageBuildError, ImageMissingError
+from ephemera.images.errors import ImageTakenError
 from ephemera.images.modes import Mode
 from ephemera.images.recipes import BASE, recipe
 from ephemera.images.references import as_built, resolve
+from ephemera.images.registries import pull
 
 if TYPE_CHECKING:
     import docker
 
-_OUTPUT_LINES = 30
-_TELLING_LINES = 8
-"""At the end of a failed step: what its command said last, and what the builder did about it."""
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _BUILD_SECONDS = 1800
 """A build step that says nothing for that long is given up."""
 
@@ -36,9 +29,11 @@ Begins = Callable[[str, str], None]
 
 
 def ensure(images: Iterable[AnyImage], mode: Mode, report: Report = lambda _: None) -> dict[AnyImage, str]:
-    """Have every image on the engine and return the reference of each.
+    """Pull or build every image that the engine does not have, bases first, and return the reference of each.
 
-    ``report`` is called with each line of progress. Raises :class:`ImageBuildError`, :class:`ImageMissingError`.
+    One that another user of the engine built is used: its tag says what it is made from. ``report`` is called with each
+    line of progress. Raises :class:`ImageBuildError`, :class:`ImageMissingError`, and :class:`ImageTakenError` for a
+    tag that is on something else.
     """
     references = {image: resolve(image, mode) for image in images}
     with connected() as client:
@@ -49,19 +44,20 @@ def ensure(images: Iterable[AnyImage], mode: Mode, report: Report = lambda _: No
 
 
 def _have(client: docker.DockerClient, image: AnyImage, reference: str, mode: Mode, report: Report) -> None:
-    if _present(client, reference):
+    name = None if isinstance(image, PublicImage) or _is_official(image, mode) else as_built(image).name
+    if _present(client, reference, name):
         return
     with builds.exclusive(reference) as begins:
         # Another process may have made it while this one waited.
-        if not _present(client, reference):
+        if not _present(client, reference, name):
             _make(client, image, reference, mode, report, begins)
 
 
 def _make(
     client: docker.DockerClient, image: AnyImage, reference: str, mode: Mode, report: Report, begins: Begins
 ) -> None:
-    if isinstance(image, PublicImage) or (isinstance(image, EngineImage) and _is_official(image, mode)):
-        _pull(client, reference, report)
+    if isinstance(image, PublicImage) or _is_official(image, mode):
+        pull(client, reference, report)
     elif image == EngineImage(name=BASE):
         import_base(client, reference, lambda line: report(f"{BASE}: {line}"))
     else:
@@ -70,96 +66,25 @@ def _make(
         for argument, base in build.bases.items():
             arguments[argument] = resolve(base, mode)
             _have(client, base, arguments[argument], mode, report)
+        for needed in building.bases(build, arguments, mode):
+            if not _present(client, needed.reference):
+                pull(client, needed.reference, report, needed.platform)
         begins(build.name, docker_host())
-        _build(client, build, reference, arguments, report)
+        building.build(client, build, reference, arguments, mode, report)
 
 
-def _is_official(image: EngineImage, mode: Mode) -> bool:
-    return mode == "registry" and recipe(image.name).official is not None
+def _is_official(image: AnyImage, mode: Mode) -> bool:
+    return isinstance(image, EngineImage) and mode == "registry" and recipe(image.name).official is not None
 
 
-def _present(client: docker.DockerClient, reference: str) -> bool:
+def _present(client: docker.DockerClient, reference: str, name: str | None = None) -> bool:
+    """Whether the engine has it. ``name``: of one that ephemera makes; any other image in its place is refused."""
     from docker.errors import ImageNotFound
 
     try:
-        client.api.inspect_image(reference)
+        found = client.api.inspect_image(reference)
     except ImageNotFound:
         return False
+    if name is not None and (marked := (found["Config"].get("Labels") or {}).get(labels.IMAGE)) != name:
+        raise ImageTakenError(reference, marked)
     return True
-
-
-def _pull(client: docker.DockerClient, reference: str, report: Report) -> None:
-    from docker.errors import APIError
-
-    remedy = (
-        "check the name, the registry and `docker login`, or set EPHEMERA_IMAGES=local where there is a local recipe"
-    )
-    try:
-        # Without a tag Docker would pull all of them.
-        for event in client.api.pull(_with_tag(reference), stream=True, decode=True):
-            if "error" in event:
-                raise _missing(client, reference, event["error"], remedy)
-            report(f"{reference}: {event.get('status', '')} {event.get('progress', '')}".rstrip())
-    except APIError as error:
-        raise _missing(client, reference, error.explanation or str(error), remedy) from error
-
-
-def _missing(client: docker.DockerClient, reference: str, cause: str, remedy: str) -> ImageMissingError:
-    if full := disk.full(client, [cause]):
-        return ImageMissingError(reference, full, disk.REMEDY)
-    return ImageMissingError(reference, cause, remedy)
-
-
-def _with_tag(reference: str) -> str:
-    named = "@" in reference or ":" in reference.rpartition("/")[2]
-    return reference if named else f"{reference}:latest"
-
-
-def _build(
-    client: docker.DockerClient, image: ServiceImage, reference: str, arguments: dict[str, str], report: Report
-) -> None:
-    dockerfile = (image.context / image.dockerfile).read_text()
-    text = labelled(dockerfile, image.name).encode()
-    given = {**machine_arguments(dockerfile), **arguments}
-    with tempfile.TemporaryFile(dir=surroundings.temporary()) as archive:
-        try:
-            context.archive(context.entries(image.context, image.dockerfile), {image.dockerfile: text}, archive)
-            archive.seek(0)
-        except OSError as error:
-            if full := disk.full_here(error):
-                raise ImageBuildError(image.name, "packing its context", full, (), "make room there") from error
-            raise
-        events = client.api.build(
-            fileobj=archive, custom_context=True, dockerfile=image.dockerfile, tag=reference, target=image.target or "",
-            buildargs=given, rm=True, forcerm=True, network_mode="host", decode=True,
-        )  # fmt: skip
-        try:
-            _follow(client, image.name, events, report)
-        finally:
-            # Closing the stream is what stops a build that is not wanted any more.
-            events.close()
-
-
-def _follow(client: docker.DockerClient, name: str, events: Iterator[dict[str, Any]], report: Report) -> None:
-    from docker.errors import APIError
-
-    step = "its start"
-    output: deque[str] = deque(maxlen=_OUTPUT_LINES)
-    try:
-        for event in events:
-            if "error" in event:
-                raise _failed(client, name, step, event["error"].strip(), output)
-            for line in _COLOUR.sub("", event.get("stream", "")).splitlines():
-                if line.strip():
-                    output.append(line.rstrip())
-                    report(f"{name}: {line.strip()}")
-                if line.startswith("Step "):
-                    step = line.strip()
-    except APIError as error:
-        raise _failed(client, name, step, error.explanation or str(error), output) from error
-
-
-def _failed(client: docker.DockerClient, name: str, step: str, cause: str, output: Collection[str]) -> ImageBuildError:
-    if full := disk.full(client, [cause, *list(output)[-_TELLING_LINES:]]):
-        return ImageBuildError(name, step, full, tuple(output), disk.REMEDY)
-    return ImageBuildError(name, step, cause, tuple(output))

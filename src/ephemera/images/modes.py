@@ -11,6 +11,7 @@ from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
 from ephemera.host import surroundings
 from ephemera.host.engine import connected
+from ephemera.images.registries import authorized
 
 Mode = Literal["registry", "local"]
 _SCHEMA = 1
@@ -43,7 +44,7 @@ def _detected() -> Mode:
     with connected() as client:
         client.api.timeout = _PROBE_SECONDS
         try:
-            client.api.inspect_distribution(_PROBE)
+            authorized(client, lambda given: client.api.inspect_distribution(_PROBE, auth_config=given))
         except (APIError, RequestException):
             return "local"
     return "registry"

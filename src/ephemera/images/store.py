@@ -7,42 +7,42 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ephemera.contract import labels
+from ephemera.home import identity
 from ephemera.host.engine import connected
 
 if TYPE_CHECKING:
     import docker
 
-_OURS = {"label": labels.IMAGE}
-
 
 @dataclass(frozen=True, kw_only=True)
 class StoredImage:
     """One image on the engine. ``reference``: None for an intermediate of a build. ``used_by``: names of containers,
-    stopped ones too, that run it or an image made from it."""
+    stopped ones too, that run it or an image made from it. ``ours``: whether this user's backend made it."""
 
     name: str
     reference: str | None
     id: str
     size_bytes: int
     used_by: tuple[str, ...]
+    ours: bool
 
 
 def stored() -> list[StoredImage]:
-    """Every image with our label, by reference; intermediates last."""
+    """Return every image that ephemera made, other users' too, by reference; intermediates last."""
     with connected() as client:
         return sorted(_stored(client), key=lambda image: (image.reference is None, image.reference or image.id))
 
 
 def prune() -> list[StoredImage]:
-    """Remove every image with our label that no container uses, intermediates too; returns what was removed."""
+    """Remove every image that this backend made and no container uses, intermediates too; return what was removed."""
     from docker.errors import APIError, ImageNotFound
 
     removed = []
     with connected() as client:
-        layers = {image.id: _layers(client, image.id) for image in _stored(client)}
-        unused = [image for image in _stored(client) if not image.used_by]
+        unused = [image for image in _stored(client) if image.ours and not image.used_by]
+        layers = {image.id: _layers(client, image.id) for image in unused}
         # What was made from another goes before it: an image with children cannot be removed.
-        for image in sorted(unused, key=lambda image: len(layers.get(image.id, ())), reverse=True):
+        for image in sorted(unused, key=lambda image: len(layers[image.id]), reverse=True):
             try:
                 client.api.remove_image(image.reference or image.id)
             except ImageNotFound:
@@ -57,17 +57,24 @@ def prune() -> list[StoredImage]:
 
 def _stored(client: docker.DockerClient) -> Iterable[StoredImage]:
     used = _used_layers(client)
-    for summary in client.api.images(filters=_OURS):
+    backend = identity.backend_id()
+    for summary in client.api.images(filters={"label": labels.IMAGE}):
+        name, tags = summary["Labels"][labels.IMAGE], summary.get("RepoTags") or ()
+        tags = [tag for tag in tags if tag != "<none>:<none>"]
+        # Labels are inherited: an image with other tags alone was made from one of ours, or is kept under that name.
+        references = [tag for tag in tags if tag.startswith(f"ephemera/{name}:")]
+        if tags and not references:
+            continue
         own = _layers(client, summary["Id"])
-        users = sorted({name for layers, name in used if layers[: len(own)] == own})
-        references = [tag for tag in summary.get("RepoTags") or () if tag != "<none>:<none>"]
+        users = sorted({user for layers, user in used if layers[: len(own)] == own})
         for reference in references or [None]:
             yield StoredImage(
-                name=summary["Labels"][labels.IMAGE],
+                name=name,
                 reference=reference,
                 id=summary["Id"],
                 size_bytes=summary["Size"],
                 used_by=tuple(users),
+                ours=summary["Labels"].get(labels.BACKEND) == backend,
             )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ephemera.contract.errors import EngineError, EphemeraError, InputError
 from ephemera.driver.failures import error_from_document
-from ephemera.images import ImageBuildError, ImageMissingError
+from ephemera.images import ImageBuildError, ImageMissingError, ImageTakenError
 from ephemera.resources.gates import GateError
 from tests.unit.contract.test_errors import SAMPLES
 
@@ -14,6 +14,7 @@ _CROSSING: tuple[EphemeraError, ...] = (
     *SAMPLES,
     ImageBuildError("web", "RUN x", "no such file", ["step 1", "step 2"]),
     ImageMissingError("postgres:16", "no such image", "look again"),
+    ImageTakenError("ephemera/web:1", None),
     GateError("api", "exited", container_exit_code=1, log_tail=["one"]),
 )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ephemera.contract.errors import ImageError
-from ephemera.home import builds
+from ephemera.home import builds, identity
 from ephemera.home.paths import cache_dir
 
 _ENGINE = "unix:///engine.sock"
@@ -104,7 +104,17 @@ def test_build_that_is_abandoned_twice_is_as_old_as_the_first(monkeypatch: pytes
     assert [build.since for build in builds.abandoned(_ENGINE)] == [100]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"image": "api"}'])
+def test_build_of_another_backend_is_as_old_as_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(time, "time", lambda: 100.9)
+    _abandon("ephemera/api:1", "api")
+    monkeypatch.setattr(time, "time", lambda: 200.0)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another"))
+    _abandon("ephemera/api:1", "api")
+    (found,) = builds.abandoned(_ENGINE)
+    assert (found.since, found.backend) == (200, identity.backend_id())
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"image": "api"}', '{"image": "a", "engine": "e", "since": 1}'])
 def test_record_of_a_builder_that_was_killed_before_it_began_goes(text: str) -> None:
     path = cache_dir() / "locks" / "image-ephemera_api:1.lock"
     path.parent.mkdir(parents=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import socket
 import tarfile
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ephemera.contract.errors import InputError
-from ephemera.images.context import archive, context_hash, entries
+from ephemera.images.context import archive, context_hash, entries, read_dockerfile
 
 
 @pytest.fixture
@@ -89,6 +93,142 @@ def test_the_archive_is_the_same_in_every_clone(context: Path) -> None:
     assert members["src"].isdir()
     assert members["latest"].linkname == "src/app.py"
     assert {(member.uid, member.gid, member.mtime) for member in members.values()} == {(0, 0, 0)}
+
+
+def _strange(context: Path) -> None:
+    """Add what is neither a file nor a folder, and names of all kinds, to it."""
+    os.mkfifo(context / "control")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(context / "socket"))  # absolute ones may be too long
+    for name in (b"b\xffd", b"new\nline", b"-dash", "sep\u2028".encode(), b"x" * 255):
+        Path(context / os.fsdecode(name)).write_text("content")
+    (context / "dangling").symlink_to("nowhere")
+    (context / "loop").symlink_to("loop")
+    (context / "src" / "up").symlink_to("..")
+    (context / "bad link").symlink_to(os.fsdecode(b"\xff"))
+
+
+@pytest.mark.timeout(20)
+def test_anything_that_a_folder_may_hold_is_packed_or_left_out(context: Path) -> None:
+    _strange(context)
+    before = hashed(context)
+    stream = io.BytesIO()
+    archive(entries(context, "Dockerfile"), {}, stream)
+    stream.seek(0)
+    with tarfile.open(fileobj=stream) as tar:
+        members = {os.fsencode(member.name): member for member in tar}
+    assert members[b"control"].isfifo()
+    assert b"socket" not in members
+    assert {b"b\xffd", b"new\nline", b"-dash", "sep\u2028".encode(), b"x" * 255} <= members.keys()
+    assert members[b"loop"].linkname == "loop"
+    assert members[b"src/up"].linkname == ".."
+    (context / "control").unlink()
+    assert hashed(context) != before
+
+
+@pytest.mark.timeout(20)
+def test_file_that_became_a_fifo_since_it_was_listed_does_not_block(context: Path) -> None:
+    found = entries(context, "Dockerfile")
+    (context / "src" / "app.py").unlink()
+    os.mkfifo(context / "src" / "app.py")
+    assert context_hash(found)
+
+
+def test_file_that_went_or_became_shorter_while_it_was_packed_is_one_error(
+    context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = entries(context, "Dockerfile")
+    (context / "src" / "app.py").rename(context / "moved")
+    with pytest.raises(InputError, match=r"src/app\.py of a build context cannot be read \(No such file"):
+        archive(found, {}, io.BytesIO())
+    (context / "moved").rename(context / "src" / "app.py")
+    real = os.fstat
+    monkeypatch.setattr(os, "fstat", lambda fd: SimpleNamespace(st_size=real(fd).st_size + 1))
+    with pytest.raises(InputError, match="Dockerfile became shorter while it was packed: run it again"):
+        archive(found, {}, io.BytesIO())
+
+
+def test_what_cannot_be_read_is_named_with_a_way_out(context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read everything, so the system is asked to refuse."""
+    scandir = os.scandir
+
+    def refused(path: Path) -> object:
+        if path.name == "src":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(
+        InputError, match=r"src of a build context cannot be read \(Permission denied\): .*\.dockerignore"
+    ):
+        entries(context, "Dockerfile")
+    (context / ".dockerignore").write_text("src\n")
+    assert names(context) == [".dockerignore", "Dockerfile"]
+
+
+def test_deep_folders_and_large_files_need_neither_stack_nor_memory(context: Path) -> None:
+    deep = [context / "/".join("d" * depth) for depth in range(1, 1050)]
+    for folder in deep:
+        folder.mkdir()
+    with (context / "sparse").open("wb") as file:
+        file.truncate(1 << 26)
+    try:
+        found = entries(context, "Dockerfile")
+    finally:
+        for folder in reversed(deep):  # which pytest could not
+            folder.rmdir()
+    assert len([entry for entry in found if entry.folder]) == len(deep) + 1
+    large = [entry for entry in found if entry.path == "sparse"]
+    tracemalloc.start()
+    context_hash(large)
+    with Path(os.devnull).open("wb") as output:
+        archive(large, {}, output)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 24
+
+
+def test_linked_dockerfile_is_sent_as_a_file(context: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared").write_text("FROM x\n")
+    (context / "Dockerfile").unlink()
+    (context / "Dockerfile").symlink_to("../shared")
+    stream = io.BytesIO()
+    archive(entries(context, "Dockerfile"), {"Dockerfile": b"FROM y\n"}, stream)
+    stream.seek(0)
+    with tarfile.open(fileobj=stream) as tar:
+        assert tar.getmember("Dockerfile").isreg()
+
+
+def test_dockerfile_in_an_ignored_folder_belongs_to_it(context: Path) -> None:
+    (context / "docker").mkdir()
+    (context / "docker" / "Dockerfile").write_text("FROM x\n")
+    (context / "docker" / "notes").write_text("")
+    (context / ".dockerignore").write_text("docker\nDockerfile\n.dockerignore\n")
+    found = [entry.path for entry in entries(context, "./docker/../docker/Dockerfile")]
+    assert found == [".dockerignore", "docker/Dockerfile", "src", "src/app.py"]
+
+
+@pytest.mark.parametrize("dockerfile", ["../Dockerfile", "..", "/etc/hosts", "src/../../Dockerfile"])
+def test_dockerfile_outside_of_its_context_is_refused(context: Path, dockerfile: str) -> None:
+    with pytest.raises(InputError, match=r"is outside of its context .*: give a path in the context"):
+        entries(context, dockerfile)
+
+
+@pytest.mark.timeout(20)
+def test_dockerfile_or_context_of_another_kind_is_refused(context: Path) -> None:
+    os.mkfifo(context / "control")
+    for dockerfile in ("control", "src"):
+        with pytest.raises(InputError, match=f"{dockerfile} is not a regular file: check"):
+            entries(context, dockerfile)
+    with pytest.raises(InputError, match=r"app\.py is not a folder: check `context`"):
+        entries(context / "src" / "app.py", "Dockerfile")
+    with pytest.raises(InputError, match="cannot be read"):
+        entries(context, "x" * 300)
+
+
+def test_dockerfile_that_is_no_utf8_is_kept_as_it_is(context: Path) -> None:
+    (context / "Dockerfile").write_bytes(b"FROM x\nRUN echo \xff\n")
+    assert read_dockerfile(context, "Dockerfile").encode(errors="surrogateescape") == b"FROM x\nRUN echo \xff\n"
 
 
 def test_a_missing_dockerfile_is_refused(context: Path) -> None:

@@ -4,44 +4,52 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from docker.errors import APIError
+from docker.errors import APIError, ImageNotFound
 
 from ephemera.contract import labels
 from ephemera.contract.errors import MachineError
-from ephemera.home import builds
+from ephemera.home import builds, identity
 from ephemera.host import engine
 from ephemera.images import drop_abandoned
 
 _BEFORE = int(time.time()) - 60
 _LATER = int(time.time()) + 365 * 86_400
 _SETTLE_SECONDS = 0.5
+_REMOVED = "sha256:gone"
 
 
 @dataclass
 class _Api:
-    """An engine with containers and untagged images; those in ``refused`` answer with that status. ``looks``: what
-    happens at each look at the images, counted from 0."""
+    """An engine with containers and untagged images; those in ``refused`` answer with that status. ``tagged``: ids of
+    images with a tag. ``looks``: what happens at each look at the images, counted from 0."""
 
     listed_containers: list[dict[str, Any]] = field(default_factory=list)
     listed_images: list[dict[str, Any]] = field(default_factory=list)
     refused: dict[str, int] = field(default_factory=dict)
+    tagged: set[str] = field(default_factory=set)
     removed: list[str] = field(default_factory=list)
     looks: dict[int, Callable[[], None]] = field(default_factory=dict)
     looked: int = 0
 
     def containers(self, *, all: bool, filters: dict[str, Any]) -> list[dict[str, Any]]:
         assert all
-        return [item for item in self.listed_containers if filters["label"] in item["Labels"]]
+        return [item for item in self.listed_containers if set(filters["label"]) <= set(item["Labels"])]
 
     def images(self, *, filters: dict[str, Any]) -> list[dict[str, Any]]:
         assert filters["dangling"]
         self.looks.pop(self.looked, lambda: None)()
         self.looked += 1
-        return [item for item in self.listed_images if filters["label"] in (item["Labels"] or {})]
+        return [item for item in self.listed_images if set(filters["label"]) <= set(item["Labels"] or {})]
+
+    def inspect_image(self, identifier: str) -> dict[str, Any]:
+        if identifier == _REMOVED:
+            raise ImageNotFound("gone")
+        return {"RepoTags": ["ephemera/api:1"] if identifier in self.tagged else []}
 
     def remove_container(self, name: str, *, force: bool) -> None:
         assert force
@@ -77,7 +85,10 @@ def _abandon(name: str, tag: str = "0123") -> None:
 
 
 def _item(identifier: str, name: str, created: Any = _LATER, **more: str) -> dict[str, Any]:
-    return {"Id": identifier, "Image": f"sha256:{0:064}", "Created": created, "Labels": {labels.IMAGE: name, **more}}
+    """As a list has it: a container that runs an untagged image, or an untagged image."""
+    marks = {**labels.of_image(name, identity.backend_id()), **more}
+    image = f"sha256:{0:064}"
+    return {"Id": identifier, "Image": image, "ImageID": image, "Command": "sh", "Created": created, "Labels": marks}
 
 
 def test_containers_of_steps_and_untagged_layers_of_these_images_go(api: _Api) -> None:
@@ -89,6 +100,42 @@ def test_containers_of_steps_and_untagged_layers_of_these_images_go(api: _Api) -
 def test_what_was_there_before_stays(api: _Api) -> None:
     api.listed_images = [_item("old", "api", _BEFORE), _item("new", "api", "2100-11-14T22:13:21Z")]
     assert _drop(api, "api") == ["new"]
+
+
+def test_what_another_backend_builds_at_the_same_time_stays(api: _Api) -> None:
+    others = {labels.BACKEND: "0123456789ab"}
+    api.listed_containers = [_item("step", "api"), _item("their-step", "api", **others)]
+    api.listed_images = [_item("layer", "api"), _item("their-layer", "api", **others)]
+    unmarked = _item("unmarked", "api")
+    del unmarked["Labels"][labels.BACKEND]
+    api.listed_containers.append(unmarked)
+    assert _drop(api, "api") == ["step", "layer"]
+
+
+def test_what_a_build_of_another_state_folder_left_goes_by_its_own_labels(
+    api: _Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    theirs, ours = _item("their-layer", "api"), _item("layer", "api")
+    _abandon("api")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another"))
+    ours["Labels"][labels.BACKEND] = identity.backend_id()
+    api.listed_images = [theirs, ours]
+    assert drop_abandoned(settle_seconds=0) == ["their-layer"]
+
+
+def test_container_that_runs_a_finished_image_by_its_id_is_none_of_a_build(api: _Api) -> None:
+    finished, removed = f"sha256:{1:064}", _item("of-a-removed-layer", "api")
+    removed["ImageID"] = _REMOVED
+    api.listed_containers = [{**_item("run-by-hand", "api"), "Image": finished, "ImageID": finished}, removed]
+    api.tagged = {finished}
+    assert _drop(api, "api") == ["of-a-removed-layer"]
+
+
+def test_container_of_a_metadata_step_on_a_tagged_base_is_one_of_a_build(api: _Api) -> None:
+    base = f"sha256:{2:064}"
+    step = {**_item("step", "api"), "ImageID": base, "Command": "/bin/sh -c '#(nop) LABEL ephemera.image=api'"}
+    api.listed_containers, api.tagged = [step], {base}
+    assert _drop(api, "api") == ["step"]
 
 
 @pytest.mark.parametrize(("image", "removed"), [("ephemera/api:1aeb96341a4f", []), ("0c2cbeb0b9e4", ["step"])])

@@ -1,0 +1,87 @@
+"""``.dockerignore``, as Docker reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ephemera.contract.errors import InputError
+from ephemera.images.context import entries
+from ephemera.images.ignoring import Ignored
+
+_FILES = (
+    "Dockerfile",
+    "README.md",
+    "a/b/c.py",
+    "a/b/keep.py",
+    "a/c.pyc",
+    "node_modules/x/keep.py",
+    "node_modules/x/y.js",
+    "x+y/(z).txt",
+    "[odd]/f",
+)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    for name in _FILES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    return tmp_path
+
+
+def _files(context: Path, text: str, name: str = ".dockerignore") -> set[str]:
+    (context / name).write_text(text)
+    return {entry.path for entry in entries(context, "Dockerfile") if not entry.folder} - {name, "Dockerfile"}
+
+
+@pytest.mark.parametrize(
+    ("text", "left_out"),
+    [
+        ("", set()),
+        ("# a/b\n\n   \n", set()),
+        ("\ufeff/README.md", {"README.md"}),
+        ("  ./a/../README.md/  \r\n", {"README.md"}),
+        ("a/b/", {"a/b/c.py", "a/b/keep.py"}),
+        ("*.py", set()),
+        ("**/*.py", {"a/b/c.py", "a/b/keep.py", "node_modules/x/keep.py"}),
+        ("**/README.md", {"README.md"}),
+        ("a/**", {"a/b/c.py", "a/b/keep.py", "a/c.pyc"}),
+        ("a/?.py[cod]", {"a/c.pyc"}),
+        ("a/[^b].pyc", {"a/c.pyc"}),
+        ("x+y/(z).txt", {"x+y/(z).txt"}),
+        (r"\[odd\]", {"[odd]/f"}),
+        (r"\README.md", {"README.md"}),
+        ("a/*/keep.py", {"a/b/keep.py"}),
+        ("a\n!a/b/keep.py", {"a/b/c.py", "a/c.pyc"}),
+        ("!a/b/keep.py\na", {"a/b/c.py", "a/b/keep.py", "a/c.pyc"}),
+        ("a\n! a/b", {"a/c.pyc"}),
+        ("*\n!**/keep.py", {"README.md", "a/b/c.py", "a/c.pyc", "node_modules/x/y.js", "x+y/(z).txt", "[odd]/f"}),
+        ("A/B", set()),
+        (".", set()),
+    ],
+)
+def test_patterns(context: Path, text: str, left_out: set[str]) -> None:
+    assert set(_FILES) - {"Dockerfile"} - _files(context, text) == left_out
+
+
+def test_file_of_the_dockerfiles_own_wins(context: Path) -> None:
+    (context / ".dockerignore").write_text("*\n")
+    assert _files(context, "a\n", "Dockerfile.dockerignore") == {
+        ".dockerignore", "README.md", "node_modules/x/keep.py", "node_modules/x/y.js", "x+y/(z).txt", "[odd]/f",
+    }  # fmt: skip
+
+
+def test_ignored_folder_is_not_entered_where_no_exception_can_be_below(context: Path) -> None:
+    (context / ".dockerignore").write_text("node_modules\na\n!a/b/keep.py\n")
+    ignored = Ignored.of(context, "Dockerfile")
+    assert ignored.all_below("node_modules")
+    assert not ignored.all_below("a")
+    assert not ignored.all_below("a/b")
+
+
+@pytest.mark.parametrize("text", ["a[", "!"])
+def test_pattern_that_is_none_is_refused(context: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"\.dockerignore: '.*' (is no pattern|names nothing)"):
+        _files(context, text)
