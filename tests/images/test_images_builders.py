@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import secrets
 import signal
@@ -22,8 +24,10 @@ from docker.errors import ImageNotFound
 from ephemera.contract import labels
 from ephemera.contract.images import ServiceImage
 from ephemera.home import identity
-from ephemera.images import ImageBuildError, ensure, resolve
+from ephemera.images import ImageBuildError, ImageMissingError, ensure, resolve
 from ephemera.images import context as packing
+
+from .registry import PASSWORD, USER, private_registry
 
 _DEADLINE_SECONDS = 60
 _WITH_HEREDOCS = 23
@@ -179,6 +183,28 @@ def test_missing_credential_helper_stops_no_build(
     (tmp_path / "config.json").write_text('{"credsStore": "not-there", "credHelpers": {"r.example": "not-there"}}')
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     assert ensure([ServiceImage(name=name, context=context)], "local")
+
+
+@pytest.mark.parametrize("copy", ["COPY", "COPY --chmod=0755"], ids=["classic", "BuildKit"])
+def test_private_base_is_pulled_with_the_credentials_of_its_registry(
+    client: docker.DockerClient, context: Path, name: str, copy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    config = tmp_path / "config.json"
+    with private_registry(secrets.token_bytes(8)) as reference:
+        (context / "Dockerfile").write_text(f"ARG BASE={reference}\nFROM $BASE\n{copy} Dockerfile /\n")
+        image = ServiceImage(name=name, context=context)
+        config.write_text('{"credsStore": "not-there"}')
+        with pytest.raises(
+            ImageMissingError, match="without credentials, since docker-credential-not-there not installed"
+        ):
+            ensure([image], "local")
+        auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        config.write_text(json.dumps({"auths": {reference.partition("/")[0]: {"auth": auth}}}))
+        try:
+            assert ensure([image], "local")
+        finally:
+            client.api.remove_image(reference, force=True)
 
 
 def test_files_that_change_while_they_are_packed_give_no_image(

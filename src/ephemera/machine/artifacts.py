@@ -23,11 +23,13 @@ def content_hash(paths: Iterable[Path], *extra: str, suffixes: Collection[str] =
     """
     digest = hashlib.sha256()
     for text in extra:
-        digest.update(f"text {len(text.encode())}\0{text}".encode())
+        written = text.encode(errors="surrogateescape")  # names of files may be no UTF-8
+        digest.update(b"text %d\0%s" % (len(written), written))
     for path in paths:
         for file in _files(path, tuple(suffixes)):
             content = file.read_bytes()
-            digest.update(f"file {file.relative_to(path.parent)}\0{len(content)}\0".encode())
+            name = os.fsencode(file.relative_to(path.parent))
+            digest.update(b"file %s\0%d\0" % (name, len(content)))
             digest.update(content)
     return digest.hexdigest()[:_HASH_LENGTH]
 

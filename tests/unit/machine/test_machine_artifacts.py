@@ -75,6 +75,13 @@ def test_only_sources_count_where_that_is_asked_for(folder: Path) -> None:
     assert content_hash([folder], suffixes=(".go", ".mod")) != before
 
 
+def test_names_that_are_no_utf8_are_hashed(folder: Path) -> None:
+    before = content_hash([folder])
+    (folder / os.fsdecode(b"odd\xff")).write_text("")
+    assert content_hash([folder]) != before
+    assert content_hash((), os.fsdecode(b"odd\xff")) != content_hash((), "odd")
+
+
 def test_the_hash_is_the_same_wherever_the_folder_lies(folder: Path, tmp_path: Path) -> None:
     before = content_hash([folder])
     moved = folder.rename(tmp_path / "elsewhere-parent")
