@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pulumi
 
+from ephemera.contract import declared
 from ephemera.contract.images import AnyImage
 from ephemera.resources import Container, ContainerArgs, Environment, ExitZeroProbe, Gate, Volume
 
@@ -20,14 +21,14 @@ class OneShotArgs:
     environment: Environment
     image: AnyImage
     command: Sequence[str] | None = None
-    variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    variables: Mapping[str, pulumi.Input[str | float | bool]] = field(default_factory=dict)
     needs: Sequence[Container] = ()
     timeout_seconds: float = 120.0
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     memory_mb: int = 256
     cpus: float = 1.0
     user: str | None = None
-    credentials: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    credentials: Mapping[str, pulumi.Input[str | float | bool]] = field(default_factory=dict)
 
 
 class OneShot(pulumi.ComponentResource):
@@ -35,11 +36,12 @@ class OneShot(pulumi.ComponentResource):
 
     Type token ``ephemera:index:OneShot``. Makes a ``Container`` that publishes nothing. One that ends otherwise,
     or does not end in time, fails the environment with its exit code and its last log lines. Once it has ended well it
-    is run again only when what it is made of has changed: image, command, variables. What names its ``container`` among
-    its ``needs`` starts after that.
+    is run again only when what it is made of has changed: image, command, variables and the like, not its memory. What
+    names its ``container`` among its ``needs`` starts after that.
     """
 
     def __init__(self, name: str, args: OneShotArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        declared.expect(f"args of {name!r}", args, OneShotArgs, "OneShotArgs")
         super().__init__("ephemera:index:OneShot", name, None, opts)
         self.container = Container(
             name,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pulumi
 
+from ephemera.contract import declared
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, EngineImage
 from ephemera.resources import (
@@ -20,6 +21,7 @@ from ephemera.resources import (
     Volume,
     VolumeArgs,
 )
+from ephemera.resources.arguments import check_variables, refuse_reserved
 
 _HOME = "/usr/share/opensearch"
 _DATA = f"{_HOME}/data"
@@ -47,19 +49,20 @@ _SETTINGS = {
 # and every client to trust them, to protect data that lives as long as a test.
 _SECURITY_DISABLED = {"DISABLE_SECURITY_PLUGIN": "true", "DISABLE_INSTALL_DEMO_CONFIG": "true"}
 _OTHERS_DISABLED = {"DISABLE_PERFORMANCE_ANALYZER_AGENT_CLI": "true"}  # a second JVM, that nobody asks anything
+_JAVA = "OPENSEARCH_JAVA_OPTS"
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenSearchArgs:
     """``image``: one with the official image's interface. ``persistent``: data on a volume; without, in memory of the
     container's own, 256 MiB at most, and a restart loses it. ``settings``: further ones of the node,
-    ``{"action.auto_create_index": "false"}``. ``heap_mb``, ``memory_mb``: MiB; what Java needs beside its heap, and the
+    ``{"action.auto_create_index": False}``. ``heap_mb``, ``memory_mb``: MiB; what Java needs beside its heap, and the
     files that it reads, are within ``memory_mb``. ``cpus``: cores, as far as the machine has them."""
 
     environment: Environment
     image: AnyImage = _IMAGE
     persistent: bool = True
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str | float | bool] = field(default_factory=dict)
     heap_mb: int = 512
     memory_mb: int = 1280
     cpus: float = 2.0
@@ -75,7 +78,7 @@ class OpenSearch(pulumi.ComponentResource):
 
     Outputs tell in ``capabilities`` the version, and of ``security``, ``knn`` and ``sql`` whether they are ``absent``,
     which they are from an image that was built here, ``disabled`` or ``present``.
-    Refuses (``InputError``) a heap that is more than three quarters of the memory.
+    Refuses (``InputError``) a heap that is more than three quarters of the memory, and settings that it makes itself.
     """
 
     url: pulumi.Output[str]
@@ -107,7 +110,7 @@ class OpenSearch(pulumi.ComponentResource):
                     **args.settings,
                     **_SECURITY_DISABLED,
                     **_OTHERS_DISABLED,
-                    "OPENSEARCH_JAVA_OPTS": f"-Xms{args.heap_mb}m -Xmx{args.heap_mb}m",
+                    _JAVA: f"-Xms{args.heap_mb}m -Xmx{args.heap_mb}m",
                 },
                 healthcheck=HealthCheck(
                     command=["bash", "-c", _ASK],
@@ -132,7 +135,15 @@ class OpenSearch(pulumi.ComponentResource):
 
 
 def check(name: str, args: OpenSearchArgs) -> None:
-    """Refuse a heap that would have the kernel end the node: pure, no I/O."""
+    """Raise for values that cannot work or would not arrive, and a heap that would have the kernel end the node. Pure,
+    no I/O."""
+    declared.expect(f"args of {name!r}", args, OpenSearchArgs, "OpenSearchArgs")
+    declared.expect(f"persistent of {name!r}", args.persistent, bool, "True or False")
+    check_variables(repr(name), args.settings)
+    refuse_reserved(repr(name), args.settings, (*_SECURITY_DISABLED, *_OTHERS_DISABLED, _JAVA))
+    declared.check_whole(f"heap_mb of {name!r}", args.heap_mb, 1)
+    declared.check_whole(f"memory_mb of {name!r}", args.memory_mb, 1)
+    declared.check_number(f"cpus of {name!r}", args.cpus, declared.MIN_CPUS)
     if not 0 < args.heap_mb * 4 <= args.memory_mb * 3:
         raise InputError(
             f"heap_mb of {name!r} is {args.heap_mb}, of {args.memory_mb} MiB of memory",

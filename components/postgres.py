@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 
+from ephemera.contract import declared
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, EngineImage
 from ephemera.resources import (
@@ -22,7 +23,9 @@ from ephemera.resources import (
     VolumeArgs,
 )
 
-_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_IDENTIFIER = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
+_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=.*", re.DOTALL)
+_USER, _DATABASE = "POSTGRES_USER", "POSTGRES_DB"
 _DATA = "/var/lib/postgresql/data"
 _PORT = 5432
 _IMAGE = EngineImage(name="postgres")
@@ -37,8 +40,9 @@ _OWNED = "mode=0700,uid=999,gid=999"
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresArgs:
-    """``database``, ``user``: lower-case SQL identifiers. ``image``: one with the official image's interface.
-    ``parameters``: server settings, ``max_connections=50``, over ``fsync=off``. ``memory_mb``: MiB."""
+    """``database``, ``user``: lower-case SQL identifiers, which the server makes with its data at the first start.
+    ``image``: one with the official image's interface. ``parameters``: server settings, ``max_connections=50``, over
+    ``fsync=off``. ``memory_mb``: MiB."""
 
     environment: Environment
     database: str
@@ -53,7 +57,8 @@ class Postgres(pulumi.ComponentResource):
 
     Type token ``ephemera:index:Postgres``. Makes a ``Volume`` for the data and a ``Container``, gated by a start-up
     message that the server answers; health check ``pg_isready`` every 5 s, time-out 3 s, 10 retries, start 10 s.
-    The password is generated per environment. Refuses (``InputError``) names that are no plain SQL identifiers.
+    The password is generated per environment. Refuses (``InputError``) names that are not plain SQL identifiers, and
+    other ones than those that existing data was made with: the server would not make them.
     """
 
     url: pulumi.Output[str]
@@ -61,8 +66,9 @@ class Postgres(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PostgresArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         check(name, args)
-        super().__init__("ephemera:index:Postgres", name, None, opts)
         environment = args.environment
+        _refuse_renamed(name, args, environment.variables_now(name))
+        super().__init__("ephemera:index:Postgres", name, None, opts)
         password = environment.credential(name, "password")
         child = pulumi.ResourceOptions(parent=self)
         data = Volume(f"{name}-data", VolumeArgs(environment=environment), child)
@@ -75,9 +81,9 @@ class Postgres(pulumi.ComponentResource):
                 gate=Gate(probe=PostgresProbe(user=args.user, database=args.database)),
                 ports={"postgres": Port(number=_PORT, scheme="postgresql", path=f"/{args.database}")},
                 variables={
-                    "POSTGRES_USER": args.user,
+                    _USER: args.user,
                     "POSTGRES_PASSWORD": password,
-                    "POSTGRES_DB": args.database,
+                    _DATABASE: args.database,
                     "PGDATA": _DATA,
                 },
                 command=["postgres", *parameters],
@@ -109,10 +115,28 @@ class Postgres(pulumi.ComponentResource):
 
 
 def check(name: str, args: PostgresArgs) -> None:
-    """Refuse names that would need quoting: pure, no I/O."""
+    """Raise for names that would need quoting or are the server's own, and parameters that are none. Pure, no I/O."""
+    declared.expect(f"args of {name!r}", args, PostgresArgs, "PostgresArgs")
     for what, value in (("database", args.database), ("user", args.user)):
-        if not _IDENTIFIER.fullmatch(value):
+        if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
             raise InputError(
-                f"{what} {value!r} of {name!r} is not valid",
-                remedy="lower-case letters, digits and _, at most 63 characters",
+                f"{what} {declared.shown(value)} of {name!r} is not valid",
+                remedy="lower-case letters, digits and _, at most 63 characters, not beginning with pg_",
+            )
+    declared.check_sequence(f"parameters of {name!r}", args.parameters, 'a list: ["max_connections=50"]')
+    for parameter in args.parameters:
+        if not isinstance(parameter, str) or not _PARAMETER.fullmatch(parameter):
+            raise InputError(
+                f"parameters of {name!r} has {declared.shown(parameter)}", remedy="it must be as in max_connections=50"
+            )
+    declared.check_whole(f"memory_mb of {name!r}", args.memory_mb, 1)
+
+
+def _refuse_renamed(name: str, args: PostgresArgs, now: Mapping[str, str]) -> None:
+    # The image makes user and database when it finds no data, and never again.
+    for what, variable, value in (("database", _DATABASE, args.database), ("user", _USER, args.user)):
+        if now.get(variable, value) != value:
+            raise InputError(
+                f"{what} of {name!r} is {value!r}, and its data was made with {now[variable]!r}",
+                remedy="take the environment down first, with `ephemera down`: its data goes with it",
             )

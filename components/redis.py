@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pulumi
 
+from ephemera.contract import declared
 from ephemera.contract.images import AnyImage, EngineImage
 from ephemera.resources import (
     Container,
@@ -19,10 +20,12 @@ from ephemera.resources import (
     Volume,
     VolumeArgs,
 )
+from ephemera.resources.arguments import check_variables, refuse_reserved
 
 _DATA = "/data"
 _PORT = 6379
 _IMAGE = EngineImage(name="redis")
+_PASSWORD = "REDISCLI_AUTH"  # noqa: S105 - the name of a variable
 # The password is in no command line, which everybody on the machine may read. redis-cli takes it from this variable.
 _SERVE = 'exec redis-server - <<END\nrequirepass $REDISCLI_AUTH\nsave ""\nappendonly {appendonly}\nEND\n'
 
@@ -35,7 +38,7 @@ class RedisArgs:
     environment: Environment
     image: AnyImage = _IMAGE
     persistent: bool = False
-    variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    variables: Mapping[str, pulumi.Input[str | float | bool]] = field(default_factory=dict)
     memory_mb: int = 128
 
 
@@ -44,13 +47,14 @@ class Redis(pulumi.ComponentResource):
 
     Type token ``ephemera:index:Redis``. Makes a ``Container``, gated by the answer to ``PING``, and a ``Volume`` when
     it is persistent; health check ``redis-cli ping`` every 5 s, time-out 3 s, 10 retries, start 10 s. The password is
-    generated per environment.
+    generated per environment. Refuses (``InputError``) the variable that holds it, ``REDISCLI_AUTH``.
     """
 
     url: pulumi.Output[str]
     """Connection URL from inside the network, with the password; a secret; known when the server is ready."""
 
     def __init__(self, name: str, args: RedisArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        check(name, args)
         super().__init__("ephemera:index:Redis", name, None, opts)
         environment = args.environment
         password = environment.credential(name, "password")
@@ -67,7 +71,7 @@ class Redis(pulumi.ComponentResource):
                 image=args.image,
                 gate=Gate(probe=RedisProbe()),
                 ports={"redis": Port(number=_PORT, scheme="redis", path="/0")},
-                variables={**args.variables, "REDISCLI_AUTH": password},
+                variables={**args.variables, _PASSWORD: password},
                 command=["sh", "-c", _SERVE.format(appendonly="yes" if args.persistent else "no")],
                 healthcheck=HealthCheck(
                     command=["redis-cli", "ping"],
@@ -89,3 +93,11 @@ class Redis(pulumi.ComponentResource):
             lambda known: f"redis://:{known[0]}@{name}:{_PORT}/0"
         )
         self.register_outputs({"url": self.url})
+
+
+def check(name: str, args: RedisArgs) -> None:
+    """Raise for values that cannot work or would not arrive. Pure, no I/O."""
+    declared.expect(f"args of {name!r}", args, RedisArgs, "RedisArgs")
+    declared.expect(f"persistent of {name!r}", args.persistent, bool, "True or False")
+    check_variables(repr(name), args.variables)
+    refuse_reserved(repr(name), args.variables, (_PASSWORD,))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import pulumi
 
+from ephemera.contract import declared
+from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage
 from ephemera.resources import Container, ContainerArgs, Environment, Gate, HealthCheck, HttpProbe, Port
 
@@ -25,23 +27,25 @@ class WebServiceArgs:
     image: AnyImage
     package: str
     port: int
-    variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    variables: Mapping[str, pulumi.Input[str | float | bool]] = field(default_factory=dict)
     needs: Sequence[Container] = ()
-    start_period_seconds: int = 15
+    start_period_seconds: float = 15
     memory_mb: int = 256
     cpus: float = 1.0
     publish: bool = True
     stop_grace_seconds: int = 2
-    credentials: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    credentials: Mapping[str, pulumi.Input[str | float | bool]] = field(default_factory=dict)
 
 
 class WebService(pulumi.ComponentResource):
     """A container that is ready when it answers ``GET /health`` with 200.
 
     Type token ``ephemera:index:WebService``. Makes a ``Container``; health check every 10 s, time-out 5 s, 10 retries.
+    Refuses (``InputError``) a package that cannot be imported by its name.
     """
 
     def __init__(self, name: str, args: WebServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        check(name, args)
         super().__init__("ephemera:index:WebService", name, None, opts)
         self.container = Container(
             name,
@@ -68,3 +72,12 @@ class WebService(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({"container": self.container.ready})
+
+
+def check(name: str, args: WebServiceArgs) -> None:
+    """Raise unless ``package`` is the dotted name of one. Pure, no I/O."""
+    declared.expect(f"args of {name!r}", args, WebServiceArgs, "WebServiceArgs")
+    if not isinstance(args.package, str) or not all(part.isidentifier() for part in args.package.split(".")):
+        raise InputError(
+            f"package of {name!r} is {declared.shown(args.package)}", remedy="it must be a Python package, by its name"
+        )

@@ -17,7 +17,18 @@ from ephemera.contract import labels
 from ephemera.contract.catalog import Option, Service, System
 from ephemera.contract.errors import InputError, PolicyError, UnknownNameError
 from ephemera.contract.images import EngineImage
-from ephemera.resources import Container, ContainerArgs, Environment, ExecProbe, Gate, Port, Volume, VolumeArgs, policy
+from ephemera.resources import (
+    Container,
+    ContainerArgs,
+    Environment,
+    ExecProbe,
+    Gate,
+    HttpProbe,
+    Port,
+    Volume,
+    VolumeArgs,
+    policy,
+)
 from ephemera.resources.policy import RULES, Policy
 from ephemera.resources.rehearsal import variations
 from stacks.catalog import SYSTEMS
@@ -286,6 +297,35 @@ def test_rehearsal_gives_options_their_defaults_and_the_program_its_config(monke
     system = _system(monkeypatch, program, options={"level": Option(type="string", default="info", help="")})
     policy.check(system, config={"mine:key": "value"})
     assert set(seen) == {("info", "value")}
+
+
+def _web(environment: Environment, **given: Any) -> None:
+    """The README's, which has no health check; it needs more CPUs than a small machine has."""
+    ports = {"http": Port(number=8000)}
+    gate = Gate(probe=HttpProbe(path="/"))
+    args = ContainerArgs(environment=environment, image=_IMAGE, ports=ports, gate=gate, user="65534", cpus=64, **given)
+    Container("web", args)
+
+
+def test_service_without_a_health_check_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy.check(_system(monkeypatch, _web))
+
+
+def test_service_that_publishes_nothing_and_cannot_be_asked_inside_does_not_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(InputError, match="service 'web' publishes nothing, and its gate asks from outside"):
+        policy.check(_system(monkeypatch, lambda environment: _web(environment, publish=False)))
+
+
+def test_what_breaks_a_rule_only_where_nothing_is_published_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def program(environment: Environment) -> None:
+        _web(environment)
+        if environment.expose == "none":
+            docker.Volume("loose")
+
+    with pytest.raises(PolicyError, match="loose breaks 'labels'"):
+        policy.check(_system(monkeypatch, program))
 
 
 def test_what_the_program_raises_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,7 @@ class FakeApi:
         self.listed_networks: list[dict[str, Any]] = []
         self.listed_volumes: list[dict[str, Any]] = []
         self.images: dict[str, str] = {}
+        self.configs: dict[str, dict[str, Any]] = {}
         self.states: dict[str, dict[str, Any]] = {}
         self.documents: dict[str, dict[str, Any]] = {}
         self.log_texts: dict[str, str] = {}
@@ -192,7 +193,7 @@ class FakeApi:
     def inspect_image(self, reference: str) -> dict[str, Any]:
         if reference not in self.images:
             raise ImageNotFound("no such image")
-        return {"Config": {"User": self.images[reference]}}
+        return {"Config": {"User": self.images[reference], **self.configs.get(reference, {})}}
 
     def post(self, url: str, json: Mapping[str, int]) -> Answer:
         container, action = url.removeprefix(f"{self.base_url}/containers/").split("/")

@@ -1,10 +1,10 @@
-"""Checks of what a catalog declares: plain Python of other people's, so types are looked at too. Pure, no I/O."""
+"""Checks of plain values in catalogs and programs: other people's Python, so types are checked too. Pure, no I/O."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -13,27 +13,78 @@ from ephemera.contract.names import check_service_name
 
 OPTION_TYPES: Mapping[str, type] = {"string": str, "boolean": bool, "integer": int}
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_SHOWN = 80
+# Docker's own limits.
+MIN_MEMORY_MB = 6
+MIN_CPUS = 0.01
+MAX_PIDS = 4_194_304
+_MAX_WHOLE = 2**31 - 1  # what every interface between a program and the kernel can hold
 
 
 def expect(what: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
-    """Refuse a value that is not of that type; a boolean is no number."""
+    """Raise unless ``value`` is of that type; a boolean is not a number."""
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise InputError(f"{what} is {value!r}", remedy=f"it must be {rule}")
+        raise InputError(f"{what} is {shown(value)}", remedy=f"it must be {rule}")
 
 
-def check_mapping(what: str, value: Any, kind: type, rule: str) -> None:
-    """Refuse what is no mapping from names to values of that type."""
+def shown(value: Any) -> str:
+    """Return ``value`` as an error shows it: one short line, the type alone of what has no text of its own."""
+    text = repr(value)
+    if text.startswith("<"):
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def check_mapping(what: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
+    """Raise unless ``value`` maps names to values of that type."""
     expect(what, value, Mapping, "a mapping")
     for name, part in value.items():
         expect(f"a key of {what}", name, str, "a name")
         expect(f"{what}[{name!r}]", part, kind, rule)
 
 
+def check_sequence(what: str, value: Any, rule: str) -> None:
+    """Raise unless ``value`` is a list or tuple; a text is one value, not a list of characters."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise InputError(f"{what} is {shown(value)}", remedy=f"it must be {rule}")
+
+
 def check_positive(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
-    """Refuse what is no number above 0."""
+    """Raise unless ``value`` is a finite number above 0."""
     expect(what, value, kind, "a number")
-    if not 0 < value < math.inf:  # which NaN is not either
+    if not 0 < value < math.inf:  # NaN fails this too
         raise InputError(f"{what} is {value!r}", remedy="it must be positive")
+
+
+def check_whole(what: str, value: Any, least: int, most: int = _MAX_WHOLE) -> None:
+    """Raise unless ``value`` is a whole number from ``least`` to ``most``."""
+    rule = f"a whole number, {least} or more" if most == _MAX_WHOLE else f"a whole number from {least} to {most}"
+    expect(what, value, int, rule)
+    if not least <= value <= most:
+        raise InputError(f"{what} is {shown(value)}", remedy=f"it must be {rule}")
+
+
+def check_limits(owner: str, *, memory_mb: Any, cpus: Any, pids: Any) -> None:
+    """Raise unless Docker can limit a container so; whether its host has that many CPUs is not known here."""
+    check_whole(f"memory_mb of {owner}", memory_mb, MIN_MEMORY_MB)
+    check_number(f"cpus of {owner}", cpus, MIN_CPUS)
+    check_whole(f"pids of {owner}", pids, 1, MAX_PIDS)
+
+
+def check_cpus(owner: str, cpus: float, there: int) -> None:
+    """Raise for more CPUs than the Docker host has; ``there``: how many those are."""
+    if cpus > there:
+        raise InputError(
+            f"cpus of {owner} is {cpus:g}, and the Docker host has {there}", remedy=f"give at most {there}"
+        )
+
+
+def check_number(what: str, value: Any, least: float) -> None:
+    """Raise unless ``value`` is a finite number, ``least`` or more."""
+    rule = f"a number, {least:g} or more"
+    expect(what, value, (int, float), rule)
+    if not least <= value < math.inf:  # NaN fails this too
+        raise InputError(f"{what} is {value!r}", remedy=f"it must be {rule}")
 
 
 def check_default(kind: Any, default: Any) -> None:

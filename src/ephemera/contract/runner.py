@@ -46,9 +46,7 @@ class Runner:
             parts = PurePosixPath(path)
             if not parts.parts or parts.is_absolute() or ".." in parts.parts:
                 raise InputError(f"files of a runner has {path!r}", remedy="give it relative to the project, in it")
-        declared.check_positive("memory_mb of a runner", self.memory_mb, int)
-        declared.check_positive("cpus of a runner", self.cpus, (int, float))
-        declared.check_positive("pids of a runner", self.pids, int)
+        declared.check_limits("a runner", memory_mb=self.memory_mb, cpus=self.cpus, pids=self.pids)
 
 
 def check_runners(runners: Iterable[str], profiles: Iterable[str], required: Iterable[str]) -> None:

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import pulumi
 import pulumi_docker as docker
 
-from ephemera.contract import labels
+from ephemera.contract import declared, labels, progress
 from ephemera.contract.catalog import Source
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, is_root
 from ephemera.contract.names import check_service_name
 from ephemera.host.probes import ExecProbe, describe
-from ephemera.resources import policy
+from ephemera.resources import arguments, policy, spelling
 from ephemera.resources.environment import Environment
 from ephemera.resources.gates import Gate
 from ephemera.resources.volume import Volume
 
-# With times, which say nothing: for what is not given, the engine takes the image's own, and a preview would find them.
+# With times, which mean nothing: for what is not given, Docker takes the image's own, and a preview would find them.
 _NO_HEALTHCHECK = docker.ContainerHealthcheckArgs(
     tests=["NONE"], interval="1s", timeout="1s", start_period="1s", retries=1
 )
-_CAPABILITY = re.compile(r"(?!CAP_)[A-Z][A-Z_]{1,30}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +39,14 @@ class Port:
 
 @dataclass(frozen=True, kw_only=True)
 class HealthCheck:
-    """The engine's own health check; durations in seconds. ``command``: as Docker takes it, without a shell."""
+    """Docker's own health check; durations in seconds, a millisecond or more; the start period may be 0.
+    ``command``: a list of words, run without a shell. ``retries``: 1 or more."""
 
     command: Sequence[str]
-    interval_seconds: int
-    timeout_seconds: int
+    interval_seconds: float
+    timeout_seconds: float
     retries: int
-    start_period_seconds: int
+    start_period_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +54,13 @@ class ContainerArgs:
     """What a container is.
 
     ``image``: one that the system's catalog entry lists. ``ports``: by endpoint name. ``variables``: of the process's
-    environment. ``gate``: when it counts as ready; where nothing is published,
-    the health check's command asks instead. ``needs``: containers that must be ready before this one is created.
-    ``volumes``: by path in the container. ``tmpfs``: mount options by path (``size=64m``).
-    ``memory_mb``: MiB; ``cpus``: cores; ``pids``: processes and threads.
+    environment; numbers and booleans become text as in JSON (``5``, ``0.5``, ``true``), here, in ``command`` and in
+    ``credentials``. ``command``: a list of words, run without a shell; without one, the image's own. ``gate``: when it
+    counts as ready; where nothing is published, the health check's command asks instead. ``healthcheck``: without one,
+    the image's own. ``needs``: containers that must be ready before this one is created.
+    ``volumes``: by absolute path in the container. ``tmpfs``: mount options by path (``size=64m``, ``""`` for none).
+    ``memory_mb``: MiB, 6 or more; ``cpus``: 0.01 or more, no more than the Docker host has; ``pids``: processes and
+    threads.
     ``user``: overrides the image's; root is refused without ``root_reason``.
     ``capabilities``: those it keeps, ``CHOWN``, each with the reason why. ``writable_root_reason``, ``root_reason``:
     opting out of hardening, and why. ``stop_grace_seconds``: between the polite and the hard stop; 0 kills at once.
@@ -71,7 +72,7 @@ class ContainerArgs:
     image: AnyImage
     gate: Gate
     ports: Mapping[str, Port] = field(default_factory=dict)
-    variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    variables: Mapping[str, pulumi.Input[str | float | bool]] = field(default_factory=dict)
     command: Sequence[str] | None = None
     healthcheck: HealthCheck | None = None
     needs: Sequence[Container] = ()
@@ -86,7 +87,7 @@ class ContainerArgs:
     root_reason: str = ""
     stop_grace_seconds: int = 0
     publish: bool = True
-    credentials: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    credentials: Mapping[str, pulumi.Input[str | float | bool]] = field(default_factory=dict)
     engine_capabilities: Mapping[str, str] = field(default_factory=dict)
     data: str = ""
 
@@ -98,9 +99,12 @@ class Container(pulumi.ComponentResource):
     the network under the service's name. Hardened: no root, no capabilities, ``no-new-privileges``, limits of memory,
     CPU and processes, read-only root with tmpfs, an init process, log rotation (three files of 10 MB).
 
-    Its outputs resolve when its gate has passed. Refuses (``InputError``, before anything is created): a service name
-    that is no DNS label of at most 40 characters, limits that are not positive, a port outside 1 to 65535, root without
-    a reason, a capability without a reason and all of them at once.
+    Its outputs resolve when its gate has passed. A changed argument arrives at the next ``up``: memory and the limit of
+    processes in the running container; gate, endpoints, credentials and what else only the outputs hold without one;
+    everything else in a new container.
+
+    Refuses (``InputError``, before anything is created) every plain value that Docker would not take or would read
+    otherwise, root without a reason, and capabilities without a reason.
     """
 
     ready: pulumi.Output[str]
@@ -110,28 +114,36 @@ class Container(pulumi.ComponentResource):
 
     def __init__(self, service: str, args: ContainerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         check(service, args)
-        super().__init__("ephemera:index:Container", service, None, opts)
         environment = args.environment
+        environment.claim("service", service)
         if not args.root_reason.strip() and args.user is None:
             _refuse_root(service, environment.image_user(args.image))
+        if args.cpus > 1:  # every host has one: no need to ask
+            declared.check_cpus(f"service {service!r}", args.cpus, environment.cores())
+        source = environment.source(service)
+        _refuse_covered(service, args, source)
         hosts = {
             name: environment.host_address(service, name, port.number) if args.publish else None
             for name, port in args.ports.items()
         }
         gate = _gate(service, args, any(host is not None for host in hosts.values()))
+        super().__init__("ephemera:index:Container", service, None, opts)
         environment.policy.excuse(service, _reasons(args))
-        source = environment.source(service)
         if source is not None:
             environment.policy.mount_source(service, str(source.folder), source.target)
-        command = source.command if source is not None and source.command else args.command
+        command, entrypoint = _command(service, args, source)
         variables = {**args.variables, **environment.development_variables(service)}
+        volumes = {arguments.place(path): volume for path, volume in args.volumes.items()}
+        tmpfs = {arguments.place(path): options for path, options in args.tmpfs.items()}
+        healthcheck = _healthcheck(service, args, gate)
         container = docker.Container(
             service,
             name=f"{environment.stack}-{service}",
             hostname=service,
             image=environment.image_id(args.image),
-            command=list(command) if command is not None else None,
-            envs=[pulumi.Output.concat(key, "=", value) for key, value in sorted(variables.items())],
+            command=command,
+            entrypoints=entrypoint,
+            envs=[_variable(service, name, value) for name, value in sorted(variables.items())],
             ports=[
                 docker.ContainerPortArgs(
                     internal=args.ports[name].number, external=host[1], ip=environment.bind_address(), protocol="tcp"
@@ -141,8 +153,8 @@ class Container(pulumi.ComponentResource):
             ],
             network_mode="bridge",
             networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=environment.network, aliases=[service])],
-            volumes=[*_volumes(args), *_sources(source)],
-            healthcheck=_healthcheck(args, gate),
+            volumes=[*_volumes(volumes), *_sources(source)],
+            healthcheck=healthcheck,
             labels=[
                 docker.ContainerLabelArgs(label=key, value=value)
                 for key, value in {**environment.labels(service), **_one_shot(gate)}.items()
@@ -152,18 +164,37 @@ class Container(pulumi.ComponentResource):
             user=args.user,
             init=True,
             read_only=not args.writable_root_reason.strip(),
-            tmpfs=dict(args.tmpfs),
+            tmpfs=tmpfs,
             capabilities=docker.ContainerCapabilitiesArgs(
                 adds=[f"CAP_{name}" for name in sorted(args.capabilities)], drops=["ALL"]
             ),
             security_opts=["no-new-privileges"],
             memory=args.memory_mb,
             memory_swap=args.memory_mb,
-            cpus=_cpus(args.cpus),
+            cpus=spelling.cpus(args.cpus),
             log_driver="json-file",
             log_opts={"max-size": "10m", "max-file": "3"},
             destroy_grace_seconds=args.stop_grace_seconds or None,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[_started_after(needed) for needed in args.needs]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[_started_after(needed) for needed in args.needs],
+                # What the provider can neither update in place nor knows to need a new container (ADR 0032).
+                replacement_trigger={
+                    "healthcheck": _plain(healthcheck),
+                    "tmpfs": tmpfs,
+                    "given": [
+                        name
+                        for name, value in (
+                            ("command", command),
+                            ("entrypoint", entrypoint),
+                            ("user", args.user),
+                            ("variables", variables),
+                        )
+                        if value
+                    ],
+                },
+                delete_before_replace=True,  # its name and its ports can be held by one container only
+            ),
         )
         self.resource: pulumi.Resource = container
         self.ready = container.id.apply(lambda identifier: self._passed(service, identifier, args, gate, hosts))
@@ -177,8 +208,14 @@ class Container(pulumi.ComponentResource):
                 "container": self.ready.apply(lambda _: container.name),
                 "image": container.image,
                 "endpoints": dict(self.endpoints),
-                "credentials": dict(args.credentials),
-                "capabilities": dict(args.engine_capabilities),
+                "credentials": {
+                    name: _text(f"credential {name!r} of service {service!r}", value)
+                    for name, value in args.credentials.items()
+                },
+                "capabilities": {
+                    name: arguments.text_of(f"engine capability {name!r} of service {service!r}", value)
+                    for name, value in args.engine_capabilities.items()
+                },
                 "readiness": describe(gate.probe),
                 "data": args.data,
             },
@@ -208,10 +245,9 @@ def _one_shot(gate: Gate) -> dict[str, str]:
     return {labels.ONE_SHOT: "true"} if gate.probe.finishes else {}
 
 
-def _volumes(args: ContainerArgs) -> list[docker.ContainerVolumeArgs]:
+def _volumes(volumes: Mapping[str, Volume]) -> list[docker.ContainerVolumeArgs]:
     return [
-        docker.ContainerVolumeArgs(container_path=path, volume_name=volume.volume)
-        for path, volume in args.volumes.items()
+        docker.ContainerVolumeArgs(container_path=path, volume_name=volume.volume) for path, volume in volumes.items()
     ]
 
 
@@ -222,32 +258,55 @@ def _sources(source: Source | None) -> list[docker.ContainerVolumeArgs]:
 
 
 def check(service: str, args: ContainerArgs) -> None:
-    """Refuse plain values that cannot work: pure, no I/O."""
+    """Raise for plain values that cannot work. Pure, no I/O."""
     check_service_name(service)
-    for name, value in (("memory_mb", args.memory_mb), ("cpus", args.cpus), ("pids", args.pids)):
-        if not 0 < value < math.inf:  # which NaN is not either
-            raise InputError(f"{name} of service {service!r} is {value}", remedy="it must be positive")
+    owner = f"service {service!r}"
+    declared.expect(f"args of {owner}", args, ContainerArgs, "ContainerArgs")
+    declared.expect(f"environment of {owner}", args.environment, Environment, "the program's Environment")
+    images = "an EngineImage, ServiceImage or PublicImage"
+    declared.expect(f"image of {owner}", args.image, get_args(AnyImage), images)
+    declared.expect(f"gate of {owner}", args.gate, Gate, "a Gate: Gate(probe=HttpProbe())")
+    arguments.check_gate(owner, args.gate.probe, args.gate.timeout_seconds)
+    declared.check_mapping(f"ports of {owner}", args.ports, Port, "a Port: Port(number=8000)")
     for name, port in args.ports.items():
-        if not 1 <= port.number <= 65535:
-            raise InputError(f"port {name!r} of service {service!r} is {port.number}", remedy="1 to 65535 are accepted")
-    for capability, reason in args.capabilities.items():
-        if not _CAPABILITY.fullmatch(capability) or capability == "ALL":
-            raise InputError(
-                f"capability {capability!r} of service {service!r} is not valid",
-                remedy="give each by its name, as `man capabilities` has it, without CAP_: CHOWN",
-            )
-        if not reason.strip():
-            raise InputError(
-                f"service {service!r} is to keep capability {capability} without a reason",
-                remedy=f'capabilities={{"{capability}": "what it needs it for"}}',
-            )
-    if args.user is not None and not args.root_reason.strip():
-        _refuse_root(service, args.user)
+        arguments.check_port(owner, name, port.number, port.scheme, port.path)
+    arguments.check_variables(owner, args.variables)
+    if args.command is not None:
+        arguments.check_command(f"command of {owner}", args.command)
+    if args.healthcheck is not None:
+        declared.expect(f"healthcheck of {owner}", args.healthcheck, HealthCheck, "a HealthCheck")
+        arguments.check_health(owner, **vars(args.healthcheck))
+    declared.check_sequence(f"needs of {owner}", args.needs, "a list of containers")
+    for needed in args.needs:
+        declared.expect(f"one of needs of {owner}", needed, Container, "a Container; a component has it as .container")
+    arguments.check_places(owner, args.volumes, args.tmpfs)
+    declared.check_mapping(f"volumes of {owner}", args.volumes, Volume, "a Volume")
+    declared.check_limits(owner, memory_mb=args.memory_mb, cpus=args.cpus, pids=args.pids)
+    arguments.check_capabilities(owner, args.capabilities)
+    for name in ("writable_root_reason", "root_reason"):
+        declared.expect(f"{name} of {owner}", getattr(args, name), str, "a text")
+    if args.user is not None:
+        arguments.check_user(owner, args.user)
+        if not args.root_reason.strip():
+            _refuse_root(service, args.user)
+    declared.check_whole(f"stop_grace_seconds of {owner}", args.stop_grace_seconds, 0)
+    declared.expect(f"publish of {owner}", args.publish, bool, "True or False")
+    arguments.check_named(f"credentials of {owner}", args.credentials)
+    arguments.check_named(f"engine_capabilities of {owner}", args.engine_capabilities)
+    arguments.check_data(owner, args.data)
 
 
 def _refuse_root(service: str, user: str) -> None:
     if is_root(user):
         raise InputError(f"service {service!r} is to run as root", remedy="give another user, or a root_reason")
+
+
+def _refuse_covered(service: str, args: ContainerArgs, source: Source | None) -> None:
+    if source is not None and source.target in map(arguments.place, (*args.volumes, *args.tmpfs)):
+        raise InputError(
+            f"service {service!r} has a volume or tmpfs at {source.target}, where its source folder is mounted",
+            remedy="leave it out, or give the Source another target",
+        )
 
 
 def _reasons(args: ContainerArgs) -> dict[str, str]:
@@ -262,41 +321,87 @@ def _reasons(args: ContainerArgs) -> dict[str, str]:
 
 def _gate(service: str, args: ContainerArgs, published: bool) -> Gate:
     """The gate, or one that runs the health check's command in the container when nothing can be asked from outside."""
-    if published or not args.gate.probe.from_outside:
+    probe = args.gate.probe
+    if isinstance(probe, ExecProbe):
+        return replace(args.gate, probe=replace(probe, command=_plain_words(service, probe.command)))
+    if published or not probe.from_outside:
         return args.gate
-    if args.healthcheck is None:
+    health = args.healthcheck
+    if health is None:
+        if args.environment.rehearsed and args.publish and args.ports:
+            return args.gate  # nothing is asked in a rehearsal, and `up` refuses it only where nothing is published
         raise InputError(
             f"service {service!r} publishes nothing, and its gate asks from outside",
             remedy="give it a healthcheck, whose command is then run inside, or a probe such as ExecProbe",
         )
-    return replace(args.gate, probe=ExecProbe(command=args.healthcheck.command))
+    return replace(args.gate, probe=ExecProbe(command=_plain_words(service, health.command)))
 
 
-def _healthcheck(args: ContainerArgs, gate: Gate) -> docker.ContainerHealthcheckArgs | None:
+def _plain_words(service: str, command: Sequence[Any]) -> list[str]:
+    words = arguments.words(f"command of the probe of service {service!r}", command)
+    if any(arguments.later(word) for word in words):
+        raise InputError(
+            f"command of the probe of service {service!r} has a word that is known only later",
+            remedy="give it as a variable, and read that in the command",
+        )
+    return words
+
+
+def _command(service: str, args: ContainerArgs, source: Source | None) -> tuple[list[Any] | None, list[Any] | None]:
+    """Return command and entrypoint, as the container is given them."""
+    given = source.command if source is not None and source.command else args.command
+    if given is None:
+        return None, None
+    words = arguments.words(f"command of service {service!r}", given)
+    if "" not in words:
+        return words, None
+    # The provider takes no empty word in a command, but does in an entrypoint; Docker runs the two as one.
+    return None, [*(args.environment.image_config(args.image).get("Entrypoint") or ()), *words]
+
+
+def _variable(service: str, name: str, value: pulumi.Input[Any]) -> pulumi.Input[str]:
+    text = _text(f"variable {name!r} of service {service!r}", value)
+    return f"{name}={text}" if isinstance(text, str) else text.apply(lambda known: f"{name}={known}")
+
+
+def _text(what: str, value: pulumi.Input[Any]) -> str | pulumi.Output[str]:
+    if not arguments.later(value):
+        return arguments.text_of(what, value)
+    return pulumi.Output.from_input(value).apply(partial(_known_text, what))
+
+
+def _known_text(what: str, value: Any) -> str:
+    try:
+        return arguments.text_of(what, value)
+    except InputError as error:
+        progress.emit({"type": "failed", "error": error.document()["error"]})
+        raise pulumi.RunError(str(error)) from None  # which Pulumi prints without a traceback
+
+
+def _healthcheck(service: str, args: ContainerArgs, gate: Gate) -> docker.ContainerHealthcheckArgs | None:
     health = args.healthcheck
     if health is None:
-        # The image's own asks a server. What is to end is none, and would be told to be unhealthy for ever.
+        # The image's own asks a server. A container that is to end is none, and would stay unhealthy.
         return _NO_HEALTHCHECK if gate.probe.finishes else None
+    # For what is 0, Docker takes the image's own, which a preview would find; what is meant by 0 is next to nothing.
+    own = args.environment.image_config(args.image).get("Healthcheck") or {}
+    start_period = health.start_period_seconds or (arguments.MIN_SECONDS if own.get("StartPeriod") else 0)
+    start_interval = own.get("StartInterval")
     return docker.ContainerHealthcheckArgs(
-        tests=["CMD", *health.command],
-        interval=_duration(health.interval_seconds),
-        timeout=_duration(health.timeout_seconds),
-        start_period=_duration(health.start_period_seconds),
+        tests=["CMD", *arguments.words(f"command of the health check of service {service!r}", health.command)],
+        interval=spelling.duration(health.interval_seconds),
+        timeout=spelling.duration(health.timeout_seconds),
+        start_period=spelling.duration(start_period),
+        start_interval=spelling.duration(start_interval / 1e9) if start_interval else None,
         retries=health.retries,
     )
 
 
-def _cpus(cores: float) -> str:
-    # As the provider prints what it reads back, so that a preview sees no difference: nine decimals without trailing
-    # zeros, but "1.0" where there are nine of them (helpers.go, nanoInt64ToDecimalString).
-    text = f"{cores:.9f}"
-    return f"{cores:.1f}" if text.count("0") == 9 else text.rstrip("0")
-
-
-def _duration(seconds: int) -> str:
-    # As Go prints it, so that what is read back equals what was given.
-    minutes, rest = divmod(seconds, 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+def _plain(healthcheck: docker.ContainerHealthcheckArgs | None) -> list[Any]:
+    if healthcheck is None:
+        return []
+    names = ("tests", "interval", "timeout", "start_period", "retries")
+    return [getattr(healthcheck, name) for name in names]
 
 
 def _started_after(needed: Container) -> pulumi.Resource | pulumi.Output[pulumi.Resource]:

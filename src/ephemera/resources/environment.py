@@ -9,13 +9,13 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 from docker import DockerClient
-from docker.errors import ImageNotFound
+from docker.errors import ImageNotFound, NotFound
 from pulumi.runtime import register_stack_transformation
 from requests.exceptions import HTTPError
 
 from ephemera.contract import labels, progress
 from ephemera.contract.catalog import Source, System
-from ephemera.contract.errors import UnknownNameError
+from ephemera.contract.errors import InputError, UnknownNameError
 from ephemera.contract.images import AnyImage
 from ephemera.contract.labels import Identity
 from ephemera.contract.settings import Settings
@@ -55,6 +55,8 @@ class Environment(pulumi.ComponentResource):
 
     network: pulumi.Output[str]
     """Name of the network."""
+    rehearsed = False
+    """Whether the program runs against mocks, to be judged by the policy alone."""
 
     def __init__(self, name: str, args: EnvironmentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ephemera:index:Environment", name, None, opts)
@@ -65,9 +67,11 @@ class Environment(pulumi.ComponentResource):
         self._system = args.system
         self._references = args.references
         self._images: dict[str, Any] = {}
+        self._image_configs: dict[str, Mapping[str, Any]] = {}
         self._secrets: dict[tuple[str, str], str] = {}
         self._services: dict[str, pulumi.Input[Any]] = {}
         self._told: set[str] = set()
+        self._claimed: set[tuple[str, str]] = set()
         self.policy = Policy(args.system.exceptions)
         """What it is held to."""
         self.policy.enforce()
@@ -135,32 +139,44 @@ class Environment(pulumi.ComponentResource):
         """Id of an image that the catalog lists for this system; the resource is registered once per reference."""
         from ephemera.resources.image import Image, ImageArgs
 
-        if image not in self._references:
-            raise UnknownNameError("image", getattr(image, "name", str(image)), sorted(set(self._references.values())))
-        reference = self._references[image]
+        reference = self._reference(image)
         if reference not in self._images:
             name = reference.rsplit("/", 1)[-1].replace(":", "-")
+            if ("image", name) in self._claimed:  # of another registry, or another person's
+                name = reference.replace("/", "-").replace(":", "-")
+            self.claim("image", name)
             self._images[reference] = Image(name, ImageArgs(reference=reference), pulumi.ResourceOptions(parent=self))
         return self._images[reference].id  # type: ignore[no-any-return]
 
+    def image_config(self, image: AnyImage) -> Mapping[str, Any]:
+        """Return the image's configuration as the engine has it; empty in a preview for one not on the machine yet."""
+        reference = self._reference(image)
+        if reference not in self._image_configs:
+            try:
+                self._image_configs[reference] = self._client.api.inspect_image(reference)["Config"] or {}
+            except ImageNotFound:
+                self._image_configs[reference] = {}
+        return self._image_configs[reference]
+
     def image_user(self, image: AnyImage) -> str:
-        """The user that an image runs as; ``unknown`` for one that is not on the machine yet, in a preview."""
-        try:
-            return str(self._client.api.inspect_image(self._references[image])["Config"]["User"])
-        except ImageNotFound:
-            return "unknown"
+        """Return the user that an image runs as; ``unknown`` in a preview for one not on the machine yet."""
+        return str(self.image_config(image).get("User", "unknown"))
 
     def image_lacks(self, image: AnyImage) -> tuple[str, ...]:
-        """What the official image's engine has and this one has not, as a local recipe's image says itself; nothing for
-        one that is not on the machine yet, in a preview."""
-        try:
-            marks = self._client.api.inspect_image(self._references[image])["Config"].get("Labels") or {}
-        except ImageNotFound:
-            return ()
+        """Return what the official image's engine has and this one has not, as a local recipe's image says itself."""
+        marks = self.image_config(image).get("Labels") or {}
         return tuple(str(marks.get(labels.LACKS, "")).split())
 
+    def variables_now(self, service: str) -> Mapping[str, str]:
+        """Return the variables of the service's container as an earlier run made it; empty when there is none."""
+        try:
+            config = self._client.api.inspect_container(f"{self.stack}-{service}")["Config"]
+        except NotFound:
+            return {}
+        return dict(each.split("=", 1) for each in config["Env"] or () if "=" in each)
+
     def cores(self) -> int:
-        """Cores of the engine's machine; it refuses a container that is to have more."""
+        """Return the CPUs of the Docker host; Docker refuses larger limits."""
         return int(self._client.info().get("NCPU", 1))
 
     def limit_processes(self, container: str, pids: int) -> None:
@@ -196,6 +212,12 @@ class Environment(pulumi.ComponentResource):
             address = self._address.address
             return address, self._picked(key, lambda: self._standard_or_free(address, number, key), number)
         return self._exposure.host, self._picked(key, lambda: ports.free_port(LOOPBACK), number)
+
+    def claim(self, kind: str, name: str) -> None:
+        """Note that the program makes the ``service`` or ``volume`` of that name; raise when it has made one before."""
+        if (kind, name) in self._claimed:
+            raise InputError(f"{kind} {name!r} is made twice", remedy="give each a name of its own")
+        self._claimed.add((kind, name))
 
     def offer(self, service: str, outputs: pulumi.Input[Any]) -> None:
         """List a service's outputs (a ``ServiceOutputs`` as plain values) in the environment's document."""
@@ -235,6 +257,11 @@ class Environment(pulumi.ComponentResource):
         options = pulumi.ResourceOptions.merge(args.opts, None)
         options.depends_on = pulumi.Output.from_input(declared())
         return pulumi.ResourceTransformationResult(args.props, options)
+
+    def _reference(self, image: AnyImage) -> str:
+        if image not in self._references:
+            raise UnknownNameError("image", getattr(image, "name", str(image)), sorted(set(self._references.values())))
+        return self._references[image]
 
     def _connected(self) -> DockerClient:
         return engine.connect()

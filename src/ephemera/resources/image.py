@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_docker as docker
+
+from ephemera.contract import declared
+from ephemera.contract.errors import InputError
+
+# An id, or [host[:port]/]path[:tag][@digest] (distribution/reference).
+_PATH = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    r"sha256:[0-9a-f]{64}|"
+    rf"(?:(?:[a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?/)?{_PATH}(?:/{_PATH})*"
+    r"(?::\w[\w.-]{0,127})?(?:@[a-zA-Z][a-zA-Z0-9+._-]*:[0-9a-fA-F]{32,})?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,16 +32,27 @@ class Image(pulumi.ComponentResource):
     """An image by reference. Containers get its id, never a tag: a tag would replace them at every ``up``.
 
     Type token ``ephemera:index:Image``. Makes one ``docker.RemoteImage`` with ``keep_locally``: images belong to the
-    machine, and destroy keeps them.
+    machine, and destroy keeps them. Refuses (``InputError``, before anything is created) what is not a reference.
     """
 
     id: pulumi.Output[str]
     """``sha256:…``"""
 
     def __init__(self, name: str, args: ImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        check(name, args)
         super().__init__("ephemera:index:Image", name, None, opts)
         image = docker.RemoteImage(
             name, name=args.reference, keep_locally=True, opts=pulumi.ResourceOptions(parent=self)
         )
         self.id = image.image_id
         self.register_outputs({"id": self.id})
+
+
+def check(name: str, args: ImageArgs) -> None:
+    """Raise unless ``reference`` is one. Pure, no I/O."""
+    declared.expect(f"args of image {declared.shown(name)}", args, ImageArgs, "ImageArgs")
+    if not isinstance(args.reference, str) or not _REFERENCE.fullmatch(args.reference):
+        raise InputError(
+            f"reference of image {declared.shown(name)} is {declared.shown(args.reference)}",
+            remedy="it must be a repository with a tag or digest, or an id: docker.io/library/nats:2",
+        )

@@ -24,6 +24,7 @@ from ephemera.resources.environment import Environment, EnvironmentArgs
 
 _STACK = "rehearsal"
 _ALLOCATION = Allocation(number=0, subnet="10.213.0.0/28", address="127.83.1.1")
+_CORES = 1024  # that of no host: which one the system is to run on is not known here
 _WAYS: tuple[Expose, ...] = ("loopback", "dynamic", "none")
 
 
@@ -51,6 +52,8 @@ def rehearse(system: System, settings: Settings, config: Mapping[str, str]) -> N
 class _RehearsedEnvironment(Environment):
     """An environment that asks neither the engine nor the user's state."""
 
+    rehearsed = True
+
     def _connected(self) -> Any:
         return None
 
@@ -73,14 +76,14 @@ class _RehearsedEnvironment(Environment):
     def credential(self, service: str, purpose: str) -> pulumi.Output[str]:
         return pulumi.Output.secret(f"{service}-{purpose}")
 
-    def image_user(self, image: AnyImage) -> str:  # noqa: ARG002
-        return "unknown"
+    def image_config(self, image: AnyImage) -> Mapping[str, Any]:  # noqa: ARG002
+        return {}
 
-    def image_lacks(self, image: AnyImage) -> tuple[str, ...]:  # noqa: ARG002
-        return ()
+    def variables_now(self, service: str) -> Mapping[str, str]:  # noqa: ARG002
+        return {}
 
     def cores(self) -> int:
-        return 1
+        return _CORES
 
 
 class _Mocks(mocks.Mocks):

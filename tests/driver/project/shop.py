@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chain import SYSTEM as CHAIN
+from every import SYSTEM as EVERY
 from once import SYSTEM as ONCE
 
 from ephemera.contract.catalog import Option, Runner, Service, System
@@ -64,6 +65,7 @@ SYSTEMS = {
     "lost": System(program="shop:lost", suite="tests", services={"web": Service()}, images=(MISSING,)),
     "chain": CHAIN,
     "once": ONCE,
+    "every": EVERY,
 }
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import pulumi
 import pytest
 
+from ephemera.contract import progress
 from ephemera.contract.catalog import Option, Service, Source
 from ephemera.contract.errors import InputError
-from ephemera.contract.images import EngineImage
+from ephemera.contract.images import AnyImage, EngineImage, PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home import addresses
 from ephemera.resources import (
@@ -357,3 +358,128 @@ def test_without_development_mode_nothing_of_it_is_there(tmp_path: Path) -> None
     assert given["command"] == ["serve"]
     assert given["envs"] == ["LOG_LEVEL=info"]
     assert "ephemera.development" not in {label["label"] for label in given["labels"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (lambda: 5, "5"),
+        (lambda: 0.5, "0.5"),
+        (lambda: True, "true"),
+        (lambda: pulumi.Output.from_input(False), "false"),
+        (lambda: pulumi.Output.secret(7), "7"),
+    ],
+)
+def test_numbers_and_booleans_arrive_as_text(gates: OpenGates, value: Callable[[], Any], text: str) -> None:
+    registered = _one(outputs=lambda: {"variables": {"A": value()}, "credentials": {"pin": value()}})
+    assert registered.container("api")["envs"] == [f"A={text}"]
+    outputs = EnvironmentOutputs.parse(registered.exports["environment"]).service("api")
+    assert outputs.credentials["pin"].get_secret_value() == text
+
+
+def test_secret_stays_one_on_its_way_into_the_container(gates: OpenGates) -> None:
+    registered = _one(outputs=lambda: {"variables": {"A": pulumi.Output.secret("s3cret")}})
+    assert registered.container("api")["envs"] == ["A=s3cret"]
+    assert ("api", "envs") in registered.secrets
+
+
+def test_value_that_turns_out_to_be_none_is_refused_without_a_traceback(
+    gates: OpenGates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(progress, "_subscribers", [told.append])
+    with pytest.raises(pulumi.RunError, match="variable 'A' of service 'api' is None"):
+        _one(outputs=lambda: {"variables": {"A": pulumi.Output.from_input(None)}})
+    assert [event["error"]["kind"] for event in told if event["type"] == "failed"] == ["bad_input"]
+
+
+def test_empty_word_arrives_through_the_entrypoint(docker: FakeClient, gates: OpenGates) -> None:
+    docker.api.configs["ephemera/image-0:1"] = {"Entrypoint": ["tini", "--"]}
+    container = _one(command=["redis-server", "--save", "", "--port", 5]).container("api")
+    assert container["entrypoints"] == ["tini", "--", "redis-server", "--save", "", "--port", "5"]
+    assert "command" not in container
+
+
+def test_places_are_given_as_docker_spells_them(gates: OpenGates) -> None:
+    def program() -> None:
+        environment = programs.environment()
+        data = Volume("data", VolumeArgs(environment=environment))
+        Container("api", _args(environment, volumes={"/data/": data}, tmpfs={"//run/": ""}))
+
+    container = programs.run(program).container("api")
+    assert [volume["containerPath"] for volume in container["volumes"]] == ["/data"]
+    assert container["tmpfs"] == {"/run": ""}
+
+
+def test_start_period_of_nothing_is_none_of_the_images_own(docker: FakeClient, gates: OpenGates) -> None:
+    health = HealthCheck(command=["true"], interval_seconds=1, timeout_seconds=1, retries=1, start_period_seconds=0)
+    assert _one(healthcheck=health).container("api")["healthcheck"]["startPeriod"] == "0s"
+    own = {"StartPeriod": 4 * 10**9, "StartInterval": 5 * 10**8}
+    docker.api.configs["ephemera/image-0:1"] = {"Healthcheck": own}
+    given = _one(healthcheck=health).container("api")["healthcheck"]
+    assert (given["startPeriod"], given["startInterval"]) == ("1ms", "500ms")
+
+
+def test_more_cpus_than_the_host_has_are_refused_in_numbers(docker: FakeClient, gates: OpenGates) -> None:
+    docker.told = {"NCPU": 2}
+    assert _one(cpus=2).container("api")["cpus"] == "2.0"
+    _refused("cpus of service 'api' is 2.5, and the Docker host has 2: give at most 2", cpus=2.5)
+
+
+def test_image_that_the_catalog_does_not_list_is_refused(gates: OpenGates) -> None:
+    _refused("unknown image 'nginx'", image=EngineImage(name="nginx"))
+
+
+def test_source_folder_and_volume_at_one_place_are_refused(tmp_path: Path) -> None:
+    source = Source(folder=tmp_path, target="/opt/app")
+    system = replace(SHOP, services={**SHOP.services, "api": Service(source=source)})
+
+    def program() -> None:
+        environment = programs.environment(system, development=True)
+        Container("api", _args(environment, tmpfs={"/opt/app/": ""}))
+
+    with pytest.raises(InputError, match="service 'api' has a volume or tmpfs at /opt/app"):
+        programs.run(program, preview=True)
+
+
+def test_words_of_a_probe_are_text_too(gates: OpenGates) -> None:
+    health = HealthCheck(command=["ask", 1], interval_seconds=1, timeout_seconds=1, retries=1, start_period_seconds=0)  # type: ignore[list-item]
+    _one(gate=Gate(probe=ExecProbe(command=["ask", 8000, True])))  # type: ignore[list-item]
+    _one(ports={"http": Port(number=80)}, publish=False, gate=Gate(probe=HttpProbe()), healthcheck=health)
+    assert [asked[2].probe for asked in gates.asked] == [
+        ExecProbe(command=["ask", "8000", "true"]),
+        ExecProbe(command=["ask", "1"]),
+    ]
+
+
+def test_probe_that_would_be_known_only_later_is_refused(gates: OpenGates) -> None:
+    with pytest.raises(InputError, match="probe of service 'api' has a word that is known only later"):
+        _one(outputs=lambda: {"gate": Gate(probe=ExecProbe(command=["ask", pulumi.Output.from_input("x")]))})  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("kind", ["service", "volume"])
+def test_name_that_is_given_twice_is_refused(gates: OpenGates, kind: str) -> None:
+    def program() -> None:
+        environment = programs.environment()
+        for _ in range(2):
+            if kind == "service":
+                Container("api", _args(environment))
+            else:
+                Volume("api", VolumeArgs(environment=environment))
+
+    with pytest.raises(InputError, match=f"{kind} 'api' is made twice: give each a name of its own"):
+        programs.run(program)
+
+
+def test_images_of_two_registries_may_have_one_name(docker: FakeClient, gates: OpenGates) -> None:
+    images = [PublicImage(reference=reference) for reference in ("docker.io/library/nats:2", "mirror.example/nats:2")]
+    references: dict[AnyImage, str] = {image: image.reference for image in images}
+    docker.api.images |= {image.reference: "app" for image in images}
+
+    def program() -> None:
+        environment = programs.environment(references=references)
+        for name, image in zip(("one", "two"), images, strict=True):
+            Container(name, _args(environment, image=image))
+
+    registered = programs.run(program)
+    assert registered.names("RemoteImage") == ["nats-2", "mirror.example-nats-2"]

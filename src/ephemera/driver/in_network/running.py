@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ephemera import images
+from ephemera.contract import declared
 from ephemera.contract.catalog import System
 from ephemera.contract.errors import EphemeraError, InputError, InterruptedByUserError, NoSuchEnvironmentError
 from ephemera.contract.outputs import EnvironmentOutputs
@@ -29,14 +30,19 @@ _RESULTS = "results"
 
 
 def check(workspace: Workspace, name: str, system: System) -> tuple[str, Runner]:
-    """The system's runner; raises :class:`InputError` when its suite cannot be run in the network. Creates nothing."""
+    """Return the system's runner; raise :class:`InputError` when its suite cannot be run in the network, or with fewer
+    CPUs only. Creates nothing."""
     if system.runner is None:
         raise InputError(
             f"system {name!r} has no service that runs its suite in the network",
             remedy="declare one in the catalog, Service(runner=Runner(…)), or leave out --in-network",
         )
     suite_folder(workspace, system)
-    return system.runner
+    service, runner = system.runner
+    if runner.cpus > 1:  # every host has one: no need to ask
+        with connected() as client:
+            declared.check_cpus(f"runner {service!r}", runner.cpus, int(client.info().get("NCPU", 1)))
+    return service, runner
 
 
 def prepare(system: System, settings: Settings, report: Callable[[Event], None]) -> None:

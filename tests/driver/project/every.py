@@ -1,0 +1,119 @@
+"""A system whose containers change each of their arguments, from one step to the next; what they run only sleeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ephemera.contract.catalog import Option, Service, System
+from ephemera.contract.images import EngineImage, ServiceImage
+
+if TYPE_CHECKING:
+    from ephemera.resources import Environment, Volume
+
+_SLEEPER, _OTHER = (
+    ServiceImage(
+        name=f"every-{name}",
+        context=Path(__file__).parent / "services" / "sleeper",
+        bases={"BASE": EngineImage(name="python")},
+    )
+    for name in ("sleeper", "other")
+)
+_SERVICES = (
+    "other",
+    "quiet",
+    "image",
+    "health",
+    "tmpfs",
+    "command",
+    "variables",
+    "ports",
+    "publish",
+    "volumes",
+    "root",
+)
+
+SYSTEM = System(
+    program="every:program",
+    suite="tests",
+    services={name: Service() for name in _SERVICES},
+    images=(_SLEEPER, _OTHER),
+    options={"step": Option(type="integer", default=0, help="how many of the changes are made")},
+)
+
+
+def program(environment: Environment) -> None:
+    """Every container, with the changes of all steps so far."""
+    from ephemera.resources import Container, ContainerArgs, ExecProbe, Gate, Volume, VolumeArgs
+
+    plain: dict[str, Any] = {
+        "environment": environment,
+        "image": _SLEEPER,
+        "gate": Gate(probe=ExecProbe(command=["true"])),
+    }
+    other = Container("other", ContainerArgs(**plain))
+    steps = changes(Volume("data", VolumeArgs(environment=environment)), other)
+    for service in _SERVICES[1:]:
+        given: dict[str, Any] = {"memory_mb": 32, **plain}
+        for change in steps[service][: int(environment.option("step")) + 1]:
+            given.update(change)
+        Container(service, ContainerArgs(**given))
+
+
+def changes(data: Volume | None, other: Any) -> dict[str, list[dict[str, Any]]]:
+    """By service: what each step gives, one after the other; the first one is where it begins."""
+    from ephemera.resources import ExecProbe, Gate, HealthCheck, Port
+
+    web = {"web": Port(number=8000)}
+    health: dict[str, Any] = {"command": ["true"], "interval_seconds": 3600, "timeout_seconds": 0.5, "retries": 3}
+    return {
+        "quiet": [
+            {},
+            {
+                "memory_mb": 48,
+                "pids": 60,
+                "gate": Gate(probe=ExecProbe(command=["test", "1"]), timeout_seconds=5.5),
+                "needs": [other],
+                "engine_capabilities": {"version": 16},
+                "credentials": {"pin": 1234},
+                "data": "ephemera.contract.data:NOTHING",
+                "stop_grace_seconds": 1,
+            },
+            {"memory_mb": 40, "pids": 50, "needs": (), "engine_capabilities": {}, "credentials": {}, "data": ""},
+            {"stop_grace_seconds": 0},
+        ],
+        "image": [{}, {"image": _OTHER}, {"user": "1000"}, {"user": None}],
+        "health": [
+            {},
+            {"healthcheck": HealthCheck(**health, start_period_seconds=0)},
+            {"healthcheck": HealthCheck(**{**health, "retries": 1}, start_period_seconds=1.5)},
+            {"healthcheck": None},
+        ],
+        "tmpfs": [
+            {},
+            {"tmpfs": {"/tmp/": "size=65m,mode=1777"}},  # noqa: S108 - in the container
+            {"tmpfs": {"/run": "", "/tmp": "size=65m,mode=1777"}},  # noqa: S108 - in the container
+            {"tmpfs": {}},
+        ],
+        "command": [{}, {"command": ["sleep", 1000]}, {"command": ["sh", "-c", "sleep 1000", ""]}, {"command": None}],
+        "variables": [
+            {},
+            {"variables": {"A": "first\nsecond", "B": True, "ü x": ""}},
+            {"variables": {"B": True}},
+            {"variables": {}},
+        ],
+        "ports": [
+            {},
+            {"ports": {"web": Port(number=8000), "admin": Port(number=7000, path="/a")}},
+            {"ports": {"web": Port(number=8001)}},
+            {"ports": {}},
+        ],
+        "publish": [{"ports": web}, {"publish": False}, {"publish": True}, {"cpus": 0.05}],
+        "volumes": [{}, {"volumes": {"/data/": data}}, {"volumes": {}}, {"capabilities": {"CHOWN": "it is tried"}}],
+        "root": [
+            {},
+            {"writable_root_reason": "it is tried"},
+            {"user": "0", "root_reason": "it is tried"},
+            {"user": None, "root_reason": "", "writable_root_reason": ""},
+        ],
+    }
