@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pulumi
 
-from ephemera.contract import declared
 from ephemera.contract.images import AnyImage
 from ephemera.resources import Container, ContainerArgs, Environment, ExitZeroProbe, Gate, Volume
+from ephemera.resources.arguments import check_args
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class OneShotArgs:
 
     environment: Environment
     image: AnyImage
-    command: Sequence[str] | None = None
+    command: Sequence[str | float | bool] | None = None
     variables: Mapping[str, pulumi.Input[str | float | bool]] = field(default_factory=dict)
     needs: Sequence[Container] = ()
     timeout_seconds: float = 120.0
@@ -41,7 +41,7 @@ class OneShot(pulumi.ComponentResource):
     """
 
     def __init__(self, name: str, args: OneShotArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        declared.expect(f"args of {name!r}", args, OneShotArgs, "OneShotArgs")
+        check_args(repr(name), args, OneShotArgs)
         super().__init__("ephemera:index:OneShot", name, None, opts)
         self.container = Container(
             name,

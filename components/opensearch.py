@@ -21,7 +21,7 @@ from ephemera.resources import (
     Volume,
     VolumeArgs,
 )
-from ephemera.resources.arguments import check_variables, refuse_reserved
+from ephemera.resources.arguments import check_args, check_variables, refuse_reserved
 
 _HOME = "/usr/share/opensearch"
 _DATA = f"{_HOME}/data"
@@ -137,7 +137,7 @@ class OpenSearch(pulumi.ComponentResource):
 def check(name: str, args: OpenSearchArgs) -> None:
     """Raise for values that cannot work or would not arrive, and a heap that would have the kernel end the node. Pure,
     no I/O."""
-    declared.expect(f"args of {name!r}", args, OpenSearchArgs, "OpenSearchArgs")
+    check_args(repr(name), args, OpenSearchArgs)
     declared.expect(f"persistent of {name!r}", args.persistent, bool, "True or False")
     check_variables(repr(name), args.settings)
     refuse_reserved(repr(name), args.settings, (*_SECURITY_DISABLED, *_OTHERS_DISABLED, _JAVA))

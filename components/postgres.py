@@ -22,8 +22,9 @@ from ephemera.resources import (
     Volume,
     VolumeArgs,
 )
+from ephemera.resources.arguments import check_args
 
-_IDENTIFIER = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=.*", re.DOTALL)
 _USER, _DATABASE = "POSTGRES_USER", "POSTGRES_DB"
 _DATA = "/var/lib/postgresql/data"
@@ -115,14 +116,16 @@ class Postgres(pulumi.ComponentResource):
 
 
 def check(name: str, args: PostgresArgs) -> None:
-    """Raise for names that would need quoting or are the server's own, and parameters that are none. Pure, no I/O."""
-    declared.expect(f"args of {name!r}", args, PostgresArgs, "PostgresArgs")
+    """Raise for names that would need quoting or are the server's own, and for what is no parameter. Pure, no I/O."""
+    check_args(repr(name), args, PostgresArgs)
     for what, value in (("database", args.database), ("user", args.user)):
         if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
             raise InputError(
                 f"{what} {declared.shown(value)} of {name!r} is not valid",
-                remedy="lower-case letters, digits and _, at most 63 characters, not beginning with pg_",
+                remedy="lower-case letters, digits and _, at most 63 characters",
             )
+    if args.user.startswith("pg_"):
+        raise InputError(f"user {args.user!r} of {name!r} is not valid", remedy="pg_ begins the server's own")
     declared.check_sequence(f"parameters of {name!r}", args.parameters, 'a list: ["max_connections=50"]')
     for parameter in args.parameters:
         if not isinstance(parameter, str) or not _PARAMETER.fullmatch(parameter):

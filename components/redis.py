@@ -20,7 +20,7 @@ from ephemera.resources import (
     Volume,
     VolumeArgs,
 )
-from ephemera.resources.arguments import check_variables, refuse_reserved
+from ephemera.resources.arguments import check_args, check_variables, refuse_reserved
 
 _DATA = "/data"
 _PORT = 6379
@@ -97,7 +97,7 @@ class Redis(pulumi.ComponentResource):
 
 def check(name: str, args: RedisArgs) -> None:
     """Raise for values that cannot work or would not arrive. Pure, no I/O."""
-    declared.expect(f"args of {name!r}", args, RedisArgs, "RedisArgs")
+    check_args(repr(name), args, RedisArgs)
     declared.expect(f"persistent of {name!r}", args.persistent, bool, "True or False")
     check_variables(repr(name), args.variables)
     refuse_reserved(repr(name), args.variables, (_PASSWORD,))

@@ -11,6 +11,7 @@ from ephemera.contract import declared
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage
 from ephemera.resources import Container, ContainerArgs, Environment, Gate, HealthCheck, HttpProbe, Port
+from ephemera.resources.arguments import check_args
 
 _HEALTH = "/health"
 
@@ -76,7 +77,7 @@ class WebService(pulumi.ComponentResource):
 
 def check(name: str, args: WebServiceArgs) -> None:
     """Raise unless ``package`` is the dotted name of one. Pure, no I/O."""
-    declared.expect(f"args of {name!r}", args, WebServiceArgs, "WebServiceArgs")
+    check_args(repr(name), args, WebServiceArgs)
     if not isinstance(args.package, str) or not all(part.isidentifier() for part in args.package.split(".")):
         raise InputError(
             f"package of {name!r} is {declared.shown(args.package)}", remedy="it must be a Python package, by its name"

@@ -314,7 +314,7 @@ def test_service_without_a_health_check_passes(monkeypatch: pytest.MonkeyPatch) 
 def test_service_that_publishes_nothing_and_cannot_be_asked_inside_does_not_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(InputError, match="service 'web' publishes nothing, and its gate asks from outside"):
+    with pytest.raises(InputError, match="service 'web' publishes nothing"):
         policy.check(_system(monkeypatch, lambda environment: _web(environment, publish=False)))
 
 

@@ -11,13 +11,15 @@ import math
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import pulumi
 
 from ephemera.contract import declared
 from ephemera.contract.errors import InputError
+from ephemera.contract.images import AnyImage
 from ephemera.host.probes import ExecProbe, HttpProbe, PostgresProbe
+from ephemera.resources.environment import Environment
 
 MIN_SECONDS = 0.001
 """The shortest time of a health check that Docker takes."""
@@ -49,6 +51,15 @@ _CAPABILITIES = frozenset(
     "NET_BIND_SERVICE NET_BROADCAST NET_RAW PERFMON SETFCAP SETGID SETPCAP SETUID SYSLOG SYS_ADMIN SYS_BOOT SYS_CHROOT "
     "SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG WAKE_ALARM".split()
 )
+
+
+def check_args(owner: str, args: Any, kind: type) -> None:
+    """Raise unless ``args`` are of that type, of the program's environment and, where they have one, with an image."""
+    declared.expect(f"args of {owner}", args, kind, kind.__name__)
+    declared.expect(f"environment of {owner}", args.environment, Environment, "the program's Environment")
+    if hasattr(args, "image"):
+        rule = "an EngineImage, ServiceImage or PublicImage"
+        declared.expect(f"image of {owner}", args.image, get_args(AnyImage), rule)
 
 
 def later(value: Any) -> bool:
@@ -86,7 +97,7 @@ def check_text(what: str, text: str) -> None:
 
 def check_variables(owner: str, variables: Any) -> None:
     """Raise for names and values that the environment of a process cannot have."""
-    _check_keys(f"variables of {owner}", variables)
+    _expect_mapping(f"variables of {owner}", variables)
     for name, value in variables.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             raise InputError(
@@ -100,7 +111,7 @@ def check_variables(owner: str, variables: Any) -> None:
 
 def check_named(what: str, values: Any) -> None:
     """Raise unless ``values`` maps names that can be shown to texts, numbers or booleans."""
-    _check_keys(what, values)
+    _expect_mapping(what, values)
     for name, value in values.items():
         check_name(f"a name in {what}", name)
         if not later(value):
@@ -185,8 +196,8 @@ def check_port(owner: str, name: Any, number: Any, scheme: Any, path: Any) -> No
 
 def check_places(owner: str, volumes: Any, tmpfs: Any) -> None:
     """Raise for mounts that Docker would refuse: places that are not absolute, two at one place, unknown options."""
-    _check_keys(f"volumes of {owner}", volumes)
-    _check_keys(f"tmpfs of {owner}", tmpfs)
+    _expect_mapping(f"volumes of {owner}", volumes)
+    _expect_mapping(f"tmpfs of {owner}", tmpfs)
     taken: dict[str, str] = {}
     for kind, path in [*(("volumes", path) for path in volumes), *(("tmpfs", path) for path in tmpfs)]:
         _check_place(f"{kind} of {owner}", path, ":" if kind == "volumes" else "")
@@ -223,7 +234,7 @@ def check_user(owner: str, user: Any) -> None:
 
 def check_capabilities(owner: str, capabilities: Any) -> None:
     """Raise for a capability that the kernel does not have, for all of them at once, and for one without a reason."""
-    _check_keys(f"capabilities of {owner}", capabilities)
+    _expect_mapping(f"capabilities of {owner}", capabilities)
     for capability, reason in capabilities.items():
         if capability not in _CAPABILITIES:
             raise InputError(
@@ -251,7 +262,7 @@ def refuse_reserved(owner: str, variables: Mapping[str, Any], reserved: Iterable
             raise InputError(f"variable {name!r} of {owner} is set by its component", remedy="leave it out")
 
 
-def _check_keys(what: str, value: Any) -> None:
+def _expect_mapping(what: str, value: Any) -> None:
     # Without the value: a mistaken one may hold secrets.
     if not isinstance(value, Mapping):
         raise InputError(f"{what} is a value of type {type(value).__name__}", remedy="it must be a mapping")

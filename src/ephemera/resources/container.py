@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import pulumi
 import pulumi_docker as docker
@@ -42,7 +42,7 @@ class HealthCheck:
     """Docker's own health check; durations in seconds, a millisecond or more; the start period may be 0.
     ``command``: a list of words, run without a shell. ``retries``: 1 or more."""
 
-    command: Sequence[str]
+    command: Sequence[str | float | bool]
     interval_seconds: float
     timeout_seconds: float
     retries: int
@@ -73,7 +73,7 @@ class ContainerArgs:
     gate: Gate
     ports: Mapping[str, Port] = field(default_factory=dict)
     variables: Mapping[str, pulumi.Input[str | float | bool]] = field(default_factory=dict)
-    command: Sequence[str] | None = None
+    command: Sequence[str | float | bool] | None = None
     healthcheck: HealthCheck | None = None
     needs: Sequence[Container] = ()
     volumes: Mapping[str, Volume] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class ContainerArgs:
     stop_grace_seconds: int = 0
     publish: bool = True
     credentials: Mapping[str, pulumi.Input[str | float | bool]] = field(default_factory=dict)
-    engine_capabilities: Mapping[str, str] = field(default_factory=dict)
+    engine_capabilities: Mapping[str, str | float | bool] = field(default_factory=dict)
     data: str = ""
 
 
@@ -261,10 +261,7 @@ def check(service: str, args: ContainerArgs) -> None:
     """Raise for plain values that cannot work. Pure, no I/O."""
     check_service_name(service)
     owner = f"service {service!r}"
-    declared.expect(f"args of {owner}", args, ContainerArgs, "ContainerArgs")
-    declared.expect(f"environment of {owner}", args.environment, Environment, "the program's Environment")
-    images = "an EngineImage, ServiceImage or PublicImage"
-    declared.expect(f"image of {owner}", args.image, get_args(AnyImage), images)
+    arguments.check_args(owner, args, ContainerArgs)
     declared.expect(f"gate of {owner}", args.gate, Gate, "a Gate: Gate(probe=HttpProbe())")
     arguments.check_gate(owner, args.gate.probe, args.gate.timeout_seconds)
     declared.check_mapping(f"ports of {owner}", args.ports, Port, "a Port: Port(number=8000)")

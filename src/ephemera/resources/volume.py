@@ -10,6 +10,7 @@ import pulumi_docker as docker
 
 from ephemera.contract import declared
 from ephemera.contract.errors import InputError
+from ephemera.resources.arguments import check_args
 from ephemera.resources.environment import Environment
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
@@ -54,5 +55,4 @@ def check(name: str, args: VolumeArgs) -> None:
             f"name of a volume is {declared.shown(name)}",
             remedy="it must be of 1 to 100 letters, digits, _, . and -, beginning with a letter or digit",
         )
-    declared.expect(f"args of volume {name!r}", args, VolumeArgs, "VolumeArgs")
-    declared.expect(f"environment of volume {name!r}", args.environment, Environment, "the program's Environment")
+    check_args(f"volume {name!r}", args, VolumeArgs)

@@ -443,7 +443,7 @@ def test_source_folder_and_volume_at_one_place_are_refused(tmp_path: Path) -> No
 
 
 def test_words_of_a_probe_are_text_too(gates: OpenGates) -> None:
-    health = HealthCheck(command=["ask", 1], interval_seconds=1, timeout_seconds=1, retries=1, start_period_seconds=0)  # type: ignore[list-item]
+    health = HealthCheck(command=["ask", 1], interval_seconds=1, timeout_seconds=1, retries=1, start_period_seconds=0)
     _one(gate=Gate(probe=ExecProbe(command=["ask", 8000, True])))  # type: ignore[list-item]
     _one(ports={"http": Port(number=80)}, publish=False, gate=Gate(probe=HttpProbe()), healthcheck=health)
     assert [asked[2].probe for asked in gates.asked] == [
