@@ -5,6 +5,7 @@ Trusted are this user and root. What leads to a file counts like the file: renam
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -103,6 +104,8 @@ def check(path: Path, remedy: str, *, leads_on: bool = False) -> None:
         status = check_owner(place, remedy, leads_on=passed)
         if stat.S_ISLNK(status.st_mode):
             check(place.parent / place.readlink(), remedy, leads_on=passed)
+        elif passed and not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
         elif _is_writable(status) and not (passed and status.st_mode & stat.S_ISVTX):
             raise _open(place, status, remedy)
 
