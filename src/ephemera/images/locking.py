@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ephemera.contract.images import AnyImage, EngineImage, PublicImage
 from ephemera.host.engine import connected
 from ephemera.images.errors import ImageMissingError
 from ephemera.images.recipes import LOCK, recipe, recipes
+from ephemera.images.registries import authorized
 from ephemera.machine.data import data_dir
+
+if TYPE_CHECKING:
+    import docker
 
 
 def lock(report: Callable[[str], None]) -> Path:
@@ -35,6 +40,11 @@ def _pulled(images: Iterable[AnyImage]) -> Iterator[str]:
             yield from _pulled(image.bases.values())
 
 
+def _digest(client: docker.DockerClient, reference: str) -> str:
+    found = authorized(client, lambda credentials: client.api.inspect_distribution(reference, credentials))
+    return str(found["Descriptor"]["digest"])
+
+
 def _write(path: Path, command: str, references: Iterable[str], report: Callable[[str], None]) -> Path:
     from docker.errors import APIError
 
@@ -43,7 +53,7 @@ def _write(path: Path, command: str, references: Iterable[str], report: Callable
         for reference in sorted({each for each in references if "@" not in each}):
             report(reference)
             try:
-                digest = client.api.inspect_distribution(reference)["Descriptor"]["digest"]
+                digest = _digest(client, reference)
             except APIError as error:
                 raise ImageMissingError(
                     reference, error.explanation or str(error), "run this where the registry answers"

@@ -16,8 +16,12 @@ from ephemera.driver import lifecycle, suite
 from ephemera.driver.lifecycle import Gone, Ready, Request
 from ephemera.driver.suite import SuiteResult
 from ephemera.driver.workspace import Workspace
+from ephemera.home import paths
+from ephemera.home.paths import state_dir
+from ephemera.machine import toolchain
 from tests.unit.cli.conftest import Command
 from tests.unit.doubles import SHOP, FakeClient, marks
+from tests.unit.users import belongs_to
 
 _RESULT = SuiteResult(passed=2, failed=0, skipped=1, errors=0, exit_code=0, seconds=1.5, evidence=None)
 
@@ -294,7 +298,8 @@ def test_images_lock_writes_the_digests_of_what_the_project_pulls(
     ephemera: Command, driver: Driver, client: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = {"Descriptor": {"digest": "sha256:1"}}
-    monkeypatch.setattr(client.api, "inspect_distribution", lambda _: digest, raising=False)
+    monkeypatch.setattr(client.api, "inspect_distribution", lambda *_: digest, raising=False)
+    monkeypatch.setattr(client.api, "reload_config", lambda _: None, raising=False)
     said = ephemera("images", "lock", "--output", "json")
     assert said.exit_code == 0
     lock = Path(said.document["file"])
@@ -302,3 +307,26 @@ def test_images_lock_writes_the_digests_of_what_the_project_pulls(
     pulled = {image.reference for image in SHOP.all_images if isinstance(image, PublicImage)}
     assert pulled
     assert pulled <= set(tomllib.loads(lock.read_text()))
+
+
+@pytest.mark.usefixtures("driver")
+def test_env_puts_no_program_of_another_user_on_the_path(ephemera: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    pulumi, plugin = toolchain.built_engine_dir() / "pulumi", toolchain.plugin_path()
+    for path in (pulumi, plugin):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert ephemera("env").exit_code == 0
+    belongs_to(monkeypatch, {pulumi: 4711})
+    said = ephemera("env")
+    assert (said.exit_code, said.out) == (5, "")
+    assert f"{pulumi} belongs to user 4711" in said.err.replace("\n", "")
+
+
+@pytest.mark.usefixtures("driver")
+def test_state_of_another_user_is_one_error(ephemera: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    belongs_to(monkeypatch, {state_dir(): 4711})
+    monkeypatch.setattr(paths, "_checked", {})
+    said = ephemera("outputs", "shop-main", "--output", "json")
+    assert said.exit_code == 5
+    assert said.document["error"]["kind"] == "machine_not_ready"
+    assert "set XDG_STATE_HOME" in said.document["error"]["remedy"]

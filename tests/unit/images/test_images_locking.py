@@ -35,14 +35,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def registry(monkeypatch: pytest.MonkeyPatch, silent: str = "") -> None:
-    def inspect_distribution(reference: str) -> dict[str, Any]:
+    def inspect_distribution(reference: str, _credentials: object) -> dict[str, Any]:
         if reference == silent:
             raise APIError("unauthorized", explanation="no such manifest")
         return {"Descriptor": {"digest": f"sha256:{reference[0]}"}}
 
     @contextmanager
     def connected() -> Iterator[Any]:
-        yield SimpleNamespace(api=SimpleNamespace(inspect_distribution=inspect_distribution))
+        api = SimpleNamespace(inspect_distribution=inspect_distribution, reload_config=lambda _: None)
+        yield SimpleNamespace(api=api)
 
     monkeypatch.setattr(locking, "connected", connected)
 
