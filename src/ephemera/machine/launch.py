@@ -18,11 +18,13 @@ from ephemera.host import surroundings
 from ephemera.machine.scheduler import make_ready
 from ephemera.machine.steps import DOCKER, ENGINE, IMAGES, LANGUAGE_HOST, PLUGIN, check_architecture, steps_for
 from ephemera.machine.venv import NAME as VENV
-from ephemera.machine.venv import VirtualEnvironment
+from ephemera.machine.venv import VirtualEnvironment, base_interpreter
 from ephemera.machine.view import view_for
 
 # `env` is for `pulumi up` by hand, which is what the language host is for.
 _LOOKING = frozenset({"down", "exec", "extend", "logs", "ls", "outputs", "reap", "restart", "shell", "status", "test"})
+_CHOSEN = "ephemera-chosen"
+"""An option of the interpreter that says that it is not to be left for another one."""
 _MAKING_A_SYSTEM = frozenset({"dev", "run", "up"})
 
 
@@ -40,6 +42,7 @@ def main(project: Path, argv: Sequence[str]) -> int:
             return doctor.main(lambda: steps_for(project, VirtualEnvironment(project)), argv[1:], parts=parts)
         check_architecture()
         environment = VirtualEnvironment(project)
+        _stay_with(environment.interpreter(), project, argv)
         # Called from another project, the system that is named is that one's: the driver makes its images.
         asked = argv if surroundings.folder().is_relative_to(project) else argv[:1]
         make_ready(steps_for(project, environment, _system(asked)), needed_by(asked), view_for())
@@ -88,6 +91,14 @@ def _failed(error: EphemeraError, argv: Sequence[str]) -> int:
     if wants_json(argv):
         print(json.dumps(error.document()))
     return error.exit_code
+
+
+def _stay_with(interpreter: Path | None, project: Path, argv: Sequence[str]) -> None:
+    """Go on in ``interpreter``, unless it is the one that runs this: what runs from an environment of one version finds
+    nothing in that of another."""
+    if interpreter is None or interpreter == Path(base_interpreter()).resolve() or _CHOSEN in sys._xoptions:
+        return
+    os.execv(interpreter, [str(interpreter), "-X", _CHOSEN, str(project / "ephemera"), *argv])  # noqa: S606
 
 
 def _become(command: Path, argv: Sequence[str], seconds: float) -> NoReturn:

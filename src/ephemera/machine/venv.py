@@ -35,6 +35,8 @@ _NOT_INSTALLED = ("ruff", "mypy", "pytest", "coverage", "ephemera")
 
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _ANSWER_SECONDS = 10
+_UNUSABLE = (OSError, ValueError, TypeError, KeyError, subprocess.TimeoutExpired)
+"""What reading a stamp comes to, or asking an interpreter, where one of them is not what it should be."""
 
 
 class PythonEnvironment(Step, Protocol):
@@ -66,6 +68,15 @@ class VirtualEnvironment:
         """The installed ``ephemera``."""
         return self._folder / "bin" / "ephemera"
 
+    def interpreter(self) -> Path | None:
+        """Return the interpreter behind an environment that is out of date, for the new one; None if there is none."""
+        try:
+            if self.check() or not self._runs(json.loads(self._stamp.read_text())):
+                return None
+        except _UNUSABLE:
+            return None
+        return self.python.resolve()
+
     def needs(self) -> Collection[str]:
         return ()
 
@@ -74,7 +85,7 @@ class VirtualEnvironment:
             stamp = json.loads(self._stamp.read_text())
             self._check_owners()
             return bool(stamp["key"] == self._key and self.command.exists() and self._runs(stamp))
-        except (OSError, ValueError, TypeError, KeyError, subprocess.TimeoutExpired):
+        except _UNUSABLE:
             return False
 
     def run(self, work: Work) -> None:
@@ -209,7 +220,7 @@ def pip_command() -> tuple[list[str], dict[str, str]]:
     """A pip that can download: the interpreter's own, or the one that ``ensurepip`` carries."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"], dict(os.environ)
-    base = str(getattr(sys, "_base_executable", sys.executable))
+    base = base_interpreter()
     if sys.prefix != sys.base_prefix and _has_pip(base):
         return [base, "-m", "pip"], dict(os.environ)
     # Debian keeps the wheel in a folder of its own, and only with python3-venv.
@@ -221,6 +232,11 @@ def pip_command() -> tuple[list[str], dict[str, str]]:
     raise MachineError(
         f"{sys.executable} has no pip", remedy="install it, on Debian with `apt-get install python3-venv`"
     )
+
+
+def base_interpreter() -> str:
+    """Return the interpreter that runs this, or the one that its virtual environment was made with."""
+    return str(getattr(sys, "_base_executable", sys.executable))
 
 
 def _has_pip(python: str) -> bool:

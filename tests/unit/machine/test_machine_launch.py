@@ -16,6 +16,7 @@ import pytest
 from ephemera.contract.errors import MachineError
 from ephemera.machine import launch
 from ephemera.machine.scheduler import Step
+from ephemera.machine.venv import VirtualEnvironment
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_SECONDS = 30
@@ -136,6 +137,29 @@ def test_the_command_takes_over_with_the_time_it_took(project: Path, monkeypatch
     assert path == str(project / ".ephemera" / "venv" / "bin" / "ephemera")
     assert argv == [path, "up", "tasker", "--", "-k", "x y"]
     assert 0 <= float(env["EPHEMERA_READY_SECONDS"]) < 10
+
+
+def test_an_environment_that_is_out_of_date_is_made_with_the_python_that_it_has(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    became: list[tuple[Path, Sequence[str]]] = []
+
+    def execv(path: Path, argv: Sequence[str]) -> None:
+        became.append((path, argv))
+        raise SystemExit
+
+    monkeypatch.setattr(os, "execv", execv)
+    monkeypatch.setattr(launch, "make_ready", lambda *_: (_ for _ in ()).throw(MachineError("stopped here", remedy="")))
+    its = Path("/opt/python3.11/bin/python3.11")
+    monkeypatch.setattr(VirtualEnvironment, "interpreter", lambda _: its)
+    with pytest.raises(SystemExit):
+        launch.main(project, ["ls", "x"])
+    assert became == [(its, [str(its), "-X", "ephemera-chosen", str(project / "ephemera"), "ls", "x"])]
+    monkeypatch.setattr(sys, "_xoptions", {"ephemera-chosen": True})
+    assert launch.main(project, ["ls"]) == 5, "it has been chosen, whatever it takes itself for"
+    monkeypatch.setattr(sys, "_xoptions", {})
+    monkeypatch.setattr(VirtualEnvironment, "interpreter", lambda _: Path(sys.executable).resolve())
+    assert launch.main(project, ["ls"]) == 5
 
 
 def test_an_old_python_gets_one_line() -> None:

@@ -205,6 +205,16 @@ def test_an_updated_interpreter_of_the_same_version_is_kept_and_asked_once(machi
     assert machine.stamp() == before
 
 
+def test_one_that_is_out_of_date_lends_its_interpreter_to_the_next(machine: Machine) -> None:
+    assert machine.environment().interpreter() is None
+    machine.make()
+    assert machine.environment().interpreter() is None, "it is up to date"
+    (machine.project / "requirements-dev.txt").write_text("uv==2 --hash=sha256:0\n")
+    assert machine.environment().interpreter() == machine.environment().python.resolve()
+    machine.environment().python.unlink()
+    assert machine.environment().interpreter() is None
+
+
 def test_two_at_once_make_it_once(machine: Machine) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: machine.make(), range(2)))
