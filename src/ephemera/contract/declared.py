@@ -40,7 +40,7 @@ def check_mapping(what: str, value: Any, kind: type | tuple[type, ...], rule: st
     expect(what, value, Mapping, "a mapping")
     for name, part in value.items():
         expect(f"a key of {what}", name, str, "a name")
-        expect(f"{what}[{name!r}]", part, kind, rule)
+        expect(f"{what}[{shown(name)}]", part, kind, rule)
 
 
 def check_sequence(what: str, value: Any, rule: str) -> None:

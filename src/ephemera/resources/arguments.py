@@ -25,7 +25,7 @@ MIN_SECONDS = 0.001
 """The shortest time of a health check that Docker takes."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _URL_PATH = re.compile(r"/[!-~]*")
-_USER = re.compile(r"(?:\d+|[A-Za-z_][A-Za-z0-9_.-]*\$?)(?::(?:\d+|[A-Za-z_][A-Za-z0-9_.-]*\$?))?")
+_USER = re.compile(r"(?:\d{1,10}|[A-Za-z_][A-Za-z0-9_.-]*\$?)(?::(?:\d{1,10}|[A-Za-z_][A-Za-z0-9_.-]*\$?))?", re.ASCII)
 _MAX_ID = 2**31 - 1
 _DATA = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")
 _MAX_NAME = 100
@@ -74,7 +74,7 @@ def text_of(what: str, value: Any) -> str:
     """
     if isinstance(value, str):
         text = str.__str__(value)  # an enumeration's own __str__ may give its name
-    elif isinstance(value, (bool, int, float)) and math.isfinite(value):
+    elif isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         text = json.dumps(value)
     else:
         kind = "None" if value is None else f"a value of type {type(value).__name__}"
@@ -106,7 +106,7 @@ def check_variables(owner: str, variables: Any) -> None:
             )
         check_text(f"the name of a variable of {owner}", name)
         if not later(value):
-            text_of(f"variable {name!r} of {owner}", value)
+            text_of(f"variable {declared.shown(name)} of {owner}", value)
 
 
 def check_named(what: str, values: Any) -> None:
@@ -115,7 +115,7 @@ def check_named(what: str, values: Any) -> None:
     for name, value in values.items():
         check_name(f"a name in {what}", name)
         if not later(value):
-            text_of(f"{name!r} of {what}", value)
+            text_of(f"{declared.shown(name)} of {what}", value)
 
 
 def check_name(what: str, name: Any) -> None:
@@ -183,15 +183,15 @@ def check_port(owner: str, name: Any, number: Any, scheme: Any, path: Any) -> No
     """Raise for an endpoint whose URL would not be one."""
     check_name(f"name of an endpoint of {owner}", name)
     if isinstance(number, int) and not isinstance(number, bool) and not 1 <= number <= 65535:
-        raise InputError(f"port {name!r} of {owner} is {number}", remedy="1 to 65535 are accepted")
-    declared.expect(f"port {name!r} of {owner}", number, int, "a number from 1 to 65535")
+        raise InputError(f"port {declared.shown(name)} of {owner} is {number}", remedy="1 to 65535 are accepted")
+    declared.expect(f"port {declared.shown(name)} of {owner}", number, int, "a number from 1 to 65535")
     if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
         raise InputError(
-            f"scheme of port {name!r} of {owner} is {declared.shown(scheme)}",
+            f"scheme of port {declared.shown(name)} of {owner} is {declared.shown(scheme)}",
             remedy="it must be as in http, postgresql",
         )
     if path != "":
-        _check_url_path(f"path of port {name!r} of {owner}", path)
+        _check_url_path(f"path of port {declared.shown(name)} of {owner}", path)
 
 
 def check_places(owner: str, volumes: Any, tmpfs: Any) -> None:
@@ -208,11 +208,13 @@ def check_places(owner: str, volumes: Any, tmpfs: Any) -> None:
             )
         taken[place(path)] = kind
     for path, options in tmpfs.items():
-        declared.expect(f"tmpfs[{path!r}] of {owner}", options, str, "a text of mount options: size=64m,mode=1777")
+        declared.expect(
+            f"tmpfs[{declared.shown(path)}] of {owner}", options, str, "a text of mount options: size=64m,mode=1777"
+        )
         for option in options.split(",") if options else ():
             if not _is_tmpfs_option(option):
                 raise InputError(
-                    f"tmpfs[{path!r}] of {owner} has the option {option!r}",
+                    f"tmpfs[{declared.shown(path)}] of {owner} has the option {declared.shown(option)}",
                     remedy=f"known are {', '.join(_TMPFS_VALUES)}, each with =value (size=64m,mode=1777), "
                     "and flags such as exec, ro, noatime",
                 )
@@ -227,8 +229,8 @@ def check_user(owner: str, user: Any) -> None:
     """Raise unless ``user`` could be one: ``name``, ``uid``, ``name:group``, ``uid:gid``; empty is for the caller."""
     rule = "a name or number, with a group if wanted: app, 1000, 1000:1000"
     declared.expect(f"user of {owner}", user, str, rule)
-    ids = [int(part) for part in user.split(":") if part.isascii() and part.isdecimal()]
-    if user.strip() and (not _USER.fullmatch(user) or not user.isascii() or any(each > _MAX_ID for each in ids)):
+    fits = _USER.fullmatch(user) and all(int(part) <= _MAX_ID for part in user.split(":") if part.isdecimal())
+    if user.strip() and not fits:
         raise InputError(f"user of {owner} is {declared.shown(user)}", remedy=f"it must be {rule}")
 
 
@@ -259,7 +261,9 @@ def refuse_reserved(owner: str, variables: Mapping[str, Any], reserved: Iterable
     """Raise for variables that a component sets itself, whose values would not arrive."""
     for name in reserved:
         if name in variables:
-            raise InputError(f"variable {name!r} of {owner} is set by its component", remedy="leave it out")
+            raise InputError(
+                f"variable {declared.shown(name)} of {owner} is set by its component", remedy="leave it out"
+            )
 
 
 def _expect_mapping(what: str, value: Any) -> None:
@@ -282,9 +286,11 @@ def _check_place(what: str, path: Any, forbidden: str) -> None:
     beneath = place(path) if path else "/"
     wrong = not path.startswith("/") or beneath == "/" or beneath == "/proc" or beneath.startswith("/proc/")
     if wrong or not path.isprintable():
-        raise InputError(f"{what} has the path {path!r}", remedy=f"it must be {rule}")
+        raise InputError(f"{what} has the path {declared.shown(path)}", remedy=f"it must be {rule}")
     if forbidden and forbidden in path:
-        raise InputError(f"{what} has the path {path!r}", remedy=f"Docker takes none with {forbidden} in it")
+        raise InputError(
+            f"{what} has the path {declared.shown(path)}", remedy=f"Docker takes none with {forbidden} in it"
+        )
 
 
 def _is_tmpfs_option(option: str) -> bool:

@@ -236,7 +236,17 @@ def test_refusal_tells_no_secret(given: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("x", "x"), ("", ""), (5, "5"), (-1, "-1"), (0.5, "0.5"), (1e22, "1e+22"), (True, "true"), (False, "false")],
+    [
+        ("x", "x"),
+        ("", ""),
+        (5, "5"),
+        (-1, "-1"),
+        (0.5, "0.5"),
+        (10**400, f"1{'0' * 400}"),
+        (1e22, "1e+22"),
+        (True, "true"),
+        (False, "false"),
+    ],
 )
 def test_numbers_and_booleans_become_text_as_in_json(value: Any, text: str) -> None:
     assert arguments.text_of("it", value) == text
