@@ -53,7 +53,10 @@ def test_a_runner_that_makes_no_sense_is_refused(services: dict[str, Service], m
     [
         (lambda: Runner(image="python"), "image of a runner is 'python'"),  # type: ignore[arg-type]
         (lambda: Runner(image=_IMAGE, memory_mb=0), "memory_mb of a runner is 0"),
+        (lambda: Runner(image=_IMAGE, memory_mb=5), "memory_mb of a runner is 5: it must be a whole number, 6 or more"),
         (lambda: Runner(image=_IMAGE, cpus=float("nan")), "cpus of a runner is nan"),
+        (lambda: Runner(image=_IMAGE, cpus=0.005), "cpus of a runner is 0.005: it must be a number, 0.01 or more"),
+        (lambda: Runner(image=_IMAGE, pids=4_194_305), "pids of a runner is 4194305"),
         (lambda: Runner(image=_IMAGE, coverage="shop"), "coverage of a runner is 'shop'"),  # type: ignore[arg-type]
         (lambda: Runner(image=_IMAGE, coverage=("a b",)), "coverage of a runner has 'a b'"),
         (lambda: Runner(image=_IMAGE, files=("../secret",)), "files of a runner has '../secret'"),
