@@ -43,7 +43,7 @@ def test_home_that_can_be_none_is_one_line(project: Path, command: tuple[str, ..
     assert said.count("\n") == 1
 
 
-def test_doctor_names_a_home_that_can_be_none_among_all_else(project: Path) -> None:
+def test_doctor_names_a_home_that_can_be_none(project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ephemera", "doctor"],
         cwd=project,
@@ -55,7 +55,7 @@ def test_doctor_names_a_home_that_can_be_none_among_all_else(project: Path) -> N
     assert done.returncode == 5
     assert "Traceback" not in done.stderr
     lines = done.stdout.splitlines()
-    assert any(line.startswith("disk ") and "/dev/null/.cache/ephemera cannot be" in line for line in lines)
+    assert any(line.startswith("folders ") and "/dev/null/.local/state/ephemera cannot be" in line for line in lines)
     assert any("XDG_CACHE_HOME" in line for line in lines)
 
 
