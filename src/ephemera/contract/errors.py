@@ -158,11 +158,18 @@ class ServiceFailedError(NotReadyError):
     """A service exited or was not ready in time: cause, its exit code and its last log lines."""
 
     kind = "service_failed"
+    REMEDY: ClassVar[str] = "see its last lines below"
 
     def __init__(
-        self, service: str, cause: str, *, container_exit_code: int | None = None, log_tail: Sequence[str] = ()
+        self,
+        service: str,
+        cause: str,
+        *,
+        container_exit_code: int | None = None,
+        log_tail: Sequence[str] = (),
+        remedy: str = REMEDY,
     ) -> None:
-        super().__init__(f"service {service!r} {cause}", remedy="see its last lines below")
+        super().__init__(f"service {service!r} {cause}", remedy=remedy)
         self.service = service
         self.cause = cause
         self.container_exit_code = container_exit_code

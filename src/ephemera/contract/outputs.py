@@ -25,7 +25,8 @@ class _Model(BaseModel):
 
 class Endpoint(_Model):
     """Where a service answers. ``host``/``port``/``url`` from this machine (``port`` None when nothing is published);
-    ``internal_host``/``internal_port``/``internal_url`` from inside the environment's network."""
+    ``internal_host``/``internal_port``/``internal_url`` from inside the environment's network. ``protocol``: what
+    carries it."""
 
     scheme: str
     host: str | None
@@ -34,6 +35,7 @@ class Endpoint(_Model):
     internal_host: str
     internal_port: Port
     internal_url: str
+    protocol: Literal["tcp", "udp"] = "tcp"
 
     def inside(self) -> Endpoint:
         """The same for whoever is in the environment's network: it answers there where others call it internal."""
@@ -54,6 +56,12 @@ class ServiceOutputs(_Model):
     capabilities: Mapping[str, str] = {}
     readiness: Mapping[str, Any] = {}
     data: str = ""
+
+    @property
+    def asked(self) -> Endpoint | None:
+        """The endpoint that a probe asks from this machine: the first that is published over TCP, None without one."""
+        published = (each for each in self.endpoints.values() if each.port is not None)
+        return next((each for each in published if each.protocol == "tcp"), None)
 
     def endpoint(self, name: str | None = None) -> Endpoint:
         """The endpoint of that name; without one, the only or first one."""

@@ -33,6 +33,7 @@ def error_from_document(document: Mapping[str, Any]) -> EphemeraError:
             document["cause"],
             container_exit_code=document["container_exit_code"],
             log_tail=output,
+            remedy=remedy,
         )
     if kind == LeftoversError.kind:
         return LeftoversError(document["stack"], document["leftovers"])

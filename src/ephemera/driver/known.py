@@ -39,7 +39,7 @@ from ephemera.home.documents import DiskError
 from ephemera.home.paths import state_dir
 from ephemera.host import clock
 from ephemera.host.engine import connected
-from ephemera.host.probes import Target, describe, from_description
+from ephemera.host.probes import describe, from_description
 
 _SCHEMA = 1
 _REFERENCE = "ephemera:credential"
@@ -263,19 +263,11 @@ def _image_id(client: DockerClient) -> Callable[[str], str]:
 
 def _answers(client: DockerClient, stack: str, name: str, service: ServiceOutputs) -> bool:
     """Whether the service's gate would open now."""
-    probe = from_description(service.readiness)
-    endpoint = next((each for each in service.endpoints.values() if each.host is not None), None)
     ended = None
-    if probe.finishes:
+    if from_description(service.readiness).finishes:
         state = client.api.inspect_container(service.container)["State"]
         ended = None if state["Running"] else state["ExitCode"]
-    target = Target(
-        host=endpoint.host if endpoint else None,
-        port=endpoint.port if endpoint else None,
-        execute=lambda command: ServiceHandle(client, stack, name, service).exec(command)[0],
-        exit_code=ended,
-    )
-    return probe.ready(target)
+    return ServiceHandle(client, stack, name, service).answers(ended)
 
 
 def _askable(service: ServiceOutputs) -> bool:

@@ -19,10 +19,14 @@ from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.driver import streams
 from ephemera.home import identity
 from ephemera.host import clock
-from ephemera.host.probes import Target, from_description
+from ephemera.host.deadline import within
+from ephemera.host.probes import Target, answers, from_description, time_limit
 
 _READY_INTERVAL_SECONDS = 0.05
 _FILE_SECONDS = 30.0
+# The least that one look is given, also when the time is all but over.
+_LOOK_SECONDS = 0.5
+_STATE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,10 +166,9 @@ class ServiceHandle:
         """Return when its probe answers; raises :class:`NotReadyError` after ``timeout_seconds``, and for a one-shot as
         soon as it has ended badly."""
         deadline = clock.monotonic() + timeout_seconds
-        while self.ask() is None:
-            ended = self._ended_badly()
-            if ended or clock.monotonic() > deadline:
-                cause = "did not end well" if ended else f"was not ready within {timeout_seconds:g} s"
+        while not (ready := self._ready_within(deadline - clock.monotonic())):
+            if ready is None or clock.monotonic() > deadline:
+                cause = "did not end well" if ready is None else f"was not ready within {timeout_seconds:g} s"
                 raise NotReadyError(
                     f"service {self.name!r} of {self._stack} {cause}",
                     remedy=f"it is {self._state_in_words()}; see `ephemera logs --stack {self._stack} {self.name}`",
@@ -174,26 +177,42 @@ class ServiceHandle:
 
     def ask(self) -> float | None:
         """Put its probe's question once: seconds until the answer, or None."""
-        probe = from_description(self.outputs.readiness)
-        endpoint = next(iter(self.outputs.endpoints.values()), None)
         state = self.inspect()["State"]
+        started = clock.monotonic()
+        ready = self.answers(None if state["Running"] else state["ExitCode"])
+        return clock.monotonic() - started if ready else None
+
+    def answers(self, exit_code: int | None) -> bool:
+        """Whether its probe says yes now, within the probe's time limit. ``exit_code``: of its container, None while
+        it runs."""
+        probe, endpoint = from_description(self.outputs.readiness), self.outputs.asked
         target = Target(
             host=endpoint.host if endpoint else None,
             port=endpoint.port if endpoint else None,
-            execute=lambda command: self._exit_code(command),
-            exit_code=None if state["Running"] else state["ExitCode"],
+            execute=lambda command: self._exit_code(command, time_limit(probe)),
+            exit_code=exit_code,
         )
-        started = clock.monotonic()
-        return clock.monotonic() - started if probe.ready(target) else None
+        return answers(probe, target)
 
-    def _ended_badly(self) -> bool:
-        state = self.inspect()["State"]
-        return from_description(self.outputs.readiness).finishes and not state["Running"] and state["ExitCode"] != 0
+    def _ready_within(self, seconds: float) -> bool | None:
+        """Whether it is ready, no as well when neither probe nor engine answers in time; None when it will never be."""
 
-    def _exit_code(self, command: Sequence[str]) -> int:
+        def look() -> bool | None:
+            if self.ask() is not None:
+                return True
+            state = self.inspect()["State"]
+            finishes = from_description(self.outputs.readiness).finishes
+            return None if finishes and not state["Running"] and state["ExitCode"] != 0 else False
+
         try:
-            return self.exec(command)[0]
-        except (NotReadyError, NotFound):
+            return within(max(seconds, _LOOK_SECONDS), look, f"ready {self.name}")
+        except TimeoutError:
+            return False
+
+    def _exit_code(self, command: Sequence[str], timeout_seconds: float) -> int:
+        try:
+            return self.exec(command, timeout_seconds=timeout_seconds)[0]
+        except (EphemeraError, NotFound):
             return -1
 
     def _execute(
@@ -227,8 +246,10 @@ class ServiceHandle:
 
     def _state_in_words(self) -> str:
         try:
-            state = self.inspect()["State"]
-        except NotFound:
+            state = within(_STATE_SECONDS, self.inspect, f"state {self.name}")["State"]
+        except TimeoutError:
+            return "out of sight, since the Docker engine hangs"
+        except (NotFound, NotReadyError):
             return "gone"
         ended = f" with exit code {state['ExitCode']}" if state["Status"] == "exited" else ""
         return f"{state['Status']}{ended}"

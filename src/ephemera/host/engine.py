@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import os
-import queue
 import ssl
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from ephemera.contract.errors import EphemeraError, MachineError
+from ephemera.contract.errors import EphemeraError, MachineError, NotReadyError
 from ephemera.host import tunnel
 from ephemera.host.configured import DEFAULT_HOST, Address, configured, damaged_config
+from ephemera.host.deadline import begin
 
 if TYPE_CHECKING:
     import docker
+    from requests.exceptions import HTTPError
 
-__all__ = ["DEFAULT_HOST", "connect", "connected", "docker_host", "exported", "identity", "is_local", "variables"]
+__all__ = [
+    "DEFAULT_HOST",
+    "connect",
+    "connected",
+    "docker_host",
+    "exported",
+    "identity",
+    "is_local",
+    "said",
+    "variables",
+]
 
 _ANSWER_SECONDS = 3.0
 """From the question to the answer, whatever hangs: with what a command does before, less than 5 s."""
@@ -28,8 +38,6 @@ _REMEDY_NETWORK = "start it, check the network, or set DOCKER_HOST"
 
 # By the engine's URL, the API's version that it answered with last: the first try of the next client.
 _spoken: dict[str, str] = {}
-
-_T = TypeVar("_T")
 
 
 def docker_host() -> str:
@@ -46,19 +54,35 @@ def connect() -> docker.DockerClient:
     """A client of the engine; raises :class:`MachineError` when it does not answer within 3 s."""
     address = configured()
     arguments = _arguments(address)
-    client = _within(_ANSWER_SECONDS, lambda: _client(address, arguments), address)
+    # Time-outs of the socket's do not cover names to resolve, several addresses to try, and answers that trickle.
+    connecting = begin(lambda: _client(address, arguments), "engine-connect")
+    try:
+        client = connecting.result(timeout=_ANSWER_SECONDS)
+    except TimeoutError:
+        raise _silent(address) from None
     client.api.timeout = _TIMEOUT_SECONDS
     return client
 
 
 @contextmanager
 def connected() -> Iterator[docker.DockerClient]:
-    """A client that is closed afterwards; raises :class:`MachineError` also when the engine goes away meanwhile."""
-    from requests.exceptions import RequestException
+    """A client that is closed afterwards; raises :class:`MachineError` also when the engine goes away meanwhile.
+
+    What an engine that answers refuses is a :class:`NotReadyError` when it lies with what was asked for (no such
+    container), and a :class:`MachineError` when it lies with the engine (no space left).
+    """
+    from requests.exceptions import HTTPError, RequestException
 
     client = connect()
     try:
         yield client
+    except HTTPError as error:  # docker's APIError is one, too
+        status = error.response.status_code if error.response is not None else HTTPStatus.INTERNAL_SERVER_ERROR
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            remedy = "see `ephemera status`; `ephemera up` brings back what is missing"
+            raise NotReadyError(f"the Docker engine refuses: {said(error)}", remedy=remedy) from error
+        remedy = "see what is wrong with the engine: its log, `ephemera doctor`"
+        raise MachineError(f"the Docker engine at {configured().url} fails: {said(error)}", remedy=remedy) from error
     except RequestException as error:
         raise _explained(configured(), error) from error
     finally:
@@ -68,6 +92,17 @@ def connected() -> Iterator[docker.DockerClient]:
 def identity(client: docker.DockerClient) -> str:
     """Return the engine's own id, which it keeps for life; its address may be another engine's by tomorrow."""
     return str(client.info().get("ID") or "")
+
+
+def said(error: HTTPError) -> str:
+    """What the engine said to a request that it refused."""
+    explanation = getattr(error, "explanation", None)
+    if explanation is None and error.response is not None:
+        try:
+            explanation = error.response.json()["message"]
+        except (ValueError, KeyError, TypeError):
+            explanation = error.response.reason
+    return str(explanation or error).strip()
 
 
 def variables() -> dict[str, str]:
@@ -159,29 +194,6 @@ def _unasked(arguments: Mapping[str, Any], version: str) -> docker.DockerClient:
     # authority.
     client.api.trust_env = False
     return client
-
-
-def _within(seconds: float, work: Callable[[], _T], address: Address) -> _T:
-    """What ``work`` gives: a time-out of the socket's alone is none of the whole, with names to resolve, several
-    addresses to try and answers that trickle."""
-    done: queue.SimpleQueue[tuple[_T | None, BaseException | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            done.put((work(), None))
-        except BaseException as error:  # noqa: BLE001 - raised again, where it is waited for
-            done.put((None, error))
-
-    # Daemon: one that hangs must not keep the command alive.
-    threading.Thread(target=run, name="engine-connect", daemon=True).start()
-    try:
-        result, error = done.get(timeout=seconds)
-    except queue.Empty:
-        raise _silent(address) from None
-    if error is not None:
-        raise error
-    assert result is not None  # noqa: S101 - without an error there is one
-    return result
 
 
 def _explained(address: Address, error: Exception) -> EphemeraError:

@@ -1,19 +1,24 @@
 """Probes: how a service is asked whether it is ready, in its own protocol, from outside where it is published.
 
-Each is a small class with one method. A probe answers yes or no at once and never raises for a service that is not
-there yet; what makes waiting pointless (the container exited) is the gate's business.
+Each is a small class with one method. A probe answers yes or no and never raises for a service that is not there yet;
+what makes waiting pointless (the container exited) is the gate's business. Each answer has a time limit, whatever the
+service does: :func:`time_limit`.
 """
 
 from __future__ import annotations
 
 import http.client
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-_TIMEOUT_SECONDS = 1.0
+from ephemera.host.deadline import within
+
+_NETWORK_SECONDS = 2.0
+_COMMAND_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +33,10 @@ class Target:
 
 
 class Probe(Protocol):
-    """One question."""
+    """One question.
+
+    A class may also have ``timeout_seconds``: how long one answer may take, 5 unless given.
+    """
 
     @property
     def interval_seconds(self) -> float:
@@ -57,10 +65,11 @@ class TcpProbe:
     interval_seconds: float = 0.03
     finishes: bool = False
     from_outside: bool = True
+    timeout_seconds: float = _NETWORK_SECONDS
 
     def ready(self, target: Target) -> bool:
         try:
-            with _connected(target):
+            with _connected(target, self.timeout_seconds):
                 return True
         except OSError:
             return False
@@ -75,11 +84,13 @@ class HttpProbe:
     interval_seconds: float = 0.03
     finishes: bool = False
     from_outside: bool = True
+    timeout_seconds: float = _NETWORK_SECONDS
 
     def ready(self, target: Target) -> bool:
         try:
-            host, port = _published(target)
-            with closing(http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)) as connection:
+            connection = http.client.HTTPConnection(*_published(target))
+            connection.sock = _connected(target, self.timeout_seconds)
+            with closing(connection):
                 connection.request("GET", self.path)
                 return connection.getresponse().status == self.status
         except (OSError, http.client.HTTPException):
@@ -99,11 +110,12 @@ class PostgresProbe:
     interval_seconds: float = 0.03
     finishes: bool = False
     from_outside: bool = True
+    timeout_seconds: float = _NETWORK_SECONDS
 
     def ready(self, target: Target) -> bool:
         fields = ("user", self.user, "database", self.database)
         body = (196608).to_bytes(4, "big") + b"".join(field.encode() + b"\0" for field in fields) + b"\0"
-        return _ask(target, (len(body) + 4).to_bytes(4, "big") + body, b"R")
+        return _ask(target, self.timeout_seconds, (len(body) + 4).to_bytes(4, "big") + body, b"R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,19 +129,25 @@ class RedisProbe:
     interval_seconds: float = 0.03
     finishes: bool = False
     from_outside: bool = True
+    timeout_seconds: float = _NETWORK_SECONDS
 
     def ready(self, target: Target) -> bool:
-        return _ask(target, b"PING\r\n", b"+PONG", b"-NOAU")
+        return _ask(target, self.timeout_seconds, b"PING\r\n", b"+PONG", b"-NOAU")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExecProbe:
-    """A command in the container exits with 0: for services that publish nothing."""
+    """A command in the container exits with 0: for services that publish nothing.
+
+    One that takes longer than ``timeout_seconds`` is left to itself there, since Docker ends no single command, and
+    another one is started.
+    """
 
     command: Sequence[str]
     interval_seconds: float = 0.2
     finishes: bool = False
     from_outside: bool = False
+    timeout_seconds: float = _COMMAND_SECONDS
 
     def ready(self, target: Target) -> bool:
         return target.execute(self.command) == 0
@@ -157,6 +175,19 @@ _BY_TYPE: Mapping[str, type[Any]] = {
 }
 
 
+def time_limit(probe: Probe) -> float:
+    """How long one answer of ``probe`` may take, in seconds."""
+    return float(getattr(probe, "timeout_seconds", _COMMAND_SECONDS))
+
+
+def answers(probe: Probe, target: Target) -> bool:
+    """Whether the service is ready now; no as well when that is not said within the probe's time limit."""
+    try:
+        return within(time_limit(probe), lambda: probe.ready(target), "probe")
+    except TimeoutError:
+        return False
+
+
 def describe(probe: Probe) -> dict[str, Any]:
     """The probe as plain values, for the outputs document; a probe of somebody else's class has only its name."""
     for name, kind in _BY_TYPE.items():
@@ -175,20 +206,43 @@ def from_description(description: Mapping[str, Any]) -> Probe:
     return probe
 
 
-def _ask(target: Target, question: bytes, *expected: bytes) -> bool:
+def _ask(target: Target, seconds: float, question: bytes, *expected: bytes) -> bool:
     """Whether the answer begins with one of ``expected``, which are of one length."""
     try:
-        with _connected(target) as connection:
+        with _connected(target, seconds) as connection:
             connection.sendall(question)
             return connection.recv(len(expected[0])) in expected
     except OSError:
         return False
 
 
-def _connected(target: Target) -> socket.socket:
-    connection = socket.create_connection(_published(target), timeout=_TIMEOUT_SECONDS)
-    connection.settimeout(_TIMEOUT_SECONDS)
+class _Limited(socket.socket):
+    """A connection with one deadline for all that is received: an answer may trickle, a byte at a time, for ever."""
+
+    deadline: float
+
+    def recv_into(self, *arguments: Any) -> int:
+        self.settimeout(_left(self.deadline))
+        return super().recv_into(*arguments)
+
+    def recv(self, *arguments: Any) -> bytes:
+        self.settimeout(_left(self.deadline))
+        return super().recv(*arguments)
+
+
+def _connected(target: Target, seconds: float) -> socket.socket:
+    deadline = time.monotonic() + seconds
+    connection = _Limited(fileno=socket.create_connection(_published(target), timeout=seconds).detach())
+    connection.deadline = deadline
+    connection.settimeout(_left(deadline))
     return connection
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("no whole answer in time")
+    return left
 
 
 def _published(target: Target) -> tuple[str, int]:

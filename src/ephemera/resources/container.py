@@ -19,7 +19,7 @@ from ephemera.contract.names import check_service_name
 from ephemera.host.probes import ExecProbe, describe
 from ephemera.resources import arguments, policy, spelling
 from ephemera.resources.environment import Environment
-from ephemera.resources.gates import Gate
+from ephemera.resources.gates import Gate, beside
 from ephemera.resources.volume import Volume
 
 # With times, which mean nothing: for what is not given, Docker takes the image's own, and a preview would find them.
@@ -235,7 +235,7 @@ class Container(pulumi.ComponentResource):
             published = next((host for host in hosts.values() if host is not None), (None, None))
             with gatekeeper.in_sight(service, identifier):
                 await asyncio.gather(
-                    asyncio.to_thread(args.environment.limit_processes, identifier, args.pids),
+                    beside(lambda: args.environment.limit_processes(identifier, args.pids), f"limit {service}"),
                     gatekeeper.passed(service, identifier, gate, *published),
                 )
         return identifier

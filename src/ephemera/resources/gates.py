@@ -1,35 +1,46 @@
 """Gates: a service's outputs resolve only when it is ready, and a service that exits fails its gate at once.
 
-One :class:`Gatekeeper` per environment listens to the engine's events (die, oom) and runs a probe for every gate, each
-in a thread of its own. When one gate fails all others end, so that nobody sits out a deadline for a lost environment.
+One :class:`Gatekeeper` per environment listens to the engine's events (die, oom) and waits at every gate in a thread of
+its own. Each of a probe's questions is asked in another one, so that a gate ends when its time is over, whatever the
+probe does. When one gate fails all others end, so that nobody sits out a deadline for a lost environment.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import pulumi
 from docker import DockerClient
 from docker.errors import APIError, DockerException, NotFound
-from requests.exceptions import RequestException
+from requests.exceptions import HTTPError, RequestException
 
 from ephemera.contract import labels, progress
 from ephemera.contract.errors import ServiceFailedError
 from ephemera.contract.redaction import Redactor
-from ephemera.host.probes import Probe, Target
+from ephemera.host.deadline import begin, within
+from ephemera.host.engine import said
+from ephemera.host.probes import Probe, Target, time_limit
 
-_MAX_GATES = 64
 _TAIL_LINES = 20
 _NEWS_INTERVAL_SECONDS = 0.5
-_EXEC_SECONDS = 1.0
+# What a gate's own thread needs at its deadline, before it counts as one that waits for a Docker engine that hangs.
+_GRACE_SECONDS = 2.0
+_TAIL_SECONDS = 2.0
+# A probe that hangs leaves its question open: so many, and no other is asked before one of them ends.
+_MOST_OPEN = 16
 _EXEC_POLL_SECONDS = 0.01
+_EXEC_LONGEST_POLL_SECONDS = 0.5
+_REMEDY_GONE = "bring back what is missing with `ephemera up`, or with `pulumi up --refresh`"
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,52 +73,83 @@ class Gatekeeper:
         self._changed = threading.Condition()
         self._lives: dict[str, _Life] = {}
         self._lost = ""
-        self._pool = ThreadPoolExecutor(_MAX_GATES, thread_name_prefix="gate")
         # Daemon: a blocked read of the event stream must not keep the program alive.
         threading.Thread(target=self._listen, name="engine-events", daemon=True).start()
 
     async def passed(self, service: str, container: str, gate: Gate, host: str | None, port: int | None) -> None:
-        """Return when ``service`` in ``container`` (id) is ready; raise :class:`GateError` when it will not be."""
-        loop = asyncio.get_running_loop()
+        """Return when ``service`` in ``container`` (id) is ready; raise :class:`GateError` when it will not be, at the
+        latest when the gate's time is over.
+
+        ``host``, ``port``: what a probe that asks from outside asks, None where nothing is published.
+        """
+        over = threading.Event()
         with self.in_sight(service, container):
-            await loop.run_in_executor(self._pool, self._wait, service, container, gate, host, port)
+            waiting = beside(lambda: self._wait(service, container, gate, host, port, over), f"gate {service}")
+            try:
+                # A thread that asks an engine which hangs looks at no clock.
+                await asyncio.wait_for(waiting, gate.timeout_seconds + _GRACE_SECONDS)
+            except TimeoutError:
+                cause = f"was not ready within {gate.timeout_seconds:g} s, and the Docker engine hangs"
+                raise self._failed(service, container, cause, None, tail=False) from None
+            finally:
+                over.set()
 
     @contextmanager
     def in_sight(self, service: str, container: str) -> Iterator[None]:
-        """Around what is asked of the engine: one that does not answer any more fails the service's gate."""
+        """Around what is asked of the engine: what it refuses, and one that does not answer any more, fails the
+        service's gate."""
         try:
             yield
+        except NotFound:
+            raise self._gone(service, container) from None
+        except HTTPError as error:  # an answer, and be it a refusal: docker's APIError is one, too
+            cause = f"cannot be watched: the Docker engine says {said(error)!r}"
+            raise self._failed(service, container, cause, None) from None
         except (DockerException, RequestException) as error:
             cause = f"is out of sight, since the Docker engine does not answer any more ({error})"
             raise self._failed(service, container, cause, None) from None
 
-    def _wait(self, service: str, container: str, gate: Gate, host: str | None, port: int | None) -> None:
-        started = time.monotonic()
-        news = started
+    def _wait(
+        self, service: str, container: str, gate: Gate, host: str | None, port: int | None, over: threading.Event
+    ) -> None:
+        started = news = time.monotonic()
         progress.emit({"type": "gate", "service": service, "state": "waiting", "seconds": 0.0, "detail": ""})
         life = self._life(service, container)
-        execute = _Executor(self._client, container)
+        target = Target(host=host, port=port, execute=_Executor(self._client, container, over), exit_code=None)
+        asking = _Asking(gate.probe, target, self._notify)
         while True:
-            target = Target(host=host, port=port, execute=execute, exit_code=life.exit_code)
-            if (life.exit_code is None or gate.probe.finishes) and gate.probe.ready(target):
+            asking.ask(life.exit_code)
+            until = min(asking.due(life.exit_code), news + _NEWS_INTERVAL_SECONDS, started + gate.timeout_seconds)
+            self._pause(asking, life, until)
+            if asking.answered_yes():
                 break
-            # The verdict on an exit comes after the probe: a one-shot that ended well is ready.
-            if life.exit_code is not None and not (gate.probe.finishes and life.exit_code == 0):
+            # The verdict on an exit comes after the probe's, which may find it good.
+            ended_well = gate.probe.finishes and life.exit_code == 0
+            if life.exit_code is not None and not ended_well and asking.has_judged(life.exit_code):
                 raise self._failed(service, container, _cause_of_death(life, gate), life.exit_code)
-            elapsed = time.monotonic() - started
+            now = time.monotonic()
             if self._lost:
-                raise GateError(service, f"was given up after {elapsed:.1f} s, because service {self._lost!r} failed")
-            if elapsed > gate.timeout_seconds:
-                cause = f"was not ready within {gate.timeout_seconds:g} s ({type(gate.probe).__name__})"
+                cause = f"was given up after {now - started:.1f} s, because service {self._lost!r} failed"
+                raise GateError(service, cause)
+            if now - started >= gate.timeout_seconds:
+                cause = f"was not ready within {gate.timeout_seconds:g} s ({asking.in_words()})"
                 raise self._failed(service, container, cause, None)
-            if time.monotonic() - news > _NEWS_INTERVAL_SECONDS:
-                news = time.monotonic()
+            if now - news >= _NEWS_INTERVAL_SECONDS:
+                news = now
                 life = self._life(service, container)  # should an event have been lost
                 self._tell(service, "waiting", started, "".join(self._tail(container, 1)))
-            with self._changed:
-                # Never longer than that: what happened since the look above woke nobody.
-                self._changed.wait(min(gate.probe.interval_seconds, _NEWS_INTERVAL_SECONDS))
         self._tell(service, "ready", started, "")
+
+    def _pause(self, asking: _Asking, life: _Life, until: float) -> None:
+        """Return when there is something to look at, or at that time."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: bool(self._lost) or asking.has_news(life.exit_code), max(until - time.monotonic(), 0.0)
+            )
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _tell(self, service: str, state: str, started: float, detail: str) -> None:
         seconds = round(time.monotonic() - started, 3)
@@ -120,29 +162,43 @@ class Gatekeeper:
         try:
             state = self._client.api.inspect_container(container)["State"]
         except NotFound:
-            raise self._failed(service, container, "is gone: somebody removed its container", None) from None
+            raise self._gone(service, container) from None
         if not state["Running"] and state["Status"] in ("exited", "dead"):
             life.exit_code, life.out_of_memory = state["ExitCode"], state["OOMKilled"]
         return life
 
-    def _failed(self, service: str, container: str, cause: str, exit_code: int | None) -> GateError:
+    def _gone(self, service: str, container: str) -> GateError:
+        cause = "is gone: its container was removed"
+        return self._failed(service, container, cause, None, tail=False, remedy=_REMEDY_GONE)
+
+    def _failed(
+        self,
+        service: str,
+        container: str,
+        cause: str,
+        exit_code: int | None,
+        *,
+        tail: bool = True,
+        remedy: str = ServiceFailedError.REMEDY,
+    ) -> GateError:
         with self._changed:
             first = not self._lost
             self._lost = self._lost or service
             self._changed.notify_all()
-        error = GateError(service, cause, container_exit_code=exit_code, log_tail=self._tail(container, _TAIL_LINES))
+        lines = self._tail(container, _TAIL_LINES) if tail else []
+        error = GateError(service, cause, container_exit_code=exit_code, log_tail=lines, remedy=remedy)
         if first:
             progress.emit({"type": "failed", "error": error.document()["error"]})
         return error
 
     def _tail(self, container: str, lines: int) -> list[str]:
         try:
-            text = self._client.api.logs(container, tail=lines).decode(errors="replace")
-        except (DockerException, RequestException):
+            logs: bytes = within(_TAIL_SECONDS, lambda: self._client.api.logs(container, tail=lines), "tail")
+        except (DockerException, RequestException, TimeoutError):
             return []
         redactor = Redactor()
         redactor.learn(self._secrets())
-        return redactor.text(text).splitlines()
+        return redactor.text(logs.decode(errors="replace")).splitlines()
 
     def _listen(self) -> None:
         filters = {"type": "container", "label": f"{labels.STACK}={self._stack}", "event": ["die", "oom", "start"]}
@@ -165,44 +221,92 @@ class Gatekeeper:
             self._changed.notify_all()
 
 
-class _Executor:
-    """Runs a command in the container; a container that is not up yet counts as a failed command.
+class _Asking:
+    """A probe's questions, one after the other.
 
-    So does, for now, a command that takes longer than a second: the gate must look at its own deadline and at the
-    container meanwhile. Asked again, it goes on waiting for that one instead of starting another beside it.
+    One that takes longer than the probe's time limit is left open, and the next one is asked. Its late answer counts
+    all the same: a command that always takes longer is a slow one, and tells the truth.
     """
 
-    def __init__(self, client: DockerClient, container: str) -> None:
+    def __init__(self, probe: Probe, target: Target, notify: Callable[[], None]) -> None:
+        self._probe = probe
+        self._target = target
+        self._notify = notify
+        self._open: list[Future[bool]] = []
+        self._due = time.monotonic()
+        self._told: int | None = None
+
+    def ask(self, exit_code: int | None) -> None:
+        """Put the next question, if it is time for it. ``exit_code``: of the container, None while it runs."""
+        if exit_code != self._told:
+            self._due = time.monotonic()  # what it was asked last, it would answer otherwise now
+        if time.monotonic() < self.due(exit_code):
+            return
+        self._told = exit_code
+        target = replace(self._target, exit_code=exit_code)
+        self._due = time.monotonic() + time_limit(self._probe)
+        question = begin(lambda: self._probe.ready(target), "probe")
+        self._open.append(question)
+        question.add_done_callback(lambda _: self._notify())
+
+    def due(self, exit_code: int | None) -> float:
+        """When the next question is to be put, on the monotonic clock."""
+        # Of one that has ended and should not have, somebody else might answer at its address.
+        askable = len(self._open) < _MOST_OPEN and (exit_code is None or self._probe.finishes)
+        return self._due if askable else math.inf
+
+    def has_news(self, exit_code: int | None) -> bool:
+        """Whether a question was answered, or the container is in another state than the probe was told."""
+        return exit_code != self._told or any(question.done() for question in self._open)
+
+    def answered_yes(self) -> bool:
+        """Whether one of the answers that came is yes; raises what the probe raised."""
+        answered = [question for question in self._open if question.done()]
+        self._open = [question for question in self._open if question not in answered]
+        if answered:
+            self._due = time.monotonic() + self._probe.interval_seconds
+        return any(question.result() for question in answered)
+
+    def has_judged(self, exit_code: int | None) -> bool:
+        """Whether the probe has nothing to say any more about a container that has ended with that code."""
+        return not self._probe.finishes or (exit_code == self._told and not self._open)
+
+    def in_words(self) -> str:
+        """Which probe, and whether it answers at all."""
+        overdue = len(self._open) - (time.monotonic() < self._due)
+        silent = f", without an answer within {time_limit(self._probe):g} s" if overdue > 0 else ""
+        return f"{type(self._probe).__name__}{silent}"
+
+
+class _Executor:
+    """Runs a command in the container and waits for its end, or for the gate's: then it goes on there by itself. A
+    container that is not up yet counts as a failed command."""
+
+    def __init__(self, client: DockerClient, container: str, over: threading.Event) -> None:
         self._client = client
         self._container = container
-        self._running: str | None = None
+        self._over = over
 
     def __call__(self, command: Sequence[str]) -> int:
         try:
-            if self._running is None:
-                execution = self._client.api.exec_create(self._container, list(command))["Id"]
-                # Detached: the command's output is not wanted, and reading it would wait for its end.
-                self._client.api.exec_start(execution, detach=True)
-                self._running = execution
-            exit_code = self._wait(self._running)
-        except (NotFound, APIError):
-            self._running = None
+            execution = self._client.api.exec_create(self._container, list(command))["Id"]
+            # Detached: the command's output is not wanted, and reading it would wait for its end.
+            self._client.api.exec_start(execution, detach=True)
+            pause = _EXEC_POLL_SECONDS
+            while not self._over.wait(pause):
+                state = self._client.api.exec_inspect(execution)
+                if not state["Running"] and state["ExitCode"] is not None:
+                    return int(state["ExitCode"])
+                pause = min(pause * 1.2, _EXEC_LONGEST_POLL_SECONDS)
+        except APIError:
             return -1
-        if exit_code is None:
-            return -1
-        self._running = None
-        return exit_code
+        return -1
 
-    def _wait(self, execution: str) -> int | None:
-        """Its exit code; None when it still runs after a second."""
-        deadline = time.monotonic() + _EXEC_SECONDS
-        while True:
-            state = self._client.api.exec_inspect(execution)
-            if not state["Running"] and state["ExitCode"] is not None:
-                return int(state["ExitCode"])
-            if time.monotonic() > deadline:
-                return None
-            time.sleep(_EXEC_POLL_SECONDS)
+
+def beside(work: Callable[[], _T], name: str) -> asyncio.Future[_T]:
+    """What ``work`` gives, from a thread that keeps no program alive: those of the loop's own executor would, at exit,
+    for as long as an engine hangs."""
+    return asyncio.wrap_future(begin(work, name))
 
 
 def _cause_of_death(life: _Life, gate: Gate) -> str:

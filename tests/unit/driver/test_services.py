@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,6 +91,22 @@ def test_service_is_waited_for_by_its_own_probe(engine: FakeClient) -> None:
         handle.wait_ready(0)
     engine.api.exit_codes[f"{_API}: check"] = 0
     handle.wait_ready(0)
+
+
+def test_probe_that_hangs_keeps_nobody_waiting(engine: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    handle = _handle(engine, outputs=_outputs(type="exec", command=["check"], timeout_seconds=0.1))
+    monkeypatch.setattr(engine.api, "exec_start", lambda *_, **__: over.wait(30))
+    started = time.monotonic()
+    assert handle.ask() is None
+    with pytest.raises(NotReadyError, match=r"was not ready within 0\.2 s: it is running"):
+        handle.wait_ready(0.2)
+    monkeypatch.setattr(services, "_STATE_SECONDS", 0.1)
+    monkeypatch.setattr(engine.api, "inspect_container", lambda *_: over.wait(30))
+    with pytest.raises(NotReadyError, match=r"was not ready within 0\.2 s: it is out of sight"):
+        handle.wait_ready(0.2)
+    assert time.monotonic() - started < 10
+    over.set()
 
 
 def test_status_of_every_service(engine: FakeClient) -> None:

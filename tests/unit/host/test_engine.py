@@ -10,11 +10,11 @@ from typing import ClassVar
 import pytest
 import requests
 
-from ephemera.contract.errors import MachineError
+from ephemera.contract.errors import EphemeraError, MachineError, NotReadyError
 from ephemera.host import engine
 from ephemera.host.configured import Address, Tls, configured
 from ephemera.host.ports import free_port
-from tests.unit.doubles import FakeClient
+from tests.unit.doubles import FakeClient, refusal
 
 
 # docker-py leaves the socket of a failed connection to the collector.
@@ -87,6 +87,18 @@ def test_engine_that_goes_away_meanwhile_is_said_and_its_client_is_closed(
     monkeypatch.setattr(engine, "connect", lambda: client)
     with pytest.raises(MachineError, match=r"no Docker engine answers at .*connection closed"), engine.connected():
         raise requests.ConnectionError("connection closed")
+    assert client.closed
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, NotReadyError), (409, NotReadyError), (500, MachineError)])
+def test_refusal_of_an_engine_that_lives_is_told_in_its_words(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch, status: int, kind: type[EphemeraError]
+) -> None:
+    monkeypatch.setattr(engine, "connect", lambda: client)
+    with pytest.raises(kind, match="no space left on device") as caught, engine.connected():
+        raise refusal(status)
+    assert "answers" not in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert client.closed
 
 

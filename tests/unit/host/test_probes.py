@@ -4,8 +4,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -81,15 +81,56 @@ def test_http_asks_for_the_path_and_accepts_the_status_that_is_given() -> None:
     assert heard[0].startswith(b"GET /_cluster/health?x=1 HTTP/1.1\r\n")
 
 
-@pytest.mark.parametrize("probe", [_HTTP, _POSTGRES, _REDIS], ids=["http", "postgres", "redis"])
-def test_slow_server_is_not_waited_for(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "_TIMEOUT_SECONDS", 0.1)
+_BRIEF: list[Probe] = [replace(probe, timeout_seconds=0.1) for probe in (_HTTP, _POSTGRES, _REDIS)]
+
+
+@pytest.mark.parametrize("probe", _BRIEF, ids=["http", "postgres", "redis"])
+def test_slow_server_is_not_waited_for(probe: Probe) -> None:
     done = threading.Event()
     with _server(lambda _: (done.wait(5), None)[1]) as port:
         started = time.monotonic()
         assert not probe.ready(_target(port))
         assert time.monotonic() - started < 2
         done.set()
+
+
+@pytest.mark.parametrize("probe", _BRIEF, ids=["http", "postgres", "redis"])
+def test_answer_that_trickles_has_one_time_limit_as_a_whole(probe: Probe) -> None:
+    done = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        with suppress(OSError):  # whoever asked has gone
+            while not done.wait(0.02):
+                connection.sendall(b"H")
+
+    with _server(trickle) as port:
+        started = time.monotonic()
+        assert not probe.ready(_target(port))
+        assert time.monotonic() - started < 2
+        done.set()
+
+
+@dataclass(frozen=True)
+class _Own:
+    """A probe of one's own that answers when the test lets it."""
+
+    answer: threading.Event
+    interval_seconds: float = 0.1
+    finishes: bool = False
+    from_outside: bool = False
+    timeout_seconds: float = 0.05
+
+    def ready(self, target: Target) -> bool:
+        return self.answer.wait(30)
+
+
+def test_answer_that_does_not_come_in_time_is_no() -> None:
+    answer = threading.Event()
+    started = time.monotonic()
+    assert not probes.answers(_Own(answer), _target(None))
+    assert time.monotonic() - started < 5
+    answer.set()
+    assert probes.answers(_Own(answer), _target(None))
 
 
 def test_postgres_is_ready_when_it_asks_for_authentication() -> None:

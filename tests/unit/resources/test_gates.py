@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -10,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from docker.errors import NotFound
 from requests.exceptions import ConnectionError as RequestsConnectionError
 
 from ephemera.contract.progress import Event
 from ephemera.driver.failures import error_from_document
-from ephemera.host.probes import ExecProbe, ExitZeroProbe, Target, TcpProbe
+from ephemera.host.probes import ExecProbe, ExitZeroProbe, Target, TcpProbe, time_limit
 from ephemera.resources import gates
 from ephemera.resources.gates import Gate, GateError, Gatekeeper
 from tests.unit.doubles import FakeClient, refusal
@@ -240,17 +243,30 @@ def test_exit_0_of_a_service_that_should_run_is_a_failure(keeper: Gatekeeper, cl
     assert "exited before it was ready (exit code 0)" in _fails(_passed(keeper, Asked())).cause
 
 
-@pytest.mark.parametrize("error", [RequestsConnectionError("refused"), refusal(500)])
-def test_engine_that_goes_away_fails_the_gate_in_one_line(
-    keeper: Gatekeeper, client: FakeClient, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    def inspect_container(_: str) -> None:
+def _engine_says(client: FakeClient, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def answer(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(client.api, "inspect_container", inspect_container)
-    monkeypatch.setattr(client.api, "logs", lambda *_, **__: inspect_container(""))
+    monkeypatch.setattr(client.api, "inspect_container", answer)
+    monkeypatch.setattr(client.api, "logs", answer)
+
+
+def test_engine_that_goes_away_fails_the_gate_in_one_line(
+    keeper: Gatekeeper, client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _engine_says(client, monkeypatch, RequestsConnectionError("refused"))
     failure = _fails(_passed(keeper, Asked()))
     assert failure.cause.startswith("is out of sight, since the Docker engine does not answer any more")
+    assert failure.__suppress_context__
+
+
+@pytest.mark.parametrize("status", [403, 409, 500])
+def test_refusal_of_an_engine_that_lives_is_told_in_its_words(
+    keeper: Gatekeeper, client: FakeClient, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    _engine_says(client, monkeypatch, refusal(status))
+    failure = _fails(_passed(keeper, Asked()))
+    assert failure.cause == "cannot be watched: the Docker engine says 'no space left on device'"
     assert failure.__suppress_context__
 
 
@@ -291,7 +307,16 @@ def test_death_of_another_container_is_nobodys_business(keeper: Gatekeeper, clie
 
 def test_container_that_was_removed_fails_the_gate(keeper: Gatekeeper, client: FakeClient) -> None:
     client.api.states.clear()
-    assert "is gone" in _fails(_passed(keeper, Asked())).cause
+    failure = _fails(_passed(keeper, Asked()))
+    assert failure.cause == "is gone: its container was removed"
+    assert "`ephemera up`" in failure.remedy
+    told = error_from_document(failure.document()["error"])
+    assert told.remedy == failure.remedy, "it survives the way to the driver"
+
+
+def test_container_that_is_removed_while_something_else_is_asked_of_it_is_gone_too(keeper: Gatekeeper) -> None:
+    with pytest.raises(GateError, match="is gone"), keeper.in_sight("api", "api-id"):
+        raise NotFound("no such container")
 
 
 def test_probe_may_run_commands_in_the_container(keeper: Gatekeeper, client: FakeClient) -> None:
@@ -303,26 +328,125 @@ def test_probe_may_run_commands_in_the_container(keeper: Gatekeeper, client: Fak
     assert _wait(_passed(keeper, probe)) == [None]
 
 
-def test_command_that_hangs_holds_no_gate_beyond_its_time(
-    keeper: Gatekeeper, client: FakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gates, "_EXEC_SECONDS", 0.05)
+def test_command_that_hangs_once_is_asked_again(keeper: Gatekeeper, client: FakeClient) -> None:
     client.api.hanging.add("api-id: check")
-    probe = ExecProbe(command=["check"], interval_seconds=0.01)
+    created = client.api.exec_create
+
+    def second_is_fine(container: str, command: list[str]) -> dict[str, str]:
+        first = not client.api.executed
+        return {"Id": "api-id: check" if first else "other"} if created(container, command) else {}
+
+    client.api.exec_create = second_is_fine  # type: ignore[method-assign,assignment]
+    probe = ExecProbe(command=["check"], interval_seconds=0.01, timeout_seconds=0.05)
+    assert _wait(_passed(keeper, probe)) == [None]
+    assert client.api.executed == ["check", "check"]
+
+
+def test_command_that_always_hangs_holds_no_gate_beyond_its_time(keeper: Gatekeeper, client: FakeClient) -> None:
+    client.api.hanging.add("api-id: check")
+    probe = ExecProbe(command=["check"], interval_seconds=0.01, timeout_seconds=0.01)
     started = time.monotonic()
-    assert "was not ready within 0.3 s (ExecProbe)" in _fails(_passed(keeper, probe, timeout=0.3)).cause
+    failure = _fails(_passed(keeper, probe, timeout=0.5))
+    assert failure.cause == "was not ready within 0.5 s (ExecProbe, without an answer within 0.01 s)"
     assert time.monotonic() - started < 3
-    assert client.api.executed == ["check"], "none is started beside one that still runs"
+    assert len(client.api.executed) <= 16, "so many at once, and no more"
 
 
-def test_slow_command_is_waited_for(keeper: Gatekeeper, client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gates, "_EXEC_SECONDS", 0.02)
+def test_command_that_takes_longer_than_its_limit_counts_when_it_has_ended(
+    keeper: Gatekeeper, client: FakeClient
+) -> None:
     client.api.hanging.add("api-id: check")
     done = threading.Timer(0.2, client.api.hanging.clear)
     done.start()
-    assert _wait(_passed(keeper, ExecProbe(command=["check"], interval_seconds=0.01))) == [None]
+    probe = ExecProbe(command=["check"], interval_seconds=0.01, timeout_seconds=0.05)
+    assert _wait(_passed(keeper, probe)) == [None]
     done.join()
-    assert client.api.executed == ["check"]
+
+
+@dataclass(kw_only=True)
+class Hanging(Asked):
+    """A probe of one's own that hangs the first ``hangs`` times it is asked."""
+
+    hangs: int = 1
+    timeout_seconds: float = 0.05
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def ready(self, target: Target) -> bool:
+        answer = super().ready(target)
+        if self.times <= self.hangs:
+            self.over.wait(30)
+        return answer
+
+
+def test_probe_that_hangs_once_is_asked_again(keeper: Gatekeeper) -> None:
+    probe = Hanging(answer=True)
+    started = time.monotonic()
+    assert _wait(_passed(keeper, probe)) == [None]
+    assert time.monotonic() - started < 5
+    assert probe.times == 2
+    probe.over.set()
+
+
+def test_gate_ends_when_its_time_is_over_whatever_the_probe_does(keeper: Gatekeeper) -> None:
+    probe = Hanging(hangs=1_000)
+    started = time.monotonic()
+    assert "was not ready within 0.2 s (Hanging" in _fails(_passed(keeper, probe, timeout=0.2)).cause
+    assert time.monotonic() - started < 5
+    probe.over.set()
+
+
+def test_exit_is_noticed_while_the_probe_hangs(keeper: Gatekeeper, client: FakeClient) -> None:
+    probe = Hanging(hangs=1_000, timeout_seconds=30)
+    thread = _once_asked(probe, lambda: client.api.end("api-id", 3))
+    started = time.monotonic()
+    assert _fails(_passed(keeper, probe, timeout=60)).container_exit_code == 3
+    assert time.monotonic() - started < 5
+    thread.join()
+    probe.over.set()
+
+
+def test_probe_without_a_time_limit_of_its_own_has_one() -> None:
+    assert time_limit(Asked()) == 5
+
+
+@pytest.mark.parametrize("call", ["inspect_container", "logs"])
+def test_gate_ends_when_its_time_is_over_though_the_engine_hangs(
+    keeper: Gatekeeper, client: FakeClient, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(gates, "_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(gates, "_TAIL_SECONDS", 0.1)
+    monkeypatch.setattr(client.api, call, lambda *_, **__: over.wait(30))
+    started = time.monotonic()
+    assert "was not ready within 0.2 s" in _fails(_passed(keeper, Asked(), timeout=0.2)).cause
+    assert time.monotonic() - started < 5
+    over.set()
+
+
+_LEFT_BEHIND = """
+import asyncio, threading
+from ephemera.resources.gates import Gate, GateError, Gatekeeper
+from ephemera.host.probes import Target
+from tests.unit.doubles import FakeClient
+
+class Hangs:
+    interval_seconds, finishes, from_outside = 0.01, False, False
+    def ready(self, target: Target) -> bool:
+        threading.Event().wait()
+
+client = FakeClient()
+client.api.run("api-id")
+keeper = Gatekeeper(client, "shop-main", tuple)
+try:
+    asyncio.run(keeper.passed("api", "api-id", Gate(probe=Hangs(), timeout_seconds=0.1), None, None))
+except GateError as error:
+    print(error.cause)
+"""
+
+
+def test_process_ends_although_a_probe_still_hangs() -> None:
+    done = subprocess.run([sys.executable, "-c", _LEFT_BEHIND], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.startswith("was not ready within 0.1 s")
 
 
 def test_waiting_services_tell_their_last_line(
