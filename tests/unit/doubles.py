@@ -290,7 +290,7 @@ def _has(item: Mapping[str, Any], filters: Mapping[str, Any] | None) -> bool:
     wanted = filters.get("label", [])
     marks = item["Labels"] or {}
     pairs = [mark.partition("=") for mark in ([wanted] if isinstance(wanted, str) else wanted)]
-    ports = [str(port.get("PublicPort")) for port in item.get("Ports", ())]
+    ports = [f"{port.get('PublicPort')}/{port.get('Type', 'tcp')}" for port in item.get("Ports", ())]
     return (
         all(key in marks and (not equal or marks[key] == value) for key, equal, value in pairs)
         and ("publish" not in filters or filters["publish"] in ports)

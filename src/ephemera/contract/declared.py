@@ -134,5 +134,10 @@ def check_tables(tables: Any, services: Iterable[str]) -> None:
             expect(f"{what}[{endpoint!r}]", port, int, "a port")
             if not 1 <= port <= 65535:
                 raise InputError(f"{what}[{endpoint!r}] is {port}", remedy="1 to 65535 are accepted")
-            if list(table.values()).count(port) > 1:
-                raise InputError(f"{what} has port {port} twice", remedy="give each endpoint a port of its own")
+        bound = [(port, endpoint.endswith("/udp")) for endpoint, port in table.items()]
+        for port, udp in bound:
+            if bound.count((port, udp)) > 1:
+                raise InputError(
+                    f"{what} has port {port} twice",
+                    remedy='give each endpoint a port of its own; one of UDP is listed as "<service>.<endpoint>/udp"',
+                )

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_serializer,
+    model_serializer,
+)
 
 from ephemera.contract.errors import EngineError, UnknownNameError
 
@@ -36,6 +45,12 @@ class Endpoint(_Model):
     internal_port: Port
     internal_url: str
     protocol: Literal["tcp", "udp"] = "tcp"
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Documents without it mean TCP, and those of TCP stay as they are.
+        document: dict[str, Any] = handler(self)
+        return document if self.protocol != "tcp" else {k: v for k, v in document.items() if k != "protocol"}
 
     def inside(self) -> Endpoint:
         """The same for whoever is in the environment's network: it answers there where others call it internal."""

@@ -20,9 +20,9 @@ State = Literal["running", "stopped", "coming up", "going down", "empty", "poole
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """One environment. Times are seconds since the epoch; ``endpoints`` are published ``host:port``. ``development``:
-    services with a mounted source folder. ``elsewhere``: it is on another Docker engine, of which ``docker_url`` is the
-    address as far as it is known."""
+    """One environment. Times are seconds since the epoch; ``endpoints`` are published ``host:port``, with ``/udp``
+    behind it for UDP. ``development``: services with a mounted source folder. ``elsewhere``: it is on another Docker
+    engine, of which ``docker_url`` is the address as far as it is known."""
 
     stack: str
     system: str
@@ -68,7 +68,10 @@ def _listed(
         expires_at=lease.expires_at,
         state="elsewhere" if elsewhere else _state(lease, items),
         endpoints=tuple(
-            f"{port['IP']}:{port['PublicPort']}" for item in items for port in item["Ports"] if "PublicPort" in port
+            f"{port['IP']}:{port['PublicPort']}{'/udp' if port.get('Type') == 'udp' else ''}"
+            for item in items
+            for port in item["Ports"]
+            if "PublicPort" in port
         ),
         development=developed(items),
         docker_url=lease.docker_url,

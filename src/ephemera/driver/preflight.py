@@ -36,4 +36,4 @@ def check_ports(stack: str, system: System, settings: Settings) -> None:
         for endpoint, port in system.fixed_ports[settings.port_table].items():
             service = endpoint.partition(".")[0]
             if service in selected:
-                refuse_held(client, stack, service, port)
+                refuse_held(client, stack, service, port, "udp" if endpoint.endswith("/udp") else "tcp")

@@ -28,8 +28,8 @@ _MOST = 2 ** (_PREFIX - 16)
 
 @dataclass(frozen=True, kw_only=True)
 class Allocation:
-    """``subnet``: IPv4 network of the environment; ``address``: its loopback address; ``ports``: picked host ports by
-    ``service.endpoint``."""
+    """``subnet``: IPv4 network of the environment; ``address``: its loopback address; ``ports``: host ports by
+    ``service.endpoint``, with ``/udp`` behind it for those of UDP."""
 
     number: int
     subnet: str
@@ -59,13 +59,29 @@ def allocate(
         return known
 
 
-def pick_port(stack: str, endpoint: str, choose: Callable[[], int]) -> int:
-    """The port kept for ``endpoint`` (``service.endpoint``) of a stack; ``choose`` is asked the first time."""
+def pick_port(
+    stack: str,
+    endpoint: str,
+    choose: Callable[[Mapping[str, Allocation]], int],
+    *,
+    usable: Callable[[int], bool] = lambda _: True,
+    record: bool = True,
+) -> int:
+    """The port kept for ``endpoint`` (``service.endpoint``, with ``/udp`` behind it for one of UDP) of a stack.
+
+    ``choose`` is asked the first time, and when the kept one is not ``usable`` any more, with what all stacks have;
+    nobody else chooses meanwhile. ``record``: keep it (a preview does not).
+    """
     with _table() as table:
-        allocation = table[stack]
-        if endpoint not in allocation.ports:
-            table[stack] = replace(allocation, ports={**allocation.ports, endpoint: choose()})
-        return table[stack].ports[endpoint]
+        allocation = table.get(stack)
+        kept = allocation.ports.get(endpoint) if allocation else None
+        if kept is not None and usable(kept):
+            return kept
+        chosen = choose(table)
+        if record:
+            known = table[stack]
+            table[stack] = replace(known, ports={**known.ports, endpoint: chosen})
+        return chosen
 
 
 def lookup(stack: str) -> Allocation | None:

@@ -11,12 +11,10 @@ from urllib.parse import urlsplit
 from ephemera.contract.errors import InputError
 from ephemera.contract.settings import Expose, Settings
 from ephemera.host.configured import Address
-from ephemera.host.ports import WILDCARDS
+from ephemera.host.ports import LOOPBACK, WILDCARDS
 
 if TYPE_CHECKING:
     import docker
-
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True)

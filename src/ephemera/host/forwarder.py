@@ -96,7 +96,8 @@ def _follow(url: str, own: Path, stack: str, backend: str) -> bool:
 
 
 def _published(client: Any, stack: str, backend: str) -> set[Forward] | None:
-    """Loopback addresses and ports that the stack's containers publish; None when its network is gone."""
+    """Loopback addresses and ports that the stack's containers publish over TCP, since SSH forwards nothing else; None
+    when its network is gone."""
     filters = {"label": [f"{labels.STACK}={stack}", f"{labels.BACKEND}={backend}"]}
     if not client.api.networks(filters=filters):
         return None
@@ -104,7 +105,7 @@ def _published(client: Any, stack: str, backend: str) -> set[Forward] | None:
         (port["IP"], port["PublicPort"])
         for container in client.api.containers(filters=filters)
         for port in container["Ports"]
-        if "PublicPort" in port and port["IP"].startswith("127.")
+        if "PublicPort" in port and port["Type"] == "tcp" and port["IP"].startswith("127.")
     }
 
 

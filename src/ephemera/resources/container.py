@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import pulumi
 import pulumi_docker as docker
@@ -16,6 +16,7 @@ from ephemera.contract.catalog import Source
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, is_root
 from ephemera.contract.names import check_service_name
+from ephemera.host.ports import Protocol
 from ephemera.host.probes import ExecProbe, describe
 from ephemera.resources import arguments, policy, spelling
 from ephemera.resources.environment import Environment
@@ -30,11 +31,22 @@ _NO_HEALTHCHECK = docker.ContainerHealthcheckArgs(
 
 @dataclass(frozen=True, kw_only=True)
 class Port:
-    """An endpoint's port in the container. ``path``: appended to its URL, ``/tasker``."""
+    """An endpoint's port in the container. ``scheme``: of its URL; ``udp`` unless given, for one of UDP. ``path``:
+    appended to its URL, ``/tasker``. ``protocol``: what carries it, ``tcp`` or ``udp``.
+
+    Several endpoints may have the same number: each is published on a port of its own.
+    """
 
     number: int
     scheme: str = "http"
     path: str = ""
+    protocol: Protocol = "tcp"
+
+    def __post_init__(self) -> None:
+        if self.protocol not in get_args(Protocol):
+            raise InputError(f"protocol of port {self.number} is {self.protocol!r}", remedy="it must be tcp or udp")
+        if self.protocol == "udp" and self.scheme == "http":  # which UDP does not carry
+            object.__setattr__(self, "scheme", "udp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +135,11 @@ class Container(pulumi.ComponentResource):
         source = environment.source(service)
         _refuse_covered(service, args, source)
         hosts = {
-            name: environment.host_address(service, name, port.number) if args.publish else None
+            name: environment.host_address(service, name, port.number, port.protocol) if args.publish else None
             for name, port in args.ports.items()
         }
-        gate = _gate(service, args, any(host is not None for host in hosts.values()))
+        asked = _asked(args, hosts)
+        gate = _gate(service, args, published=asked is not None)
         super().__init__("ephemera:index:Container", service, None, opts)
         environment.policy.excuse(service, _reasons(args))
         if source is not None:
@@ -146,7 +159,10 @@ class Container(pulumi.ComponentResource):
             envs=[_variable(service, name, value) for name, value in sorted(variables.items())],
             ports=[
                 docker.ContainerPortArgs(
-                    internal=args.ports[name].number, external=host[1], ip=environment.bind_address(), protocol="tcp"
+                    internal=args.ports[name].number,
+                    external=host[1],
+                    ip=environment.bind_address(),
+                    protocol=args.ports[name].protocol,
                 )
                 for name, host in hosts.items()
                 if host is not None
@@ -194,10 +210,11 @@ class Container(pulumi.ComponentResource):
                     ],
                 },
                 delete_before_replace=True,  # its name and its ports can be held by one container only
+                ignore_changes=["ports"] if _same_ports(service, args, hosts) else [],
             ),
         )
         self.resource: pulumi.Resource = container
-        self.ready = container.id.apply(lambda identifier: self._passed(service, identifier, args, gate, hosts))
+        self.ready = container.id.apply(lambda identifier: self._passed(service, identifier, args, gate, asked))
         self.endpoints = {
             name: self.ready.apply(partial(_endpoint, service, port, hosts[name])) for name, port in args.ports.items()
         }
@@ -223,20 +240,14 @@ class Container(pulumi.ComponentResource):
         self.register_outputs({"id": self.ready, "endpoints": dict(self.endpoints)})
 
     async def _passed(
-        self,
-        service: str,
-        identifier: str,
-        args: ContainerArgs,
-        gate: Gate,
-        hosts: Mapping[str, tuple[str, int] | None],
+        self, service: str, identifier: str, args: ContainerArgs, gate: Gate, asked: tuple[str, int] | None
     ) -> str:
         if not pulumi.runtime.is_dry_run():
             gatekeeper = args.environment.gatekeeper
-            published = next((host for host in hosts.values() if host is not None), (None, None))
             with gatekeeper.in_sight(service, identifier):
                 await asyncio.gather(
                     beside(lambda: args.environment.limit_processes(identifier, args.pids), f"limit {service}"),
-                    gatekeeper.passed(service, identifier, gate, *published),
+                    gatekeeper.passed(service, identifier, gate, *(asked or (None, None))),
                 )
         return identifier
 
@@ -316,7 +327,24 @@ def _reasons(args: ContainerArgs) -> dict[str, str]:
     }
 
 
-def _gate(service: str, args: ContainerArgs, published: bool) -> Gate:
+def _asked(args: ContainerArgs, hosts: Mapping[str, tuple[str, int] | None]) -> tuple[str, int] | None:
+    """Where a probe asks from outside: the first endpoint that is published over TCP, as ``ServiceOutputs.asked``."""
+    return next((host for name, host in hosts.items() if host is not None and args.ports[name].protocol == "tcp"), None)
+
+
+def _same_ports(service: str, args: ContainerArgs, hosts: Mapping[str, tuple[str, int] | None]) -> bool:
+    """Whether the container that is there publishes the same. The provider compares lists, and reads several ports in
+    an order of Docker's, which may be another one after each start: it would find a difference, and replace it."""
+    bind = args.environment.bind_address()
+    ports = [
+        (f"{args.ports[name].number}/{args.ports[name].protocol}", bind, host[1])
+        for name, host in hosts.items()
+        if host is not None
+    ]
+    return len(ports) > 1 and args.environment.publishes(service, ports)
+
+
+def _gate(service: str, args: ContainerArgs, *, published: bool) -> Gate:
     """The gate, or one that runs the health check's command in the container when nothing can be asked from outside."""
     probe = args.gate.probe
     if isinstance(probe, ExecProbe):
@@ -328,7 +356,7 @@ def _gate(service: str, args: ContainerArgs, published: bool) -> Gate:
         if args.environment.rehearsed and args.publish and args.ports:
             return args.gate  # nothing is asked in a rehearsal, and `up` refuses it only where nothing is published
         raise InputError(
-            f"service {service!r} publishes nothing, and its gate asks from outside",
+            f"service {service!r} publishes nothing over TCP, and its gate asks from outside",
             remedy="give it a healthcheck, whose command is then run inside, or a probe such as ExecProbe",
         )
     return replace(args.gate, probe=ExecProbe(command=_plain_words(service, health.command)))
@@ -419,4 +447,6 @@ def _endpoint(service: str, port: Port, host: tuple[str, int] | None, _ready: st
         "internal_host": service,
         "internal_port": port.number,
         "internal_url": internal,
+        # Left out where it is what documents without it mean.
+        **({"protocol": port.protocol} if port.protocol != "tcp" else {}),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,16 +20,19 @@ from ephemera.contract.images import AnyImage
 from ephemera.contract.labels import Identity
 from ephemera.contract.settings import Settings
 from ephemera.home import addresses, credentials
-from ephemera.host import engine, forwarder, limits, ports
+from ephemera.host import engine, forwarder, limits
 from ephemera.host.configured import configured
 from ephemera.host.development import mounted
-from ephemera.host.exposure import LOOPBACK, Exposure, exposure
-from ephemera.host.fixed_ports import ADDRESS, refuse_held
+from ephemera.host.exposure import Exposure, exposure
+from ephemera.host.fixed_ports import ADDRESS, port_of, refuse_held
+from ephemera.host.ports import LOOPBACK, Protocol
 from ephemera.resources.gates import Gatekeeper
 from ephemera.resources.naming import Names
 from ephemera.resources.policy import Policy
+from ephemera.resources.publishing import Publisher
 
-_LOW_PORTS = 1024
+Published = tuple[str, str, int]
+"""A container port as Docker writes it (``53/udp``), and address and port that it is published on."""
 _LOG_LEVEL = "log_level"
 _DEBUG = "debug"
 
@@ -83,6 +86,8 @@ class Environment(pulumi.ComponentResource):
         self._address = self._allocated()
         self._exposure = self._exposed()
         self.expose = self._exposure.mode
+        self._before = self._there()
+        self._publisher = self._published()
         if not pulumi.runtime.is_dry_run():
             self.gatekeeper = Gatekeeper(self._client, args.identity.stack, lambda: tuple(self._secrets.values()))
         network = docker.Network(
@@ -198,20 +203,39 @@ class Environment(pulumi.ComponentResource):
                 raise
             self._tell_once(f"this engine has no cgroups: it ignores limits of {', '.join(without)}")
 
-    def host_address(self, service: str, endpoint: str, number: int) -> tuple[str, int] | None:
+    def host_address(
+        self, service: str, endpoint: str, number: int, protocol: Protocol = "tcp"
+    ) -> tuple[str, int] | None:
         """Where container port ``number`` of ``service`` is published: host address and port; None where nothing is.
 
+        Each endpoint has a port of its own, also when several have one container port: the first has the standard one.
         Raises :class:`PortInUseError` when a fixed port is held by somebody else.
         """
-        key = f"{service}.{endpoint}"
         if self.expose == "none":
             return None
+        if protocol == "udp" and self._exposure.forwarded:
+            told = "SSH forwards TCP alone, so this endpoint is only reached from inside the environment"
+            self._tell_once(f"{service}.{endpoint}: {told}")
+            return None
         if self.expose == "fixed":
-            return self._fixed(service, key)
-        if self.expose == "loopback":
-            address = self._address.address
-            return address, self._picked(key, lambda: self._standard_or_free(address, number, key), number)
-        return self._exposure.host, self._picked(key, lambda: ports.free_port(LOOPBACK), number)
+            return self._fixed(service, f"{service}.{endpoint}", protocol)
+        port = self._picked(service, endpoint, number, protocol)
+        return (self._address.address if self.expose == "loopback" else self._exposure.host), port
+
+    def publishes(self, service: str, wanted: Collection[Published]) -> bool:
+        """Whether the service's container is there and publishes just that, in whichever order Docker tells it."""
+        found = next((item for item in self._before if item["Labels"].get(labels.SERVICE) == service), None)
+        if found is None:
+            return False
+        try:
+            bound = self._client.api.inspect_container(found["Id"])["HostConfig"]["PortBindings"] or {}
+        except NotFound:
+            return False
+        return set(wanted) == {
+            (container_port, each["HostIp"], int(each["HostPort"] or 0))
+            for container_port, bindings in bound.items()
+            for each in bindings or ()
+        }
 
     def claim(self, kind: str, name: str) -> None:
         """Note that the program makes the ``service`` or ``volume`` of that name; raise when it has made one before."""
@@ -299,27 +323,34 @@ class Environment(pulumi.ComponentResource):
             record=not pulumi.runtime.is_dry_run(),
         )
 
-    def _picked(self, key: str, choose: Any, standard: int) -> int:
-        if pulumi.runtime.is_dry_run():
-            known = addresses.lookup(self.stack)
-            return known.ports.get(key, standard) if known else standard
-        return addresses.pick_port(self.stack, key, choose)
+    def _there(self) -> list[Mapping[str, Any]]:
+        """The stack's containers that were there before this run."""
+        marks = [f"{labels.STACK}={self.stack}", f"{labels.BACKEND}={self.identity.backend}"]
+        found: list[Mapping[str, Any]] = self._client.api.containers(all=True, filters={"label": marks})
+        return found
 
-    def _standard_or_free(self, address: str, number: int, key: str) -> int:
-        low = number < _LOW_PORTS and not self._exposure.low_ports
-        if not low and ports.is_free(address, number):
-            return number
-        picked = ports.free_port(address)
-        why = "is only for root" if low else f"is held by {ports.holder(address, number)}"
-        progress.emit({"type": "notice", "message": f"{key}: port {number} {why}, using {picked} instead"})
-        return picked
+    def _published(self) -> Publisher:
+        own = self.expose == "loopback"
+        return Publisher(
+            stack=self.stack,
+            # What this machine holds says nothing of the one whose address is published on.
+            address=self._address.address if own else LOOPBACK if self._exposure.bind == LOOPBACK else None,
+            own=own,
+            low_ports=self._exposure.low_ports,
+            bind=self.bind_address(),
+            live=self._before,
+            record=not pulumi.runtime.is_dry_run(),
+        )
 
-    def _fixed(self, service: str, key: str) -> tuple[str, int] | None:
-        port = self._system.fixed_ports[self.settings.port_table].get(key)
+    def _picked(self, service: str, endpoint: str, number: int, protocol: Protocol) -> int:
+        return self._publisher.port(service, endpoint, number, protocol)
+
+    def _fixed(self, service: str, endpoint: str, protocol: Protocol) -> tuple[str, int] | None:
+        port = port_of(self._system.fixed_ports[self.settings.port_table], endpoint, protocol)
         if port is None:
             return None
-        return self._free_fixed(service, port)
+        return self._free_fixed(service, port, protocol)
 
-    def _free_fixed(self, service: str, port: int) -> tuple[str, int]:
-        refuse_held(self._client, self.stack, service, port)
+    def _free_fixed(self, service: str, port: int, protocol: Protocol) -> tuple[str, int]:
+        refuse_held(self._client, self.stack, service, port, protocol)
         return ADDRESS, port

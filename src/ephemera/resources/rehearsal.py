@@ -20,6 +20,7 @@ from ephemera.contract.settings import Expose, Settings
 from ephemera.home.addresses import Allocation
 from ephemera.host.exposure import Exposure
 from ephemera.host.fixed_ports import ADDRESS
+from ephemera.host.ports import Protocol
 from ephemera.resources.environment import Environment, EnvironmentArgs
 
 _STACK = "rehearsal"
@@ -67,10 +68,13 @@ class _RehearsedEnvironment(Environment):
     def _allocated(self) -> Allocation:
         return _ALLOCATION
 
-    def _picked(self, key: str, choose: Any, standard: int) -> int:  # noqa: ARG002
-        return standard
+    def _there(self) -> list[Mapping[str, Any]]:
+        return []
 
-    def _free_fixed(self, service: str, port: int) -> tuple[str, int]:  # noqa: ARG002
+    def _picked(self, service: str, endpoint: str, number: int, protocol: Protocol) -> int:  # noqa: ARG002
+        return number
+
+    def _free_fixed(self, service: str, port: int, protocol: Protocol) -> tuple[str, int]:  # noqa: ARG002
         return ADDRESS, port
 
     def credential(self, service: str, purpose: str) -> pulumi.Output[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chain import SYSTEM as CHAIN
 from every import SYSTEM as EVERY
 from once import SYSTEM as ONCE
+from twins import SYSTEM as TWINS
 
 from ephemera.contract.catalog import Option, Runner, Service, System
 from ephemera.contract.images import EngineImage, PublicImage, ServiceImage
@@ -66,6 +67,7 @@ SYSTEMS = {
     "chain": CHAIN,
     "once": ONCE,
     "every": EVERY,
+    "twins": TWINS,
 }
 
 

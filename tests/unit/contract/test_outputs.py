@@ -67,6 +67,18 @@ def test_document_with_secrets_is_what_was_parsed(outputs: EnvironmentOutputs) -
     assert outputs.services["db"].credentials["password"].get_secret_value() == _SECRET
 
 
+def test_protocol_of_an_endpoint_is_in_the_document_where_it_is_not_tcp() -> None:
+    document = _document()
+    document["services"]["db"]["endpoints"]["statsd"] = {**_endpoint("udp", 8125, 8125), "protocol": "udp"}
+    outputs = EnvironmentOutputs.parse(document)
+    endpoints = outputs.services["db"].endpoints
+    assert [endpoint.protocol for endpoint in endpoints.values()] == ["tcp", "udp"]
+    assert outputs.document(show_secrets=True)["services"]["db"] == document["services"]["db"]
+    assert outputs.inside().services["db"].endpoints["statsd"].protocol == "udp"
+    assert outputs.services["db"].asked == endpoints["postgres"]
+    assert outputs.services["worker"].asked is None, "nothing of it is published"
+
+
 def test_no_form_of_the_outputs_shows_a_credential_unasked(outputs: EnvironmentOutputs) -> None:
     forms = [
         repr(outputs),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.unit.doubles import SHOP, FakeClient, marks
 @pytest.fixture(autouse=True)
 def _held(docker: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Port 18080, the table's of ``api``, is held."""
-    monkeypatch.setattr(ports, "is_free", lambda _, port: port != 18080)
+    monkeypatch.setattr(ports, "is_free", lambda _, port, *__: port != 18080)
     monkeypatch.setattr(ports, "holder", lambda *_: None)
 
 
@@ -32,13 +33,26 @@ def test_held_port_is_refused_with_service_and_holder(monkeypatch: pytest.Monkey
 
 
 def test_container_of_another_stack_is_told_by_name(docker: FakeClient) -> None:
-    docker.api.add("container", "shop-x-api", marks("shop-x", "b"), Ports=[{"PublicPort": 18080}])
+    docker.api.add("container", "shop-x-api", marks("shop-x", "b"), Ports=[{"PublicPort": 18080, "Type": "tcp"}])
     with pytest.raises(PortInUseError, match="in use by container shop-x-api"):
         _check()
 
 
+def test_port_that_is_listed_for_udp_is_looked_for_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def is_free(*given: Any) -> bool:
+        asked.append(given)
+        return True
+
+    monkeypatch.setattr(ports, "is_free", is_free)
+    system = replace(SHOP, fixed_ports={"test": {"api.http": 53, "api.dns/udp": 53}})
+    check_ports("shop-main", system, Settings(system="shop", branch="main", expose="fixed", port_table="test"))
+    assert asked == [("127.0.0.1", 53, "tcp"), ("127.0.0.1", 53, "udp")]
+
+
 def test_stack_may_hold_its_own_port(docker: FakeClient) -> None:
-    docker.api.add("container", "shop-main-api", marks("shop-main", "b"), Ports=[{"PublicPort": 18080}])
+    docker.api.add("container", "shop-main-api", marks("shop-main", "b"), Ports=[{"PublicPort": 18080, "Type": "tcp"}])
     _check()
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 import pytest
@@ -91,7 +92,7 @@ def test_lost_file_is_made_good_by_the_live_network() -> None:
 
 def test_live_network_that_agrees_keeps_the_picked_ports() -> None:
     allocation = allocate("shop-main", pool=_POOL)
-    pick_port("shop-main", "db.postgres", lambda: 4711)
+    pick_port("shop-main", "db.postgres", lambda _: 4711)
     found = allocate("shop-main", pool=_POOL, live_subnet=allocation.subnet)
     assert found.ports == {"db.postgres": 4711}
 
@@ -109,12 +110,36 @@ def test_preview_tells_but_does_not_record() -> None:
 
 def test_picked_port_stays() -> None:
     allocate("shop-main", pool=_POOL)
-    assert pick_port("shop-main", "db.postgres", lambda: 4711) == 4711
-    assert pick_port("shop-main", "db.postgres", lambda: pytest.fail("asked again")) == 4711
-    assert pick_port("shop-main", "api.http", lambda: 4712) == 4712
+    assert pick_port("shop-main", "db.postgres", lambda _: 4711) == 4711
+    assert pick_port("shop-main", "db.postgres", lambda _: pytest.fail("asked again")) == 4711
+    assert pick_port("shop-main", "api.http", lambda _: 4712) == 4712
     assert lookup("shop-main") == Allocation(
         **{**vars(allocate("shop-main", pool=_POOL)), "ports": {"db.postgres": 4711, "api.http": 4712}}
     )
+
+
+def test_kept_port_that_cannot_be_had_any_more_is_chosen_anew() -> None:
+    allocate("shop-main", pool=_POOL)
+    pick_port("shop-main", "db.postgres", lambda _: 4711)
+    assert pick_port("shop-main", "db.postgres", lambda _: 4712, usable=lambda port: port != 4711) == 4712
+    assert pick_port("shop-main", "db.postgres", lambda _: pytest.fail("asked again")) == 4712
+
+
+def test_port_is_chosen_with_a_view_of_what_all_have() -> None:
+    for stack, port in (("shop-a", 1), ("shop-b", 2)):
+        allocate(stack, pool=_POOL)
+        pick_port(stack, "db.postgres", lambda _: port)  # noqa: B023 - called at once
+    seen: list[int] = []
+
+    def choose(table: Mapping[str, Allocation]) -> int:
+        seen.extend(port for known in table.values() for port in known.ports.values())
+        return 3
+
+    assert pick_port("shop-a", "api.http", choose, record=False) == 3
+    assert sorted(seen) == [1, 2]
+    found = lookup("shop-a")
+    assert found is not None
+    assert found.ports == {"db.postgres": 1}, "a preview keeps nothing"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +198,7 @@ def test_failure_inside_leaves_the_file_as_it_was() -> None:
     allocate("shop-main", pool=_POOL)
     before = (state_dir() / "addresses.json").read_text()
     with pytest.raises(ZeroDivisionError):
-        pick_port("shop-main", "db.postgres", lambda: 1 // 0)
+        pick_port("shop-main", "db.postgres", lambda _: 1 // 0)
     assert (state_dir() / "addresses.json").read_text() == before
     assert json.loads(before)["shop-main"]["ports"] == {}
 

@@ -66,3 +66,31 @@ def test_port_is_free_again_right_after_its_listener_closed(listener: tuple[str,
 def test_holder_that_may_not_be_looked_at_is_said_to_be_another_users() -> None:
     assert ports._describe(None) == "a process of another user"
     assert ports._describe(2**22 + 1) == f"pid {2**22 + 1}"
+
+
+def test_udp_and_tcp_do_not_hold_each_others_ports(listener: tuple[str, int]) -> None:
+    address, port = listener
+    assert ports.is_free(address, port, "udp")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind((address, 0))
+        port = bound.getsockname()[1]
+        assert not ports.is_free(address, port, "udp")
+        assert ports.is_free(address, port)
+        assert f"pid {os.getpid()}" in (ports.holder(address, port, "udp") or "")
+        assert ports.holder(address, port) is None
+    assert ports.is_free(address, port, "udp")
+
+
+def test_port_that_is_picked_is_the_same_while_it_may_be() -> None:
+    address = "127.83.250.250"
+    first = ports.pick(address, "shop-main/web.ws", ())
+    assert ports.pick(address, "shop-main/web.ws", ()) == first
+    with socket.create_server((address, first)):
+        second = ports.pick(address, "shop-main/web.ws", ())
+        assert second not in (first, ports.pick(address, "shop-main/web.ws", {second}))
+    assert ports.pick(address, "shop-main/web.ws", (), "udp") == first
+    assert ports.picked_first("shop-main/web.ws", [second, 8000, first]) == first
+
+
+def test_port_is_found_also_when_all_of_those_that_are_picked_are_taken() -> None:
+    assert ports.pick("127.83.250.250", "shop-main/web.ws", range(61_001, 65_536)) < 61_001

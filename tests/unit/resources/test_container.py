@@ -25,6 +25,7 @@ from ephemera.resources import (
     HealthCheck,
     HttpProbe,
     Port,
+    TcpProbe,
     Volume,
     VolumeArgs,
 )
@@ -172,6 +173,50 @@ def test_nothing_is_published_when_told_so(gates: OpenGates, given: dict[str, An
     assert gates.asked[0][3:] == (None, None)
 
 
+def test_endpoints_with_one_container_port_are_published_apart(gates: OpenGates) -> None:
+    registered = _one(ports={"http": Port(number=8000), "ws": Port(number=8000, scheme="ws", path="/s")})
+    allocation = addresses.lookup(IDENTITY.stack)
+    assert allocation is not None
+    picked = allocation.ports["api.ws"]
+    assert allocation.ports["api.http"] == 8000 != picked
+    published = [(port["internal"], port["external"]) for port in registered.container("api")["ports"]]
+    assert published == [(8000, 8000), (8000, picked)]
+    endpoints = EnvironmentOutputs.parse(registered.exports["environment"]).services["api"].endpoints
+    assert endpoints["ws"].url == f"ws://{allocation.address}:{picked}/s"
+    assert endpoints["ws"].internal_url == "ws://api:8000/s"
+    assert gates.asked[0][3:] == (allocation.address, 8000)
+
+
+_UDP = {"dns": Port(number=53, protocol="udp"), "tcp": Port(number=53, scheme="dns"), "web": Port(number=80)}
+
+
+def test_endpoint_of_udp_is_published_and_never_probed(gates: OpenGates) -> None:
+    registered = _one(ports=_UDP)
+    allocation = addresses.lookup(IDENTITY.stack)
+    assert allocation is not None
+    published = [
+        (port["internal"], port["external"], port["protocol"]) for port in registered.container("api")["ports"]
+    ]
+    assert published == [(53, 53, "udp"), (53, 53, "tcp"), (80, 80, "tcp")]
+    service = EnvironmentOutputs.parse(registered.exports["environment"]).services["api"]
+    assert service.endpoints["dns"].url == f"udp://{allocation.address}:53"
+    assert [endpoint.protocol for endpoint in service.endpoints.values()] == ["udp", "tcp", "tcp"]
+    assert service.asked == service.endpoints["tcp"]
+    assert gates.asked[0][3:] == (allocation.address, 53)
+
+
+def test_service_of_udp_alone_cannot_be_asked_from_outside(gates: OpenGates) -> None:
+    with pytest.raises(InputError, match=r"publishes nothing over TCP, .*: .*ExecProbe"):
+        _one(ports={"dns": Port(number=53, protocol="udp")}, gate=Gate(probe=TcpProbe()))
+    _one(ports={"dns": Port(number=53, protocol="udp")})
+    assert gates.asked[0][3:] == (None, None)
+
+
+def test_protocol_that_is_neither_is_refused() -> None:
+    with pytest.raises(InputError, match="protocol of port 53 is 'sctp': it must be tcp or udp"):
+        Port(number=53, protocol="sctp")  # type: ignore[arg-type]
+
+
 def test_what_publishes_nothing_is_asked_inside_by_its_health_check(gates: OpenGates) -> None:
     health = HealthCheck(command=["healthy"], interval_seconds=5, timeout_seconds=3, retries=3, start_period_seconds=1)
     gate = Gate(probe=HttpProbe(), timeout_seconds=7)
@@ -180,7 +225,9 @@ def test_what_publishes_nothing_is_asked_inside_by_its_health_check(gates: OpenG
 
 
 def test_what_publishes_nothing_and_cannot_be_asked_inside_is_refused(gates: OpenGates) -> None:
-    with pytest.raises(InputError, match="publishes nothing, and its gate asks from outside: give it a healthcheck"):
+    with pytest.raises(
+        InputError, match="publishes nothing over TCP, and its gate asks from outside: give it a healthcheck"
+    ):
         _one(ports={"http": Port(number=8080)}, publish=False, gate=Gate(probe=HttpProbe()))
     assert gates.asked == []
 

@@ -20,6 +20,7 @@ from tests.unit.doubles import IDENTITY, FakeClient, marks
 from tests.unit.programs import OpenGates, Registered
 
 _POSTGRES = EngineImage(name="postgres")
+_PICKED = range(61_001, 65_536)
 
 
 def _asked(ask: Any, *, preview: bool = False, **settings: Any) -> Any:
@@ -79,51 +80,137 @@ def test_standard_port_on_the_environments_address(gates: OpenGates) -> None:
 def test_held_port_falls_back_to_one_that_is_picked_and_says_so(
     gates: OpenGates, monkeypatch: pytest.MonkeyPatch, events: list[Event]
 ) -> None:
-    monkeypatch.setattr(ports, "is_free", lambda _, port: port != 5432)
-    monkeypatch.setattr(ports, "free_port", lambda _: 40001)
+    monkeypatch.setattr(ports, "is_free", lambda _, port, *__: port != 5432)
     monkeypatch.setattr(ports, "holder", lambda *_: "postgres (pid 7)")
     host = _asked(lambda env: env.host_address("db", "postgres", 5432))
-    assert host[1] == 40001
-    message = "db.postgres: port 5432 is held by postgres (pid 7), using 40001 instead"
+    assert host[1] in _PICKED
+    message = f"db.postgres: port 5432 is held by postgres (pid 7), using {host[1]} instead"
     assert {"type": "notice", "message": message} in events
     monkeypatch.setattr(ports, "is_free", lambda *_: True)
     assert _asked(lambda env: env.host_address("db", "postgres", 5432)) == host, "and keeps it"
 
 
-def test_dynamic_ports_are_picked_once_and_kept(gates: OpenGates, monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = iter([40001, 40002])
-    monkeypatch.setattr(ports, "free_port", lambda _: next(numbers))
+def _numbers(env: Any, *endpoints: tuple[str, str, int]) -> dict[str, int]:
+    return {f"{service}.{name}": env.host_address(service, name, port)[1] for service, name, port in endpoints}
 
+
+_TWINS = (("web", "http", 8000), ("web", "ws", 8000), ("admin", "http", 8000), ("admin", "metrics", 9000))
+
+
+def test_endpoints_with_one_container_port_have_a_port_each_and_keep_it(
+    gates: OpenGates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predicted = _asked(lambda env: _numbers(env, *_TWINS), preview=True)
+    found = _asked(lambda env: _numbers(env, *_TWINS))
+    assert (found["web.http"], found["admin.metrics"]) == (8000, 9000), "the first has the standard one"
+    assert len(set(found.values())) == 4
+    assert {found["web.ws"], found["admin.http"]} <= set(_PICKED)
+    assert predicted == found
+    assert _asked(lambda env: _numbers(env, *_TWINS)) == found
+    assert _asked(lambda env: _numbers(env, *reversed(_TWINS))) == found, "in whichever order they are declared"
+    monkeypatch.setattr(ports, "is_free", lambda _, port, *__: port != 8000)
+    again = _asked(lambda env: _numbers(env, *_TWINS))
+    assert again["web.http"] != 8000, "somebody else has it by now"
+    assert {**again, "web.http": 8000} == found
+
+
+def test_ports_that_a_file_of_before_has_twice_are_told_apart(gates: OpenGates) -> None:
+    _asked(lambda env: None)
+    for name in ("http", "ws"):
+        addresses.pick_port(IDENTITY.stack, f"web.{name}", lambda _: 8000)
+    found = _asked(lambda env: _numbers(env, *_TWINS[:2]))
+    assert found["web.http"] == 8000
+    assert found["web.ws"] in _PICKED
+
+
+@pytest.mark.parametrize("expose", ["loopback", "dynamic"])
+def test_lost_ports_are_those_that_the_container_publishes(
+    docker: FakeClient, gates: OpenGates, monkeypatch: pytest.MonkeyPatch, expose: str
+) -> None:
+    found, bind = _asked(lambda env: (_numbers(env, *_TWINS), env.bind_address()), expose=expose)
+    for service in ("web", "admin"):
+        published = [
+            {"IP": bind, "PrivatePort": number, "PublicPort": found[f"{service}.{name}"], "Type": "tcp"}
+            for of, name, number in _TWINS
+            if of == service
+        ]
+        marked = marks(IDENTITY.stack, IDENTITY.backend, service)
+        docker.api.add("container", f"{IDENTITY.stack}-{service}", marked, Ports=published)
+    addresses.release(IDENTITY.stack)
+    held = set(found.values())
+    monkeypatch.setattr(ports, "is_free", lambda _, port, *__: port not in held)
+    assert _asked(lambda env: _numbers(env, *_TWINS), expose=expose) == found
+
+
+def test_udp_and_tcp_share_a_number(gates: OpenGates) -> None:
+    def ask(env: Any) -> Any:
+        return [
+            env.host_address("dns", name, 53, protocol)[1]
+            for name, protocol in (("tcp", "tcp"), ("udp", "udp"), ("more", "udp"))
+        ]
+
+    tcp, udp, more = _asked(ask)
+    assert (tcp, udp) == (53, 53)
+    assert more in _PICKED
+    assert _asked(ask) == [tcp, udp, more]
+
+
+def test_udp_is_not_published_where_nothing_forwards_it(
+    gates: OpenGates, monkeypatch: pytest.MonkeyPatch, events: list[Event]
+) -> None:
+    monkeypatch.setattr(environment, "exposure", lambda *_: Exposure(mode="loopback", forwarded=True))
+    monkeypatch.setattr(forwarder, "hold", lambda *_: None)
+    assert _asked(lambda env: env.host_address("dns", "udp", 53, "udp")) is None
+    message = "dns.udp: SSH forwards TCP alone, so this endpoint is only reached from inside the environment"
+    assert {"type": "notice", "message": message} in events
+
+
+def test_dynamic_ports_are_picked_once_and_kept(gates: OpenGates) -> None:
     def ask(env: Any) -> Any:
         return [env.host_address("db", name, 5432) for name in ("one", "two")], env.bind_address()
 
-    expected = ([("127.0.0.1", 40001), ("127.0.0.1", 40002)], "127.0.0.1")
-    assert _asked(ask, expose="dynamic") == expected
-    assert _asked(ask, expose="dynamic") == expected
+    found, bind = _asked(ask, expose="dynamic")
+    assert bind == "127.0.0.1"
+    assert [host for host, _ in found] == ["127.0.0.1"] * 2
+    assert len({port for _, port in found}) == 2
+    assert {port for _, port in found} <= set(_PICKED)
+    assert _asked(ask, expose="dynamic") == (found, bind)
+
+
+def test_dynamic_ports_are_not_those_that_another_stack_keeps(gates: OpenGates) -> None:
+    def ask(env: Any) -> Any:
+        return env.host_address("db", "postgres", 5432)[1]
+
+    mine = _asked(ask, expose="dynamic")
+    addresses.release(IDENTITY.stack)
+    addresses.allocate("shop-other", pool="10.213.0.0/16")
+    addresses.pick_port("shop-other", "db.postgres", lambda _: mine)
+    assert _asked(ask, expose="dynamic") != mine
 
 
 def test_remote_engine_is_reached_where_it_is_told_to_publish(
     gates: OpenGates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://build.example:2376")
-    monkeypatch.setattr(ports, "free_port", lambda _: 40001)
 
     def ask(env: Any) -> Any:
         return env.expose, env.host_address("db", "postgres", 5432), env.bind_address()
 
     with pytest.raises(InputError, match="cannot be reached from here"):
         _asked(ask)
-    assert _asked(ask, publish_host="10.0.0.7") == ("dynamic", ("10.0.0.7", 40001), "10.0.0.7")
+    expose, (host, port), bind = _asked(ask, publish_host="10.0.0.7")
+    assert (expose, host, bind) == ("dynamic", "10.0.0.7", "10.0.0.7")
+    assert port in _PICKED
 
 
 def test_port_that_is_only_for_root_is_replaced(
     gates: OpenGates, monkeypatch: pytest.MonkeyPatch, events: list[Event]
 ) -> None:
     monkeypatch.setattr(environment, "exposure", lambda *_: Exposure(mode="loopback", low_ports=False))
-    monkeypatch.setattr(ports, "free_port", lambda _: 40001)
-    assert _asked(lambda env: env.host_address("web", "http", 80))[1] == 40001
+    picked = _asked(lambda env: env.host_address("web", "http", 80))[1]
+    assert picked in _PICKED
     assert _asked(lambda env: env.host_address("web", "admin", 8080))[1] == 8080
-    message = "web.http: port 80 is only for root, using 40001 instead"
+    message = f"web.http: port 80 is only for root, using {picked} instead"
     assert {"type": "notice", "message": message} in events
 
 
@@ -184,7 +271,7 @@ def test_fixed_port_in_use_is_refused_with_its_holder(
     monkeypatch.setattr(ports, "holder", lambda *_: "nginx (pid 7)")
     with pytest.raises(PortInUseError, match=r"127\.0\.0\.1:18080 for service 'api' is in use by nginx \(pid 7\)"):
         ask()
-    published = {"Ports": [{"IP": "127.0.0.1", "PublicPort": 18080}]}
+    published = {"Ports": [{"IP": "127.0.0.1", "PublicPort": 18080, "Type": "tcp"}]}
     docker.api.add("container", "other", {}, **published)
     with pytest.raises(PortInUseError, match="in use by container other"):
         ask()
@@ -198,11 +285,13 @@ def test_preview_tells_the_kept_port_and_picks_none(gates: OpenGates, monkeypatc
 
     assert _asked(ask, preview=True) == 5432
     assert addresses.lookup(IDENTITY.stack) is None
-    monkeypatch.setattr(ports, "is_free", lambda *_: False)
-    monkeypatch.setattr(ports, "free_port", lambda _: 40001)
+    monkeypatch.setattr(ports, "is_free", lambda _, port, *__: port != 5432)
     monkeypatch.setattr(ports, "holder", lambda *_: "x")
-    assert _asked(ask) == 40001
-    assert _asked(ask, preview=True) == 40001
+    predicted = _asked(ask, preview=True)
+    assert predicted in _PICKED
+    assert _asked(ask) == predicted
+    monkeypatch.setattr(ports, "is_free", lambda *_: True)
+    assert _asked(ask, preview=True) == predicted
 
 
 def test_credential_is_secret_and_this_stacks_own(gates: OpenGates) -> None:

@@ -1,0 +1,51 @@
+"""A system whose endpoints share container ports: two of one service, one of another, and one of UDP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ephemera.contract.catalog import Service, System
+from ephemera.contract.images import EngineImage
+
+if TYPE_CHECKING:
+    from ephemera.resources import Environment
+
+_PYTHON = EngineImage(name="python")
+_SERVE = """import http.server, socket, threading
+echo = socket.socket(type=socket.SOCK_DGRAM)
+echo.bind(('', 8000))
+def answer():
+    while True:
+        text, sender = echo.recvfrom(100)
+        echo.sendto(text.upper(), sender)
+threading.Thread(target=answer, daemon=True).start()
+http.server.ThreadingHTTPServer(('', 8000), http.server.SimpleHTTPRequestHandler).serve_forever()"""
+
+SYSTEM = System(
+    program="twins:program",
+    suite="tests",
+    services={"web": Service(), "other": Service()},
+    images=(_PYTHON,),
+    fixed_ports={"test": {"web.echo/udp": 28010, "web.http": 28010, "web.ws": 28011, "other.http": 28012}},
+)
+
+
+def program(environment: Environment) -> None:
+    """One image and one command; what differs is what is published."""
+    from ephemera.resources import Container, ContainerArgs, Gate, HttpProbe, Port
+
+    http = Port(number=8000)
+    web = {"echo": Port(number=8000, protocol="udp"), "http": http, "ws": Port(number=8000, scheme="ws")}
+    for service, ports in (("web", web), ("other", {"http": http})):
+        Container(
+            service,
+            ContainerArgs(
+                environment=environment,
+                image=_PYTHON,
+                gate=Gate(probe=HttpProbe(path="/")),
+                ports=ports,
+                command=["python3", "-c", _SERVE],
+                user="65534",
+                memory_mb=64,
+            ),
+        )
