@@ -119,6 +119,9 @@ class _Events:
         self._events.put(None)
 
 
+_PLACE: dict[str, Any] = {"NetworkSettings": {"Networks": {}}, "HostConfig": {"PortBindings": None}}
+
+
 class FakeApi:
     """The part of the engine's API that the product uses; lists answer filters by label as the engine does."""
 
@@ -139,6 +142,7 @@ class FakeApi:
         self.refusals: dict[str, list[APIError]] = {}
         self.removed: list[str] = []
         self.started: list[str] = []
+        self.renamed: list[tuple[str, str]] = []
         self.process_limits: dict[str, int] = {}
         self.usage: dict[str, list[dict[str, Any]]] = {}
         self.past_events: list[dict[str, Any]] = []
@@ -196,7 +200,8 @@ class FakeApi:
     def inspect_image(self, reference: str) -> dict[str, Any]:
         if reference not in self.images:
             raise ImageNotFound("no such image")
-        return {"Config": {"User": self.images[reference], **self.configs.get(reference, {})}}
+        config = {"User": self.images[reference], **self.configs.get(reference, {})}
+        return {"Id": f"sha256:{reference}", "Config": config}
 
     def post(self, url: str, json: Mapping[str, int]) -> Answer:
         container, action = url.removeprefix(f"{self.base_url}/containers/").split("/")
@@ -206,10 +211,10 @@ class FakeApi:
 
     def inspect_container(self, container: str) -> dict[str, Any]:
         if container in self.documents:
-            return self.documents[container]
+            return {**_PLACE, "Name": f"/{container.removesuffix('-id')}", **self.documents[container]}
         if container not in self.states:
             raise NotFound("no such container")
-        return {"State": dict(self.states[container])}
+        return {**_PLACE, "Name": f"/{container.removesuffix('-id')}", "State": dict(self.states[container])}
 
     def inspect_network(self, name: str) -> dict[str, Any]:
         return self._inspect(name, self.listed_networks)
@@ -219,7 +224,7 @@ class FakeApi:
 
     def _inspect(self, name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         for item in items:
-            if item["Name"] == name:
+            if name in (item["Name"], item.get("Id")):
                 return item
         raise NotFound("no such object")
 
@@ -229,6 +234,12 @@ class FakeApi:
 
     def start(self, container: str) -> None:
         self.started.append(container)
+
+    def unpause(self, container: str) -> None:
+        self.started.append(f"{container} goes on")
+
+    def rename(self, container: str, name: str) -> None:
+        self.renamed.append((container, name))
 
     def exec_create(self, container: str, command: list[str], *, stdin: bool = False) -> dict[str, str]:
         self.executed.append(" ".join(command))

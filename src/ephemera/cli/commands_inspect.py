@@ -40,7 +40,8 @@ def status(
     branch: options.BranchOption = None,
     output: options.OutputOption = Output.table,
 ) -> None:
-    """Every service of an environment: state, health, latency, endpoint. Exit code 3 when a required one is down."""
+    """Every service of an environment: state, health, latency, endpoint. Exit code 3 when a required one is down or
+    missing."""
     from ephemera.cli.tables import status_table
     from ephemera.driver import lifecycle, services
     from ephemera.driver.workspace import Workspace
@@ -49,7 +50,7 @@ def status(
     screen = Screen(output)
     workspace = Workspace.find()
     name = lifecycle.find_stack(workspace, stack, branch)
-    document = lifecycle.outputs_or_containers(workspace, name)
+    document = lifecycle.expected(workspace, name)
     required = {service: entry.required for service, entry in workspace.catalog[document.system].services.items()}
     with connected() as client:
         found = services.statuses(client, document, required)

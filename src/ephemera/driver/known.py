@@ -234,9 +234,12 @@ def _objects(client: DockerClient, pool: ThreadPoolExecutor, stack: str) -> dict
     listed = client.api.containers(all=True, filters=filters)
     # A suite that runs in the network comes and goes, and is no part of it.
     found = [item["Id"] for item in listed if labels.RUNNER not in item["Labels"]]
-    states = pool.map(lambda container: client.api.inspect_container(container)["State"], found)
+    documents = pool.map(client.api.inspect_container, found)
     return {
-        "containers": {container: _life(state) for container, state in zip(found, states, strict=True)},
+        "containers": {
+            container: [*_life(document["State"]), *_place(document)]
+            for container, document in zip(found, documents, strict=True)
+        },
         "networks": sorted(item["Id"] for item in networks.result()),
         "volumes": {
             item["Name"]: item["CreatedAt"]
@@ -249,6 +252,13 @@ def _objects(client: DockerClient, pool: ThreadPoolExecutor, stack: str) -> dict
 def _life(state: Mapping[str, Any]) -> list[Any]:
     """Which of its lives a container is in: every start and every end makes another one."""
     return [state["Status"], state["StartedAt"], None if state["Running"] else [state["FinishedAt"], state["ExitCode"]]]
+
+
+def _place(document: Mapping[str, Any]) -> list[Any]:
+    """Under which name a container is there, and under which names it is reached in which networks."""
+    networks = document["NetworkSettings"]["Networks"] or {}
+    reached = {name: [each["NetworkID"], sorted(each["Aliases"] or ())] for name, each in networks.items()}
+    return [document["Name"], reached]
 
 
 def _image_id(client: DockerClient) -> Callable[[str], str]:

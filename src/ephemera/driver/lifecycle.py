@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from docker import DockerClient
@@ -31,6 +32,7 @@ from ephemera.driver import (
     evidence,
     holding,
     locks,
+    mending,
     placement,
     pool,
     reaper,
@@ -59,6 +61,7 @@ __all__ = [
     "alive",
     "called",
     "down",
+    "expected",
     "find_stack",
     "forget",
     "hand_over",
@@ -181,7 +184,7 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None],
                 workspace.create(stack)
             else:
                 locks.release_dead(workspace, stack)
-                _mend(workspace, stack)
+                mending.mend(workspace, stack, report)
             with (
                 recording.of(stack, "up"),
                 remembering(workspace, stack, system, settings, report) as (listener, ready),
@@ -279,15 +282,39 @@ def outputs_or_containers(workspace: Workspace, stack: str) -> EnvironmentOutput
     try:
         return outputs(workspace, stack)
     except EngineError:
-        system, branch = split_stack_name(stack, workspace.catalog)
-        with connected() as client:
-            found = {
-                item["Labels"].get(labels.SERVICE, ""): ServiceOutputs(
-                    container=item["Names"][0].lstrip("/"), image=item["ImageID"]
-                )
-                for item in services.containers(client, stack)
-            }
-        return EnvironmentOutputs(stack=stack, system=system, branch=branch, services=found)
+        return _containers(workspace, stack)
+
+
+def expected(workspace: Workspace, stack: str) -> EnvironmentOutputs:
+    """What should be there: the outputs or, for one that never became ready and so has none, the services that the
+    catalog and its settings name, and whatever containers it has besides."""
+    try:
+        return outputs(workspace, stack)
+    except EngineError:
+        found = _containers(workspace, stack)
+        there = {name: ServiceOutputs(container=f"{stack}-{name}", image="") for name in _selected(workspace, found)}
+        return found.model_copy(update={"services": {**there, **found.services}})
+
+
+def _containers(workspace: Workspace, stack: str) -> EnvironmentOutputs:
+    system, branch = split_stack_name(stack, workspace.catalog)
+    with connected() as client:
+        found = {
+            item["Labels"].get(labels.SERVICE, ""): ServiceOutputs(
+                container=item["Names"][0].lstrip("/"), image=item["ImageID"]
+            )
+            for item in services.containers(client, stack)
+        }
+    return EnvironmentOutputs(stack=stack, system=system, branch=branch, services=found)
+
+
+def _selected(workspace: Workspace, found: EnvironmentOutputs) -> tuple[str, ...]:
+    """Services that the environment's settings name; they are in the checkout that it is made from."""
+    lease = leases.read(found.stack)
+    checkout = Workspace(Path(lease.checkout), workspace.name) if lease else workspace
+    known = {"branch": found.branch, **checkout.read_config(found.stack), "system": found.system}
+    settings = read_settings(workspace.catalog, found.stack, known)
+    return workspace.catalog[found.system].selected(only=settings.only, profiles=settings.profiles)
 
 
 def alive(workspace: Workspace) -> list[str]:
@@ -415,19 +442,3 @@ def _destroy(
         report({"type": "notice", "message": f"{error.message}; removed by label instead"})
         teardown.remove(stack)
     return sweep.remove(client, stack)
-
-
-def _mend(workspace: Workspace, stack: str) -> None:
-    """What the engine's state does not tell of a stack that was there before: remove what an engine made that was
-    killed, and start containers that have stopped. A one-shot that ended well has done what it was there for."""
-    resources = state.resources(workspace, stack)
-    one_shots = state.one_shots(resources)
-    with connected() as client:
-        if not workspace.locks(stack):
-            removing.remove_unwritten(client, stack, resources)
-        filters = {"label": f"{labels.STACK}={stack}", "status": "exited"}
-        for item in client.api.containers(all=True, filters=filters):
-            identifier = item["Id"]
-            if identifier in one_shots and client.api.inspect_container(identifier)["State"]["ExitCode"] == 0:
-                continue
-            client.api.start(identifier)

@@ -62,6 +62,13 @@ def remove(client: DockerClient, stack: str, resources: Iterable[Resource]) -> N
     sweep.remove(client, stack)
 
 
+def remove_container(client: DockerClient, resource: Resource) -> None:
+    """Remove a container of the state, which is given the time to stop that it wants."""
+    if seconds := _grace_seconds(resource):
+        _stop(client, resource["id"], seconds)
+    sweep.remove_one(client, "container", resource["id"])
+
+
 def _covered(client: DockerClient, resource: Resource, labelled: set[tuple[str, str]]) -> bool:
     if any(resource.get(option) for option in ("protect", "retainOnDelete", "external", "resourceHooks")):
         return False

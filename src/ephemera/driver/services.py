@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,13 +28,15 @@ _FILE_SECONDS = 30.0
 # The least that one look is given, also when the time is all but over.
 _LOOK_SECONDS = 0.5
 _STATE_SECONDS = 3.0
+_THREADS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceStatus:
     """``state``: as Docker says (``running``, ``exited`` …), ``missing`` when there is no container. ``health``: of
-    Docker's own check. ``latency_ms``: of one answered probe, None when it did not answer or publishes nothing.
-    ``development``: whether its source folder is mounted. ``done``: whether it is a one-shot that has ended well."""
+    Docker's own check. ``latency_ms``: of one answered probe, None when it did not answer or cannot be asked.
+    ``development``: whether its source folder is mounted. ``done``: whether it is a one-shot that has ended well.
+    ``asked``: whether its probe decides; of a service that never became ready it would, and is not known."""
 
     service: str
     state: str
@@ -44,11 +47,14 @@ class ServiceStatus:
     container: str
     development: bool = False
     done: bool = False
+    asked: bool = False
 
     @property
     def up(self) -> bool:
-        """Whether it runs and, where it can be asked, answers; or has done what it was there for."""
-        return self.done or (self.state == "running" and (self.latency_ms is not None or not self.endpoint))
+        """Whether it runs, answers where it is to be asked, and is not unhealthy by Docker's own check; or has done
+        what it was there for."""
+        answers = self.latency_ms is not None or not self.asked
+        return self.done or (self.state == "running" and self.health != "unhealthy" and answers)
 
 
 class ServiceHandle:
@@ -62,12 +68,17 @@ class ServiceHandle:
 
     @property
     def container(self) -> str:
-        """Id of its container; raises :class:`UnknownNameError` when there is none."""
-        for item in containers(self._client, self._stack):
+        """Id of its container; raises :class:`NotReadyError` when there is none, :class:`UnknownNameError` when it is
+        not known either that there should be one."""
+        found = containers(self._client, self._stack)
+        for item in found:
             if item["Labels"].get(labels.SERVICE) == self.name:
                 return str(item["Id"])
-        known = (item["Labels"].get(labels.SERVICE, "") for item in containers(self._client, self._stack))
-        raise UnknownNameError(f"service in {self._stack}", self.name, known)
+        if self.outputs.container:
+            raise missing(self._stack, [self.name])
+        raise UnknownNameError(
+            f"service in {self._stack}", self.name, (item["Labels"].get(labels.SERVICE, "") for item in found)
+        )
 
     def inspect(self) -> dict[str, Any]:
         """Docker's description of the container."""
@@ -276,23 +287,41 @@ def is_done(item: Mapping[str, Any]) -> bool:
     return labels.ONE_SHOT in item["Labels"] and str(item.get("Status", "")).startswith("Exited (0)")
 
 
+def missing(stack: str, names: Sequence[str]) -> NotReadyError:
+    """The error for services whose containers should be there and are not."""
+    what = f"service {names[0]!r} of {stack} has no container" if len(names) == 1 else ""
+    return NotReadyError(
+        what or f"services {', '.join(names)} of {stack} have no containers",
+        remedy=f"bring back what is missing with `ephemera up {stack.partition('-')[0]}`",
+    )
+
+
+def refuse_missing(found: Iterable[Mapping[str, Any]], outputs: EnvironmentOutputs) -> None:
+    """Raise :class:`NotReadyError` unless every service of the document has its container among ``found``."""
+    there = {item["Labels"].get(labels.SERVICE) for item in found}
+    if names := [name for name in outputs.services if name not in there]:
+        raise missing(outputs.stack, names)
+
+
 def statuses(client: DockerClient, outputs: EnvironmentOutputs, required: dict[str, bool]) -> list[ServiceStatus]:
-    """Status of every service of the document. ``required`` by service, true when absent; its order is the order."""
-    found = containers(client, outputs.stack)
-    present = {item["Labels"].get(labels.SERVICE) for item in found}
-    mounted = developed(found)
-    done = {item["Labels"].get(labels.SERVICE) for item in found if is_done(item)}
+    """Status of every service of the document, side by side. ``required`` by service, true when absent; its order is
+    the order."""
+    found = {item["Labels"].get(labels.SERVICE): item for item in containers(client, outputs.stack)}
+    mounted = developed(found.values())
     declared = {name: position for position, name in enumerate(required)}
-    return [
-        replace(
-            _status(
-                ServiceHandle(client, outputs.stack, name, service), service, name in present, required.get(name, True)
-            ),
+    names = sorted(outputs.services, key=lambda name: declared.get(name, len(declared)))
+
+    def status(name: str) -> ServiceStatus:
+        handle = ServiceHandle(client, outputs.stack, name, outputs.services[name])
+        return replace(
+            _status(handle, present=name in found),
+            required=required.get(name, True),
             development=name in mounted,
-            done=name in done,
+            done=name in found and is_done(found[name]),
         )
-        for name, service in sorted(outputs.services.items(), key=lambda item: declared.get(item[0], len(declared)))
-    ]
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(status, names))
 
 
 def log_lines(client: DockerClient, stack: str, service: str | None) -> list[tuple[datetime, str, str]]:
@@ -309,29 +338,38 @@ def log_lines(client: DockerClient, stack: str, service: str | None) -> list[tup
     return sorted(lines, key=lambda line: line[0])
 
 
-def _status(handle: ServiceHandle, service: ServiceOutputs, present: bool, required: bool) -> ServiceStatus:
-    url = next((endpoint.url for endpoint in service.endpoints.values() if endpoint.url), "") or ""
-    if not present:
-        return ServiceStatus(
-            service=handle.name,
-            state="missing",
-            health="",
-            required=required,
-            latency_ms=None,
-            endpoint=url,
-            container=service.container,
-        )
-    state = handle.inspect()["State"]
-    seconds = handle.ask() if state["Running"] and url else None
-    return ServiceStatus(
+def _status(handle: ServiceHandle, *, present: bool) -> ServiceStatus:
+    service = handle.outputs
+    known = ServiceStatus(
         service=handle.name,
+        state="missing",
+        health="",
+        required=True,
+        latency_ms=None,
+        endpoint=next((endpoint.url for endpoint in service.endpoints.values() if endpoint.url), "") or "",
+        container=service.container,
+        asked=_is_to_be_asked(service),
+    )
+    try:
+        state = handle.inspect()["State"] if present else None
+        seconds = handle.ask() if state and state["Running"] and known.asked else None
+    except (NotFound, NotReadyError):  # removed meanwhile
+        state = None
+    if state is None:
+        return known
+    return replace(
+        known,
         state=state["Status"],
         health=(state.get("Health") or {}).get("Status", ""),
-        required=required,
         latency_ms=round(seconds * 1000, 1) if seconds is not None else None,
-        endpoint=url,
-        container=service.container,
     )
+
+
+def _is_to_be_asked(service: ServiceOutputs) -> bool:
+    if not service.readiness:  # it has never become ready
+        return True
+    probe = from_description(service.readiness)
+    return not probe.finishes and (service.asked is not None or not probe.from_outside)
 
 
 def _time(stamp: str) -> datetime:

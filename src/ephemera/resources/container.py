@@ -244,7 +244,10 @@ class Container(pulumi.ComponentResource):
     ) -> str:
         if not pulumi.runtime.is_dry_run():
             gatekeeper = args.environment.gatekeeper
+            finishes = gate.probe.finishes
             with gatekeeper.in_sight(service, identifier):
+                # Here, and not all at once beforehand: what it needs is ready by now.
+                await beside(lambda: args.environment.revive(identifier, finishes=finishes), f"revive {service}")
                 await asyncio.gather(
                     beside(lambda: args.environment.limit_processes(identifier, args.pids), f"limit {service}"),
                     gatekeeper.passed(service, identifier, gate, *(asked or (None, None))),

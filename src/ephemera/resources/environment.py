@@ -184,6 +184,17 @@ class Environment(pulumi.ComponentResource):
         """Return the CPUs of the Docker host; Docker refuses larger limits."""
         return int(self._client.info().get("NCPU", 1))
 
+    def revive(self, container: str, *, finishes: bool) -> None:
+        """Have a container that was there before this run go on, should it have stopped since, or be paused. What is
+        there to end (``finishes``) and has ended well has done what it is for."""
+        if container not in {item["Id"] for item in self._before}:
+            return
+        state = self._client.api.inspect_container(container)["State"]
+        if state["Status"] == "paused":
+            self._client.api.unpause(container)
+        elif not state["Running"] and not (finishes and state["Status"] == "exited" and state["ExitCode"] == 0):
+            self._client.api.start(container)
+
     def limit_processes(self, container: str, pids: int) -> None:
         """Set the container's limit of processes and threads, which the provider has no property for.
 

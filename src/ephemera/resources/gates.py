@@ -103,7 +103,7 @@ class Gatekeeper:
         except NotFound:
             raise self._gone(service, container) from None
         except HTTPError as error:  # an answer, and be it a refusal: docker's APIError is one, too
-            cause = f"cannot be watched: the Docker engine says {said(error)!r}"
+            cause = f"cannot go on: the Docker engine says {said(error)!r}"
             raise self._failed(service, container, cause, None) from None
         except (DockerException, RequestException) as error:
             cause = f"is out of sight, since the Docker engine does not answer any more ({error})"

@@ -54,6 +54,8 @@ class World:
         self.api.add("network", _STACK, own, Id="n1")
         self.api.add("volume", "shop-main-data", own, CreatedAt="today")
         self.life: dict[str, Any] = {"Status": "running", "Running": True, "StartedAt": "8:00", "ExitCode": 0}
+        self.name = "/shop-main-db"
+        self.networks = {_STACK: {"NetworkID": "n1", "Aliases": ["db"]}}
         monkeypatch.setattr(self.api, "inspect_container", self._inspect_container)
         monkeypatch.setattr(self.api, "inspect_image", self._inspect_image)
         monkeypatch.setattr(definition, "references", lambda *_: sorted(self.images))
@@ -94,7 +96,7 @@ class World:
 
     def _inspect_container(self, container: str) -> dict[str, Any]:
         assert container.startswith("shop-main-")
-        return {"State": dict(self.life)}
+        return {"State": dict(self.life), "Name": self.name, "NetworkSettings": {"Networks": self.networks}}
 
     def _inspect_image(self, reference: str) -> dict[str, Any]:
         if reference not in self.images:
@@ -133,6 +135,10 @@ def test_no_credential_is_in_the_file_which_is_for_the_user_alone(world: World) 
         lambda world: world.life.update(StartedAt="9:00"),
         lambda world: world.life.update(Status="exited", Running=False, FinishedAt="9:00", ExitCode=137),
         lambda world: world.life.update(Status="paused"),
+        lambda world: setattr(world, "name", "/renamed"),
+        lambda world: world.networks.clear(),
+        lambda world: world.networks[_STACK].update(NetworkID="n2"),
+        lambda world: world.networks[_STACK].update(Aliases=None),
         lambda world: world.api.listed_containers.clear(),
         lambda world: world.api.listed_containers[0].update(Id="shop-main-another"),
         lambda world: world.api.add("container", "shop-main-x", marks(_STACK, identity.backend_id())),

@@ -21,7 +21,7 @@ from ephemera.contract.errors import (
 )
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
-from ephemera.driver import engine, guardian, lifecycle, reaper, sweep
+from ephemera.driver import engine, guardian, lifecycle, mending, reaper, sweep
 from ephemera.driver.lifecycle import Gone, Request
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
@@ -52,6 +52,7 @@ def pulumi(workspace: Workspace, docker: FakeClient, monkeypatch: pytest.MonkeyP
     for name in ("up", "destroy", "outputs"):
         monkeypatch.setattr(engine, name, getattr(fake, name))
     monkeypatch.setattr(guardian, "keep", fake.guard)
+    monkeypatch.setattr(mending, "mend", fake.mend)
     return fake
 
 
@@ -60,6 +61,7 @@ class FakePulumi:
         self.calls: list[str] = []
         self.failure: BaseException | None = None
         self.leaves: list[str] = []
+        self.mended: list[str] = []
         self._workspace = workspace
         self._docker = docker
 
@@ -89,6 +91,10 @@ class FakePulumi:
             item for item in self._docker.api.listed_networks if item["Name"] in self.leaves
         ]
         self._workspace.state_file(stack).unlink()
+
+    def mend(self, _: Workspace, stack: str, _report: Any) -> None:
+        assert self.calls[-1] != f"update {stack}", "it is mended before the engine runs"
+        self.mended.append(stack)
 
     def guard(self, _project: Path, stack: str, record: Callable[[ProcessId], object]) -> None:
         self.calls.append(f"guard {stack}")
@@ -267,28 +273,11 @@ def test_failure_may_be_kept_to_be_looked_at(workspace: Workspace, pulumi: FakeP
     assert (lease.phase, lease.holder) == ("kept", None)
 
 
-def test_stopped_containers_are_started_by_an_update(
-    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
-) -> None:
+def test_environment_that_was_there_is_mended_before_its_update(workspace: Workspace, pulumi: FakePulumi) -> None:
     _up(workspace)
-    docker.api.add("container", "shop-main-db", marks(_STACK, identity.backend_id(), "db"), State="exited")
+    assert pulumi.mended == [], "a new one needs none of it"
     _up(workspace)
-    assert docker.api.started == ["shop-main-db-id"]
-
-
-@pytest.mark.parametrize(("exit_code", "started"), [(0, []), (1, ["shop-main-setup-id"])])
-def test_one_shot_that_ended_well_is_not_run_again(
-    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi, exit_code: int, started: list[str]
-) -> None:
-    _up(workspace)
-    docker.api.add("container", "shop-main-setup", marks(_STACK, identity.backend_id(), "setup"), State="exited")
-    docker.api.end("shop-main-setup-id", exit_code)
-    document = json.loads(_STATE)
-    one_shot = {"type": "docker:index/container:Container", "id": "shop-main-setup-id", "inputs": {"mustRun": False}}
-    document["checkpoint"]["latest"]["resources"].append({**_RESOURCE, **one_shot})
-    workspace.state_file(_STACK).write_text(json.dumps(document))
-    _up(workspace, force=True)
-    assert docker.api.started == started
+    assert pulumi.mended == [_STACK]
 
 
 def test_phases_and_what_a_timeline_is_made_of_are_reported(

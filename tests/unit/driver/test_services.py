@@ -52,8 +52,22 @@ def _handle(engine: FakeClient, name: str = "api", outputs: ServiceOutputs | Non
 
 def test_container_is_this_backends_own(engine: FakeClient) -> None:
     assert _handle(engine).container == _API
+    nothing = ServiceOutputs(container="", image="")
     with pytest.raises(UnknownNameError, match="service in shop-main 'worker': known: api, db"):
-        _ = _handle(engine, "worker").container
+        _ = _handle(engine, "worker", nothing).container
+
+
+def test_container_that_should_be_there_and_is_not_is_told_with_the_way_back(engine: FakeClient) -> None:
+    with pytest.raises(NotReadyError) as caught:
+        _handle(engine, "worker").inspect()
+    assert str(caught.value) == (
+        "service 'worker' of shop-main has no container: bring back what is missing with `ephemera up shop`"
+    )
+    document = EnvironmentOutputs(
+        stack=_STACK, system="shop", branch="main", services={"api": _outputs(), "one": _outputs(), "two": _outputs()}
+    )
+    with pytest.raises(NotReadyError, match="services one, two of shop-main have no containers"):
+        services.refuse_missing(services.containers(engine, _STACK), document)
 
 
 def test_command_gives_its_exit_code_and_what_it_said(engine: FakeClient) -> None:
@@ -126,6 +140,44 @@ def test_status_of_every_service(engine: FakeClient) -> None:
     assert api.latency_ms is not None
     assert (db.state, db.up, db.latency_ms) == ("running", False, None), "it runs and does not answer"
     assert (worker.state, worker.up, worker.required) == ("missing", False, False)
+
+
+def test_service_that_publishes_nothing_is_asked_inside(engine: FakeClient) -> None:
+    document = EnvironmentOutputs(
+        stack=_STACK, system="shop", branch="main", services={"api": _outputs(type="exec", command=["check"])}
+    )
+    (api,) = services.statuses(engine, document, {})
+    assert api.up
+    assert api.latency_ms is not None
+    engine.api.exit_codes[f"{_API}: check"] = 1
+    (api,) = services.statuses(engine, document, {})
+    assert (api.state, api.up, api.latency_ms) == ("running", False, None)
+
+
+@pytest.mark.parametrize(("health", "up"), [("healthy", True), ("starting", True), ("unhealthy", False)])
+def test_service_that_docker_finds_unhealthy_is_not_up(engine: FakeClient, health: str, up: bool) -> None:
+    engine.api.states[_API]["Health"] = {"Status": health}
+    document = EnvironmentOutputs(
+        stack=_STACK, system="shop", branch="main", services={"api": _outputs(type="exec", command=["check"])}
+    )
+    (api,) = services.statuses(engine, document, {})
+    assert (api.health, api.up) == (health, up)
+
+
+def test_service_that_never_became_ready_is_not_up_though_it_runs(engine: FakeClient) -> None:
+    known = ServiceOutputs(container=f"{_STACK}-api", image="i")
+    document = EnvironmentOutputs(stack=_STACK, system="shop", branch="main", services={"api": known})
+    (api,) = services.statuses(engine, document, {})
+    assert (api.state, api.up) == ("running", False)
+
+
+def test_container_that_is_removed_while_it_is_looked_at_is_missing(
+    engine: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.api.states.clear()
+    document = EnvironmentOutputs(stack=_STACK, system="shop", branch="main", services={"api": _outputs(type="tcp")})
+    (api,) = services.statuses(engine, document, {})
+    assert (api.state, api.up) == ("missing", False)
 
 
 def test_ended_service_is_not_up(engine: FakeClient) -> None:

@@ -214,6 +214,35 @@ def test_port_that_is_only_for_root_is_replaced(
     assert {"type": "notice", "message": message} in events
 
 
+_EXITED = {"Status": "exited", "Running": False}
+
+
+@pytest.mark.parametrize(
+    ("state", "finishes", "started"),
+    [
+        ({"Status": "running", "Running": True, "ExitCode": 0}, False, []),
+        ({**_EXITED, "ExitCode": 137}, False, ["api-id"]),
+        ({**_EXITED, "ExitCode": 0}, False, ["api-id"]),
+        ({**_EXITED, "ExitCode": 0}, True, []),
+        ({**_EXITED, "ExitCode": 1}, True, ["api-id"]),
+        ({"Status": "created", "Running": False, "ExitCode": 0}, True, ["api-id"]),
+        ({"Status": "paused", "Running": True, "ExitCode": 0}, False, ["api-id goes on"]),
+    ],
+)
+def test_container_of_before_goes_on(
+    docker: FakeClient, gates: OpenGates, state: dict[str, Any], finishes: bool, started: list[str]
+) -> None:
+    docker.api.documents["api-id"] = docker.api.documents["new-id"] = {"State": state}
+    docker.api.add("container", "api", marks(IDENTITY.stack, IDENTITY.backend, "api"))
+
+    def ask(env: Any) -> None:
+        for container in ("api-id", "new-id"):  # this one was made by the run itself: its end is its gate's business
+            env.revive(container, finishes=finishes)
+
+    _asked(ask)
+    assert docker.api.started == started
+
+
 def test_engine_without_cgroups_is_told_of_once(
     docker: FakeClient, gates: OpenGates, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -266,7 +266,7 @@ def test_refusal_of_an_engine_that_lives_is_told_in_its_words(
 ) -> None:
     _engine_says(client, monkeypatch, refusal(status))
     failure = _fails(_passed(keeper, Asked()))
-    assert failure.cause == "cannot be watched: the Docker engine says 'no space left on device'"
+    assert failure.cause == "cannot go on: the Docker engine says 'no space left on device'"
     assert failure.__suppress_context__
 
 
