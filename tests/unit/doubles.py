@@ -71,10 +71,7 @@ def refusal(status: int) -> APIError:
         reason = "refused"
         url = "http+docker://engine"
 
-        def json(self) -> dict[str, str]:
-            return {"message": "no space left on device"}
-
-    return APIError("refused", response=Response())
+    return APIError("refused", response=Response(), explanation="no space left on device")
 
 
 class Answer:

@@ -81,8 +81,9 @@ def restart(
 def _handle(service: str, stack: str | None, branch: str | None, *, with_outputs: bool) -> Any:
     from contextlib import contextmanager
 
+    from ephemera.contract import labels
     from ephemera.contract.outputs import ServiceOutputs
-    from ephemera.driver import lifecycle
+    from ephemera.driver import lifecycle, services
     from ephemera.driver.services import ServiceHandle
     from ephemera.driver.workspace import Workspace
     from ephemera.home import leases
@@ -99,6 +100,9 @@ def _handle(service: str, stack: str | None, branch: str | None, *, with_outputs
             else ServiceOutputs(container="", image="")
         )
         with leases.using(name), connected() as client:
+            there = {item["Labels"].get(labels.SERVICE) for item in services.containers(client, name)}
+            if service not in there and service in lifecycle.expected(workspace, name).services:
+                raise services.missing(name, [service])
             yield ServiceHandle(client, name, service, known)
 
     return opened()

@@ -124,6 +124,9 @@ def logs(
     with leases.using(name) if follow else nullcontext(), connected() as client:
         found = {item["Labels"].get("ephemera.service", "") for item in services.containers(client, name)}
         if not found or (service is not None and service not in found):
+            expected = lifecycle.expected(workspace, name).services
+            if names := [each for each in expected if service in (None, each)]:
+                raise services.missing(name, names)
             raise UnknownNameError(f"service in {name}", service or "", found)
         lines = services.log_lines(client, name, service)
         shown = lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]

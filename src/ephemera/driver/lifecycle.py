@@ -40,7 +40,6 @@ from ephemera.driver import (
     removing,
     resetting,
     services,
-    state,
     sweep,
     teardown,
 )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from docker import DockerClient
 
 from ephemera.contract import labels
-from ephemera.driver import placement, sweep
+from ephemera.driver import placement, state, sweep
 from ephemera.driver.services import developed, is_done
+from ephemera.driver.state import StateError
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.host import engine
@@ -20,7 +22,8 @@ State = Literal["running", "stopped", "coming up", "going down", "empty", "poole
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """One environment. Times are seconds since the epoch; ``endpoints`` are published ``host:port``, with ``/udp``
+    """One environment. ``state`` is ``stopped`` while some of its containers do not run or are missing, ``empty`` when
+    all are. Times are seconds since the epoch; ``endpoints`` are published ``host:port``, with ``/udp``
     behind it for UDP. ``development``: services with a mounted source folder. ``elsewhere``: it is on another Docker
     engine, of which ``docker_url`` is the address as far as it is known."""
 
@@ -66,7 +69,7 @@ def _listed(
         owner=lease.owner,
         created_at=min([item["Created"] for item in items], default=lease.created_at),
         expires_at=lease.expires_at,
-        state="elsewhere" if elsewhere else _state(lease, items),
+        state="elsewhere" if elsewhere else _state(lease, items, _declared(lease)),
         endpoints=tuple(
             f"{port['IP']}:{port['PublicPort']}{'/udp' if port.get('Type') == 'udp' else ''}"
             for item in items
@@ -91,13 +94,23 @@ def first_seen(workspace: Workspace, stack: str, whose: labels.Identity, current
     )
 
 
-def _state(lease: leases.Lease, items: list[dict[str, Any]]) -> State:
+def _declared(lease: leases.Lease) -> set[str]:
+    """Ids of the containers that the environment's state names; none where that cannot be told."""
+    try:
+        found = state.resources(Workspace(Path(lease.checkout), lease.project), lease.stack)
+    except StateError:
+        return set()
+    return {str(each["id"]) for each in found if each["type"] == state.CONTAINER and each.get("id")}
+
+
+def _state(lease: leases.Lease, items: list[dict[str, Any]], declared: set[str]) -> State:
     if lease.phase == "creating" and lease.held():
         return "coming up"
     if lease.phase == "destroying":
         return "going down"
     if not items:
         return "empty"
-    if not all(item["State"] == "running" or is_done(item) for item in items):
+    missing = declared - {item["Id"] for item in items}
+    if missing or not all(item["State"] == "running" or is_done(item) for item in items):
         return "stopped"
     return "pooled" if lease.phase == "pooled" else "running"

@@ -53,7 +53,8 @@ def mend(workspace: Workspace, stack: str, report: Callable[[Event], None]) -> N
 
 def _lost(client: DockerClient, resources: Collection[Resource]) -> list[Resource]:
     """What the engine has no more; containers that cannot go on are removed, and are among it."""
-    ours = [each for each in resources if each["type"] in _KINDS and each.get("id") and not each.get("external")]
+    known = [each for each in resources if each.get("urn") and each.get("id") and not each.get("external")]
+    ours = [each for each in known if each["type"] in _KINDS]
     with ThreadPoolExecutor(_THREADS) as pool:
         found = dict(zip((each["urn"] for each in ours), pool.map(lambda each: _look(client, each), ours), strict=True))
     networks = {_name(each): each["id"] for each in ours if each["type"] == state.NETWORK and found[each["urn"]]}

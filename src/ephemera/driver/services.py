@@ -288,11 +288,12 @@ def is_done(item: Mapping[str, Any]) -> bool:
 
 
 def missing(stack: str, names: Sequence[str]) -> NotReadyError:
-    """The error for services whose containers should be there and are not."""
-    what = f"service {names[0]!r} of {stack} has no container" if len(names) == 1 else ""
+    """Return the error for services whose containers should be there and are not."""
+    one = len(names) == 1
+    what = f"service {names[0]!r} of {stack} has no container" if one else ""
     return NotReadyError(
         what or f"services {', '.join(names)} of {stack} have no containers",
-        remedy=f"bring back what is missing with `ephemera up {stack.partition('-')[0]}`",
+        remedy=f"bring {'it' if one else 'them'} back with `ephemera up`",
     )
 
 

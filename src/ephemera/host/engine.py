@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping
@@ -95,14 +96,13 @@ def identity(client: docker.DockerClient) -> str:
 
 
 def said(error: HTTPError) -> str:
-    """What the engine said to a request that it refused."""
-    explanation = getattr(error, "explanation", None)
-    if explanation is None and error.response is not None:
-        try:
-            explanation = error.response.json()["message"]
-        except (ValueError, KeyError, TypeError):
-            explanation = error.response.reason
-    return str(explanation or error).strip()
+    """Return what the engine said to a request that it refused."""
+    if hasattr(error, "explanation"):  # docker's own, which has read it
+        return str(error.explanation or error).strip()
+    try:
+        return str(json.loads(error.response.text if error.response is not None else "")["message"]).strip()
+    except (ValueError, KeyError, TypeError):  # it said nothing
+        return str(error)
 
 
 def variables() -> dict[str, str]:

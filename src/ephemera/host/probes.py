@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import http.client
 import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from ephemera.host import clock
 from ephemera.host.deadline import within
 
 _NETWORK_SECONDS = 2.0
@@ -231,7 +231,7 @@ class _Limited(socket.socket):
 
 
 def _connected(target: Target, seconds: float) -> socket.socket:
-    deadline = time.monotonic() + seconds
+    deadline = clock.monotonic() + seconds
     connection = _Limited(fileno=socket.create_connection(_published(target), timeout=seconds).detach())
     connection.deadline = deadline
     connection.settimeout(_left(deadline))
@@ -239,7 +239,7 @@ def _connected(target: Target, seconds: float) -> socket.socket:
 
 
 def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
+    left = deadline - clock.monotonic()
     if left <= 0:
         raise TimeoutError("no whole answer in time")
     return left

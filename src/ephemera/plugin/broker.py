@@ -227,6 +227,8 @@ class Broker:
         outputs = lifecycle.outputs(workspace, lifecycle.called(workspace, self._attached or ""))
         if outputs.system != wanted.system:
             raise lifecycle.wrong_system(outputs, wanted.system)
+        with connected() as client:
+            services.refuse_missing(services.containers(client, outputs.stack), outputs)
         self._tell_development(outputs.stack)
         system = find_system(workspace.catalog, wanted.system)
         seed = seeding.load(system)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
 from ephemera.home.leases import DEFAULT_TTL_SECONDS
 from ephemera.host.processes import ProcessId
-from tests.unit.doubles import IDENTITY, FakeClient, marks
+from tests.unit.doubles import IDENTITY, FakeClient, lease_of, marks
 
 
 def test_nothing_is_there(workspace: Workspace, docker: FakeClient) -> None:
@@ -30,6 +31,21 @@ def test_environment_of_plain_pulumi_gets_a_lease_when_first_seen(workspace: Wor
     assert lease is not None
     assert listed.expires_at == lease.expires_at == lease.created_at + DEFAULT_TTL_SECONDS
     assert environments(workspace)[0].expires_at == listed.expires_at, "looking does not prolong it"
+
+
+def test_environment_without_one_of_its_containers_is_stopped(workspace: Workspace, docker: FakeClient) -> None:
+    for service in ("db", "api"):
+        docker.api.add("container", f"shop-main-{service}", marks("shop-main", identity.backend_id(), service))
+    leases.write(lease_of(project="demo", checkout=str(workspace.project), phase="kept"))
+    declared = [{"type": "docker:index/container:Container", "id": f"shop-main-{name}-id"} for name in ("db", "api")]
+    path = workspace.state_file("shop-main")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"checkpoint": {"latest": {"resources": declared}}}))
+    assert environments(workspace)[0].state == "running"
+    docker.api.listed_containers.pop()
+    assert environments(workspace)[0].state == "stopped"
+    docker.api.listed_containers.pop()
+    assert environments(workspace)[0].state == "empty"
 
 
 def test_state_tells_what_is_the_matter(workspace: Workspace, docker: FakeClient) -> None:

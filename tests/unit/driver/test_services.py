@@ -60,9 +60,7 @@ def test_container_is_this_backends_own(engine: FakeClient) -> None:
 def test_container_that_should_be_there_and_is_not_is_told_with_the_way_back(engine: FakeClient) -> None:
     with pytest.raises(NotReadyError) as caught:
         _handle(engine, "worker").inspect()
-    assert str(caught.value) == (
-        "service 'worker' of shop-main has no container: bring back what is missing with `ephemera up shop`"
-    )
+    assert str(caught.value) == "service 'worker' of shop-main has no container: bring it back with `ephemera up`"
     document = EnvironmentOutputs(
         stack=_STACK, system="shop", branch="main", services={"api": _outputs(), "one": _outputs(), "two": _outputs()}
     )

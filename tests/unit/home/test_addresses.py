@@ -171,7 +171,7 @@ def test_file_that_cannot_be_read_is_set_aside_and_made_good(text: str, events: 
 
 def test_entry_that_cannot_be_read_costs_its_own_stack_alone(events: list[Event]) -> None:
     other = allocate("shop-a", pool=_POOL)
-    pick_port("shop-a", "db.postgres", lambda: 40001)
+    pick_port("shop-a", "db.postgres", lambda _: 40001)
     path = state_dir() / "addresses.json"
     document = json.loads(path.read_text())
     path.write_text(json.dumps({**document, "shop-b": {"number": "four"}}))

@@ -102,6 +102,13 @@ def test_refusal_of_an_engine_that_lives_is_told_in_its_words(
     assert client.closed
 
 
+def test_plain_answer_is_told_in_the_engines_words_too() -> None:
+    answer = requests.Response()
+    answer.status_code, answer._content = 409, b'{"message": "it is paused\\n"}'
+    assert engine.said(requests.HTTPError("409 Client Error", response=answer)) == "it is paused"
+    assert engine.said(requests.HTTPError("409 Client Error")) == "409 Client Error"
+
+
 @pytest.mark.parametrize("variable", ["DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"])
 def test_plugin_is_told_of_no_other_engines_certificates(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///run/docker.sock")

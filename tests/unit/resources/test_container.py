@@ -31,7 +31,7 @@ from ephemera.resources import (
 )
 from ephemera.resources.gates import GateError
 from tests.unit import programs
-from tests.unit.doubles import IDENTITY, SHOP, FakeClient
+from tests.unit.doubles import IDENTITY, SHOP, FakeClient, marks
 from tests.unit.programs import OpenGates, Registered
 
 _IMAGE = EngineImage(name="postgres")
@@ -171,6 +171,22 @@ def test_nothing_is_published_when_told_so(gates: OpenGates, given: dict[str, An
     assert (endpoint.host, endpoint.port, endpoint.url) == (None, None, None)
     assert endpoint.internal_url == "http://api:8080"
     assert gates.asked[0][3:] == (None, None)
+
+
+def test_stopped_containers_are_started_each_after_what_it_needs(docker: FakeClient, gates: OpenGates) -> None:
+    started: dict[str, list[str]] = {}
+    gates.before = lambda service: started.update({service: list(docker.api.started)})
+    for service in ("db", "api"):
+        docker.api.add("container", service, marks(IDENTITY.stack, IDENTITY.backend, service), State="exited")
+        docker.api.end(f"{service}-id", 137, event=False)
+
+    def program() -> None:
+        environment = programs.environment()
+        db = Container("db", ContainerArgs(environment=environment, image=_IMAGE, gate=_GATE, user="1"))
+        Container("api", ContainerArgs(environment=environment, image=_IMAGE, gate=_GATE, user="1", needs=(db,)))
+
+    programs.run(program)
+    assert started == {"db": ["db-id"], "api": ["db-id", "api-id"]}
 
 
 def test_endpoints_with_one_container_port_are_published_apart(gates: OpenGates) -> None:
