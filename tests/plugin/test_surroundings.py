@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ephemera.contract.errors import NotReadyError
+from ephemera.driver import evidence
 from ephemera.home.paths import state_dir
 from ephemera.plugin.broker import Broker, ask
 from ephemera.plugin.systems import Wanted
@@ -101,23 +102,12 @@ def test_workers_hear_why_they_cannot_ask(project: Project) -> None:
     result.stdout.fnmatch_lines(["*no environment: workers cannot ask for environments (*File exists*"])
 
 
-@pytest.mark.parametrize("where", ["environment", "environment_factory()"])
-def test_what_cannot_be_noted_ends_no_run(project: Project, where: str) -> None:
-    fixture = where.removesuffix("()")
-    project.write(
-        {
-            "suites/shop/test_1.py": f"""
-                import json
+def test_what_cannot_be_noted_ends_no_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> str:
+        raise ValueError("a test has replaced what this needs")
 
-                def test_patches({fixture}, monkeypatch):
-                    {where}
-                    def refuse(*_, **__): raise ValueError("not here")
-                    monkeypatch.setattr(json, "dumps", refuse)
-
-                def test_next(environment): pass
-            """
-        }
-    )
+    monkeypatch.setattr(evidence, "redacted", refuse)
+    project.write({"suites/shop/test_1.py": _USES + "def test_next(environment): pass\n"})
     result = project.run()
     result.assert_outcomes(passed=2)
     assert project.driver.alive == {}

@@ -12,7 +12,6 @@ import errno
 import json
 import os
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 
 from ephemera.contract import progress
 from ephemera.contract.errors import MachineError
+from ephemera.host import clock
 
 SCHEMA = "schema"
 _ASIDE = "unreadable"
@@ -86,8 +86,7 @@ def set_aside(path: Path, why: str) -> Path | None:
 
     Where it cannot even be renamed it is told each time, and taken for absent.
     """
-    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    aside = path.with_name(f"{path.name}.{_ASIDE}-{now}-{secrets.token_hex(2)}")
+    aside = path.with_name(f"{path.name}.{_ASIDE}-{clock.stamp()}-{secrets.token_hex(2)}")
     try:
         path.rename(aside)
     except FileNotFoundError:

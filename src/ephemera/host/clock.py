@@ -25,6 +25,11 @@ def now_ns() -> int:
     return fine if abs(fine - coarse) < _COARSENESS_NANOSECONDS else coarse
 
 
+def stamp() -> str:
+    """Date and time in UTC, for a name that sorts by them: ``20260131T235959Z``."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now()))
+
+
 def monotonic() -> float:
     """Seconds since some moment; comparable between processes, and with :func:`time.monotonic`."""
     return time.clock_gettime(time.CLOCK_MONOTONIC)

@@ -32,6 +32,7 @@ def test_stopped_clock_stops_nothing_of_ours(stopped: None) -> None:
     assert time.time() == _LONG_AGO
     assert clock.now() > _LONG_AGO + 1
     assert clock.now_ns() > (_LONG_AGO + 1) * 1e9
+    assert clock.stamp() > "2002", "it was 2001 then"
     before = clock.monotonic()
     while clock.monotonic() == before:
         pass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,14 @@ from ephemera.driver.evidence.page import render
 from ephemera.driver.workspace import Workspace
 from ephemera.home.locks import locked
 from ephemera.home.paths import checkout_dir
+from ephemera.host import clock
 
 PAGE = "index.html"
 
 
 def new_run(stack: str) -> str:
     """Id of a command or test run: sorts by time, and is unique."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{stack}-{secrets.token_hex(3)}"
+    return f"{clock.stamp()}-{stack}-{secrets.token_hex(3)}"
 
 
 def collect(
