@@ -43,13 +43,6 @@ _SDK = _Patch(
     module="github.com/pulumi/pulumi/sdk/v3",
     package="go/common/resource/config",
     edits={
-        "go/common/resource/config/crypt.go": {
-            "\tkey := pbkdf2.Key([]byte(phrase), salt, 1000000, SymmetricCrypterKeyBytes, sha256.New)\n": (
-                "\tkey := derivedKey(phrase, salt)\n"
-            ),
-            '\t"golang.org/x/crypto/pbkdf2"\n': "",
-            '\t"crypto/sha256"\n': "",
-        },
         # No debug log of a run, of the engine's and the plugins' words: neither its folder, nor the server for theirs.
         "go/common/workspace/paths.go": {
             "func GetPulumiPath(elem ...string) (string, error) {\n": (
@@ -71,7 +64,6 @@ _SDK = _Patch(
         # What it reads of the schema itself is there once that is compiled.
         "go/common/workspace/project.go": {"\tcurr := ProjectSchema\n": "\tcurr := ProjectSchema.Compiled()\n"},
     },
-    added={"derived_key.go": "go/common/resource/config"},
 )
 _ENGINE = _Patch(
     module="github.com/pulumi/pulumi/pkg/v3",
@@ -88,6 +80,19 @@ _ENGINE = _Patch(
                 "\t\tcase <-sm.cancel:\n\t\t\tbreak serviceLoop\n"
             ),
         },
+        # A key derived from our own passphrase is kept once it has decrypted the salt's verifier.
+        "secrets/passphrase/manager.go": {
+            "\tdecrypter := config.NewSymmetricCrypterFromPassphrase(phrase, salt)\n": (
+                '\tif kept, ok := keptCrypter(phrase, salt, state[indexN(state, ":", 2)+1:]); ok {\n'
+                "\t\treturn kept, nil\n\t}\n"
+                "\tkey := derive(phrase, salt)\n\tdecrypter := config.NewSymmetricCrypter(key)\n"
+            ),
+            "\treturn decrypter, nil\n": "\tkeepKey(phrase, salt, key)\n\treturn decrypter, nil\n",
+            "\tcrypter := config.NewSymmetricCrypterFromPassphrase(phrase, salt)\n": (
+                "\tkey := derive(phrase, salt)\n\tkeepKey(phrase, salt, key)\n"
+                "\tcrypter := config.NewSymmetricCrypter(key)\n"
+            ),
+        },
         # No copy of each checkpoint before the next, which takes its place in one step, where nobody wants backups.
         "backend/diy/state.go": {
             "\tbackupFile = backupTarget(ctx, b.bucket, file, true)\n": (
@@ -96,7 +101,7 @@ _ENGINE = _Patch(
             ),
         },
     },
-    added={"group_commit.go": "backend"},
+    added={"group_commit.go": "backend", "derived_key.go": "secrets/passphrase"},
 )
 # Schemas that are compiled at every start, of which the engine uses one, once, and the plugin none.
 _JSONSCHEMA = _Patch(

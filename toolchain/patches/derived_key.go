@@ -1,67 +1,63 @@
-package config
+package passphrase
 
 import (
+	"context"
+	"crypto/pbkdf2"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
-	"golang.org/x/crypto/pbkdf2"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
 )
 
-// derivedKeysVariable names the folder that derived keys are kept in; without it each is derived anew, as upstream does.
-const derivedKeysVariable = "EPHEMERA_DERIVED_KEYS"
+const (
+	// derivedKeysVariable names the folder that derived keys are kept in.
+	derivedKeysVariable = "EPHEMERA_DERIVED_KEYS"
+	// passphraseVariable names the file with the one passphrase whose keys are kept: whoever can read them can read it,
+	// too. Nothing is stored of any other passphrase, which a person may have chosen.
+	passphraseVariable = "EPHEMERA_DERIVED_KEYS_PASSPHRASE"
+)
 
-// derivedKey is what upstream derives from a passphrase and a salt, a million rounds long, remembered in a file that is
-// for its owner alone. It is for a passphrase that lies in a file next to it: who can read the one can read the other.
-// What cannot be read or written is derived.
-func derivedKey(phrase string, salt []byte) []byte {
-	folder := os.Getenv(derivedKeysVariable)
-	if folder == "" {
-		return derive(phrase, salt)
+// derive is upstream's derivation: NewSymmetricCrypterFromPassphrase does not hand out its key.
+func derive(phrase string, salt []byte) []byte {
+	key, err := pbkdf2.Key(sha256.New, phrase, salt, 1000000, config.SymmetricCrypterKeyBytes)
+	if err != nil {
+		panic(fmt.Sprintf("deriving a key: %v", err)) // lengths alone can be wrong, and they are constant
 	}
-	file := filepath.Join(folder, keyName(phrase, salt))
-	if key, ok := readKey(file); ok {
-		return key
-	}
-	key := derive(phrase, salt)
-	writeKey(file, key)
 	return key
 }
 
-// derive is upstream's derivation.
-func derive(phrase string, salt []byte) []byte {
-	return pbkdf2.Key([]byte(phrase), salt, 1000000, SymmetricCrypterKeyBytes, sha256.New)
-}
-
-// keyName tells keys of other passphrases and salts apart.
-func keyName(phrase string, salt []byte) string {
-	hash := sha256.New()
-	hash.Write(salt)
-	hash.Write([]byte{0})
-	hash.Write([]byte(phrase))
-	return hex.EncodeToString(hash.Sum(nil))
-}
-
-// readKey returns the key in file, and whether it is one: the key, then its checksum.
-func readKey(file string) ([]byte, bool) {
-	content, err := os.ReadFile(file)
-	if err != nil || len(content) != SymmetricCrypterKeyBytes+sha256.Size {
+// keptCrypter returns the crypter of the salt's key if that is kept and decrypts the verifier. The file is named by the
+// salt alone: a name that depended on the passphrase would let anyone who lists the folder test guesses of it.
+func keptCrypter(phrase string, salt []byte, verifier string) (config.Crypter, bool) {
+	file, kept := keyFile(phrase, salt)
+	if !kept {
 		return nil, false
 	}
-	key, sum := content[:SymmetricCrypterKeyBytes], sha256.Sum256(content[:SymmetricCrypterKeyBytes])
-	return key, subtle.ConstantTimeCompare(content[SymmetricCrypterKeyBytes:], sum[:]) == 1
+	key, err := os.ReadFile(file)
+	if err != nil || len(key) != config.SymmetricCrypterKeyBytes {
+		return nil, false
+	}
+	crypter := config.NewSymmetricCrypter(key)
+	word, err := crypter.DecryptValue(context.Background(), verifier)
+	return crypter, err == nil && word == "pulumi"
 }
 
-// writeKey writes beside file and renames, so that no reader ever sees half a key.
-func writeKey(file string, key []byte) {
+// keepKey keeps a key that was derived for a new salt, or that has decrypted the verifier. The file therefore vouches for
+// the salt: the driver shares no other. It is written beside its place and renamed, so that no reader sees half a key.
+func keepKey(phrase string, salt []byte, key []byte) {
+	file, kept := keyFile(phrase, salt)
+	if !kept {
+		return
+	}
 	partial, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*") // mode 0600
 	if err != nil {
 		return
 	}
-	sum := sha256.Sum256(key)
-	_, err = partial.Write(append(append([]byte{}, key...), sum[:]...))
+	_, err = partial.Write(key)
 	if closed := partial.Close(); err == nil {
 		err = closed
 	}
@@ -71,4 +67,17 @@ func writeKey(file string, key []byte) {
 	if err != nil {
 		_ = os.Remove(partial.Name())
 	}
+}
+
+// keyFile returns where the salt's key is kept, and whether it may be: only if the passphrase is our own.
+func keyFile(phrase string, salt []byte) (string, bool) {
+	folder, own := os.Getenv(derivedKeysVariable), os.Getenv(passphraseVariable)
+	if folder == "" || own == "" || phrase == "" {
+		return "", false
+	}
+	content, err := os.ReadFile(own)
+	if err != nil || strings.TrimSpace(string(content)) != phrase {
+		return "", false
+	}
+	return filepath.Join(folder, hex.EncodeToString(salt)), true
 }

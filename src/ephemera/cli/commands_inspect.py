@@ -143,21 +143,26 @@ def logs(
 
 
 def env(output: options.OutputOption = Output.table) -> None:
-    """Print shell code that makes plain `pulumi` work in this project: eval "$(ephemera env)"."""
+    """Print shell code that makes plain `pulumi` work in this project: eval "$(ephemera env)".
+
+    It unsets variables that would steer Pulumi, such as PULUMI_CONFIG_PASSPHRASE; in JSON, their value is null.
+    """
     from ephemera.cli.commands_machine import make_ready
     from ephemera.driver.workspace import Workspace
 
     screen = Screen(output)
     workspace = Workspace.find()
     make_ready(screen, for_pulumi=True)
-    variables = workspace.exported()
+    variables, unset = workspace.exported(), workspace.unset()
     if screen.machine:
-        screen.document(variables)
+        screen.document({**variables, **dict.fromkeys(unset)})
         return
     path = variables.pop("PATH")
     typer.echo(f'export PATH={shlex.quote(path)}:"$PATH"')
     for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
+    for name in unset:
+        typer.echo(f"unset {name}")
 
 
 def list_images(output: options.OutputOption = Output.table) -> None:

@@ -22,6 +22,14 @@ from ephemera.contract.names import split_stack_name
 
 NAMESPACE = "ephemera"
 
+
+class Ciphertext(str):
+    """A value that ``pulumi config set --secret`` has encrypted, as the stack's config holds it.
+
+    Only the program gets to know what it stands for; the driver keeps it as it is.
+    """
+
+
 Images = Literal["auto", "registry", "local"]
 Expose = Literal["auto", "loopback", "dynamic", "fixed", "none"]
 
@@ -40,7 +48,7 @@ class Settings(BaseModel):
     not ask for it turns it off.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     system: str
     branch: str = Field(min_length=1)
@@ -53,7 +61,7 @@ class Settings(BaseModel):
     profiles: tuple[str, ...] = ()
     subnet_pool: str = "10.213.0.0/16"
     development: bool = False
-    options: Mapping[str, str | bool | int] = Field(default_factory=dict)
+    options: Mapping[str, Ciphertext | str | bool | int] = Field(default_factory=dict)
 
     def to_config(self) -> dict[str, str]:
         """Config values as Pulumi keeps them, key without namespace → text; defaults are left out."""
@@ -91,12 +99,15 @@ _DECLARED_AS = {
 }
 
 
-def read_settings(catalog: Catalog, stack: str, config: Mapping[str, str]) -> Settings:
-    """Settings of ``stack`` from its config (key without namespace → text as Pulumi keeps it).
+def read_settings(catalog: Catalog, stack: str, config: Mapping[str, str], secret: Collection[str] = ()) -> Settings:
+    """Settings of ``stack`` from its config (key without namespace → text as Pulumi keeps it). ``secret``: keys whose
+    values are decrypted secrets, which no error shows.
 
     System and branch come from the stack's name when the config has none, as under ``pulumi stack init tasker-x``.
-    Raises :class:`InputError` for an unknown key, with the nearest known one, and for a value of the wrong kind.
+    Raises :class:`InputError` for an unknown key, with the nearest known one, for a value of the wrong kind, and for a
+    secret that is no option.
     """
+    refuse_secret(secret)
     given = dict(config)
     # The project file declares every key, with an empty default: the engine then accepts what is set, by type.
     given = {key: value for key, value in given.items() if value not in ("", "[]")}
@@ -109,7 +120,7 @@ def read_settings(catalog: Catalog, stack: str, config: Mapping[str, str]) -> Se
     values: dict[str, Any] = {}
     for key, text in given.items():
         if key in system.options:
-            options[key] = _option_value(system, key, text)
+            options[key] = _option_value(system, key, text, shown=key not in secret)
         elif key in CONFIG_KEYS:
             values[key] = _list_value(key, text) if key in LIST_KEYS else text
         else:
@@ -130,6 +141,16 @@ def validated(values: Mapping[str, Any], options: Mapping[str, str | bool | int]
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{NAMESPACE}:{key} is {first['input']!r}", remedy=first["msg"]) from error
+
+
+def refuse_secret(keys: Iterable[str]) -> None:
+    """Raise :class:`InputError` for the first key, of those that are secrets, whose value the driver has to know."""
+    for key in keys:
+        if key in CONFIG_KEYS:
+            raise InputError(
+                f"{NAMESPACE}:{key} is a secret, and only a system's options can be",
+                remedy=f"set it in the clear: `pulumi config set --plaintext {NAMESPACE}:{key} …`",
+            )
 
 
 def known_keys(system: System) -> tuple[str, ...]:
@@ -209,12 +230,15 @@ def _list_value(key: str, text: str) -> list[str]:
     return value
 
 
-def _option_value(system: System, key: str, text: str) -> str | bool | int:
+def _option_value(system: System, key: str, text: str, *, shown: bool) -> str | bool | int:
     option = system.options[key]
+    if isinstance(text, Ciphertext):
+        return text  # the program checks what it stands for
     if option.type == "string":
         return text
     if option.type == "boolean" and text in ("true", "false"):
         return text == "true"
     if option.type == "integer" and _INTEGER.fullmatch(text):
         return int(text)
-    raise InputError(f"{NAMESPACE}:{key} is {text!r}", remedy=f"it must be of type {option.type}")
+    value = repr(text) if shown else "a secret of another type"
+    raise InputError(f"{NAMESPACE}:{key} is {value}", remedy=f"it must be of type {option.type}")

@@ -27,6 +27,7 @@ from ephemera.driver.workspace import Workspace, read_yaml
 from ephemera.home import identity
 from ephemera.host import surroundings
 from ephemera.host.configured import configured
+from ephemera.machine.toolchain import steers
 
 _BY_BRANCH = ("branch", "owner")
 _BRANCH_VARIABLES = frozenset(("EPHEMERA_OWNER", *branch_variables()))
@@ -213,7 +214,7 @@ def _variables(left_out: frozenset[str]) -> str:
     kept = {
         name: value
         for name, value in surroundings.variables().items()
-        if name not in left_out and not name.startswith(_VOLATILE_PREFIXES)
+        if name not in left_out and not name.startswith(_VOLATILE_PREFIXES) and not steers(name)
     }
     # With the user's key: whoever reads the digest cannot try values against it.
     return hmac.new(identity.key(), _bytes(kept), hashlib.sha256).hexdigest()

@@ -195,6 +195,13 @@ def _file() -> IO[str]:
     return tempfile.TemporaryFile("w+", dir=surroundings.temporary())
 
 
+def of_another_passphrase(output: Sequence[str]) -> bool:
+    """Return whether the engine said that our passphrase does not fit the stack."""
+    return any("incorrect passphrase" in line for line in output)
+
+
 def _first_error(output: Sequence[str]) -> str:
+    if of_another_passphrase(output):
+        return "it is encrypted with another passphrase than ephemera's: `ephemera up` makes it one of ours"
     marked = [line.strip() for line in output if "error:" in line]
     return marked[0].partition("error:")[2].strip() if marked else (output[-1].strip() if output else "")

@@ -28,6 +28,7 @@ from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.contract.progress import Event
 from ephemera.contract.settings import Settings, from_environment, read_settings
 from ephemera.driver import (
+    encryption,
     engine,
     evidence,
     holding,
@@ -191,7 +192,7 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None],
             ):
                 report(phase("engine"))
                 recorded = recording.reporting(stack, listener)
-                outputs = engine.up(workspace, stack, recorded, timed=request.timed, ready=remember)
+                outputs = encryption.up(workspace, stack, recorded, timed=request.timed, ready=remember)
                 report(phase("finish"))
                 ready(outputs)
         if created:

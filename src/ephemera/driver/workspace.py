@@ -15,12 +15,12 @@ import yaml
 
 from ephemera.contract.catalog import Catalog, find_project, load_catalog
 from ephemera.contract.errors import InputError, MachineError
-from ephemera.contract.settings import LIST_KEYS, NAMESPACE
+from ephemera.contract.settings import LIST_KEYS, NAMESPACE, Ciphertext, refuse_secret
 from ephemera.home import documents, identity
 from ephemera.home.documents import write_whole
 from ephemera.home.paths import state_dir
 from ephemera.host import engine, surroundings
-from ephemera.machine.toolchain import located
+from ephemera.machine.toolchain import located, steers, unsteered
 
 # Four times as fast, where the library was built with it.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -28,6 +28,7 @@ _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 # Engine and plugin live for a second each: by the time a collection of theirs is done, so are they.
 _COLLECT_LATE = {"GOGC": "off", "GOMEMLIMIT": "128MiB"}
+_SECURE = "secure"
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ class Workspace:
         return name
 
     def environment(self) -> dict[str, str]:
-        """Environment variables that make ``pulumi`` use this machine's engine, plugin, state and passphrase."""
-        variables, inherited = self._pulumi(), surroundings.variables()
+        """Environment variables that make ``pulumi`` use this machine's engine, plugin, state and passphrase; without
+        the user's own that would steer it."""
+        variables, inherited = self._pulumi(), unsteered(surroundings.variables())
         return {
             **_COLLECT_LATE,
             **inherited,
@@ -75,6 +77,12 @@ class Workspace:
         """The variables alone, for a shell; ``PATH`` holds only what goes in front."""
         return {**self._pulumi(), **engine.exported()}
 
+    def unset(self) -> list[str]:
+        """Variables of this process's environment that would steer ``pulumi``, for a shell to unset."""
+        ours, found = self.exported(), surroundings.variables()
+        # A shell knows of no variable with another name.
+        return sorted(name for name in found if steers(name) and name not in ours and name.isidentifier())
+
     def _pulumi(self) -> dict[str, str]:
         toolchain = located()
         # The language host takes the interpreter from PATH: it must be the one that has ephemera.
@@ -86,6 +94,7 @@ class Workspace:
             "PULUMI_BACKEND_URL": identity.backend_url(),
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(identity.passphrase_file()),
             "EPHEMERA_DERIVED_KEYS": str(identity.derived_keys_dir()),
+            "EPHEMERA_DERIVED_KEYS_PASSPHRASE": str(identity.passphrase_file()),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
         }
@@ -119,18 +128,20 @@ class Workspace:
         return f"organization/{self.name}/{stack}"
 
     def share_salt(self, stack: str) -> None:
-        """Have new stacks use the salt of this one, whose key the engine has derived already. A salt is for passphrases
-        that somebody could have chosen elsewhere too; this one is random."""
+        """Have new stacks use the salt of this one, if the engine keeps its key already. Salts of their own would serve
+        passphrases that people choose, and may choose again; ours is random."""
         salt = read_yaml(self.config_file(stack)).get("encryptionsalt")
-        if isinstance(salt, str) and not identity.salt_file().exists():
+        if isinstance(salt, str) and not identity.salt_file().exists() and identity.fits_passphrase(salt):
             write_whole(identity.salt_file(), salt)
 
     def read_config(self, stack: str) -> dict[str, str]:
-        """The stack's config of this product: key without namespace → text."""
+        """The stack's config of this product: key without namespace → text, a secret's as :class:`Ciphertext`."""
         path = self.config_file(stack)
         config = _config(path, read_yaml(path))
         prefix = f"{NAMESPACE}:"
-        return {key.removeprefix(prefix): _text(value) for key, value in config.items() if key.startswith(prefix)}
+        found = {key.removeprefix(prefix): _text(value) for key, value in config.items() if key.startswith(prefix)}
+        refuse_secret(key for key, text in found.items() if isinstance(text, Ciphertext))
+        return found
 
     def write_config(self, stack: str, values: Mapping[str, str]) -> None:
         """Set the stack's config of this product; everything else in the file (salt, other providers') stays."""
@@ -139,8 +150,7 @@ class Workspace:
         others = {key: value for key, value in _config(path, document).items() if not key.startswith(f"{NAMESPACE}:")}
         document["config"] = {
             **others,
-            # As `pulumi config set` writes it: text, whatever it looks like, and lists.
-            **{f"{NAMESPACE}:{key}": json.loads(text) if key in LIST_KEYS else text for key, text in values.items()},
+            **{f"{NAMESPACE}:{key}": _value(key, text) for key, text in values.items()},
         }
         if not self.exists(stack) and identity.salt_file().exists():
             document.setdefault("encryptionsalt", identity.salt_file().read_text())
@@ -195,6 +205,11 @@ def _remove_all(folder: Path, stack: str) -> None:
         inside.rmdir()
 
 
+def is_secret(value: Any) -> bool:
+    """Return whether that value of a stack's config is one that ``pulumi config set --secret`` has encrypted."""
+    return isinstance(value, dict) and list(value) == [_SECURE]
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in that file, empty where there is none; raises :class:`InputError` for what is no YAML."""
     try:
@@ -216,4 +231,13 @@ def _config(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if is_secret(value):
+        return Ciphertext(value[_SECURE])
     return json.dumps(value) if isinstance(value, list) else str(value)
+
+
+def _value(key: str, text: str) -> Any:
+    # As `pulumi config set` writes it: text, whatever it looks like, lists, and secrets.
+    if isinstance(text, Ciphertext):
+        return {_SECURE: str(text)}
+    return json.loads(text) if key in LIST_KEYS else text

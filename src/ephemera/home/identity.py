@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import secrets
+import shutil
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ephemera.contract.errors import MachineError
@@ -48,17 +50,37 @@ def passphrase_file() -> Path:
 
 
 def derived_keys_dir() -> Path:
-    """Folder in which our engine remembers the keys that it derived from the passphrase, which takes a third of a
-    second each time; mode 0700, as is what lies in it for this user alone."""
-    directory = state_dir() / "derived-keys"
-    directory.mkdir(mode=0o700, exist_ok=True)
+    """Folder in which our engine keeps the keys that it derived from the passphrase, which takes a third of a second
+    each time; mode 0700.
+
+    It is named after when the passphrase's file changed, which says nothing of the passphrase: a new passphrase gets a
+    folder of its own. Everything else next to it, such as keys of a former passphrase, is removed.
+    """
+    found = passphrase_file().stat()
+    everything = state_dir() / "derived-keys"
+    directory = everything / f"{found.st_ino:x}-{found.st_ctime_ns:x}"
+    with suppress(OSError):  # a full or read-only disk: the engine derives keys that it cannot keep
+        for folder in (everything, directory):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        for former in everything.iterdir():
+            if former.name != directory.name:
+                _remove(former)
     return directory
 
 
 def salt_file() -> Path:
     """File with the salt that stacks made from now on share, once there is one; it goes with the passphrase."""
-    digest = hashlib.sha256(passphrase_file().read_bytes()).hexdigest()
-    return derived_keys_dir() / f"salt-{digest}"
+    return derived_keys_dir() / "salt"
+
+
+def fits_passphrase(salt: str) -> bool:
+    """Return whether our engine has found that ``salt`` (``encryptionsalt`` of a stack's config) goes with our
+    passphrase: it keeps the key of no other. False if it has not looked yet."""
+    try:
+        name = base64.b64decode(salt.split(":")[1]).hex()
+    except (IndexError, ValueError):
+        return False
+    return (derived_keys_dir() / name).is_file()
 
 
 def key() -> bytes:
@@ -89,6 +111,13 @@ def _made_once(path: Path, make: Callable[[], str]) -> str:
     if not content.isprintable() or not content:
         raise _damaged(path)
     return content
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)  # another process may be removing it, too
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _damaged(path: Path) -> MachineError:

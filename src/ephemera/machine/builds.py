@@ -15,7 +15,7 @@ from ephemera.contract.errors import MachineError
 from ephemera.machine import go
 from ephemera.machine.artifacts import published, remove
 from ephemera.machine.data import data_dir
-from ephemera.machine.toolchain import LANGUAGE_HOST, PLUGIN_EXECUTABLE, built_engine_dir, plugin_path
+from ephemera.machine.toolchain import LANGUAGE_HOST, PLUGIN_EXECUTABLE, built_engine_dir, plugin_path, unsteered
 from ephemera.machine.work import CommandFailedError, Work
 
 _CLI = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
@@ -140,7 +140,7 @@ class BuiltPlugin(_Build):
 def _run_once(work: Work, pulumi: Path, expected: str) -> None:
     """Run the new engine, which shows that it is whole."""
     try:
-        said = work.run([str(pulumi), "version"], env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"})
+        said = work.run([str(pulumi), "version"], env={**unsteered(os.environ), "PULUMI_SKIP_UPDATE_CHECK": "true"})
     except (CommandFailedError, OSError) as failure:
         raise MachineError(f"the engine that was built does not run ({failure})", remedy=f"see {work.log}") from failure
     if expected not in said:

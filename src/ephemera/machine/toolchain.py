@@ -9,6 +9,7 @@ Everything is built from pinned sources, and lies in the user's cache under the 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,11 @@ LANGUAGE_HOST = ("pulumi-language-python-exec", "pulumi-language-python")
 """The script, then the host that looks for it."""
 _SOURCES = (".go", ".mod", ".sum", ".json", "patched.py")
 _FOR_ALL = ("patched.py", "patches")
+# By these the Docker plugin finds another engine than ephemera does, and our engine keys that are not this user's.
+_STEERING = (
+    *("DOCKER_CONTEXT", "DOCKER_CA_MATERIAL", "DOCKER_CERT_MATERIAL", "DOCKER_KEY_MATERIAL"),
+    *("EPHEMERA_DERIVED_KEYS", "EPHEMERA_DERIVED_KEYS_PASSPHRASE"),
+)
 _REMEDY = "run `ephemera setup`, which makes it"
 
 
@@ -48,6 +54,20 @@ def located() -> Toolchain:
         raise MachineError("the Docker plugin is not there", remedy=_REMEDY)
     check_programs()
     return Toolchain(pulumi=pulumi, bin_dir=pulumi.parent, pulumi_home=pulumi_home())
+
+
+def steers(variable: str) -> bool:
+    """Return whether Pulumi's engine, its SDK or the Docker plugin would obey that environment variable.
+
+    All that begin with ``PULUMI_`` count: every flag has one (``PULUMI_OPTION_PARALLEL``), as does every key of a
+    program's config, and each release adds some.
+    """
+    return variable.startswith("PULUMI_") or variable in _STEERING
+
+
+def unsteered(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables that may reach the engine: the user's are for Pulumi projects of their own."""
+    return {name: value for name, value in variables.items() if not steers(name)}
 
 
 def check_programs() -> None:

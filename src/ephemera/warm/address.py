@@ -18,7 +18,7 @@ from ephemera.host.sockets import short_path
 # What the dynamic linker and Python read when they start, and packages when they are imported.
 _READ_AT_START = (
     *("LC_", "LANG", "LD_", "GLIBC_", "MALLOC_", "OPENSSL_", "PYTHON"),
-    *("GRPC_", "OTEL_", "PROTOCOL_BUFFERS_", "PSUTIL_", "PULUMI_ENABLE_", "PULUMI_OTEL_", "PYDANTIC_"),
+    *("GRPC_", "OTEL_", "PROTOCOL_BUFFERS_", "PSUTIL_", "PYDANTIC_"),  # and nothing of Pulumi's, which is not obeyed
     *("TEMPORARILY_DISABLE_PROTOBUF_", "TRACEPARENT", "TYPER_"),
 )
 _PLACES = ("HOME", "XDG_CACHE_HOME")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
 from ephemera.contract.catalog import Service, System
 from ephemera.contract.errors import MachineError
+from ephemera.driver import workspace as workspace_module
 from ephemera.driver.workspace import Workspace
 from ephemera.machine import installed
+from ephemera.machine.toolchain import Toolchain
 from tests.unit.cli.conftest import Command
 
 _LACKING = MachineError("Docker is not running", remedy="start it")
@@ -72,3 +77,24 @@ def test_bad_input_is_refused_before_anything_is_made(
 def test_setup_says_how_long_it_took(ephemera: Command) -> None:
     assert set(ephemera("setup", "--output", "json").document) == {"seconds"}
     assert ephemera("setup").err == "this machine is ready after 0.0 s\n"
+
+
+def test_shell_code_unsets_what_would_steer_pulumi(
+    ephemera: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toolchain = Toolchain(pulumi=tmp_path / "bin/pulumi", bin_dir=tmp_path / "bin", pulumi_home=tmp_path / "pulumi")
+    monkeypatch.setattr(workspace_module, "located", lambda: toolchain)
+    monkeypatch.setattr(Workspace, "find", staticmethod(lambda: Workspace(tmp_path, named="demo")))
+    monkeypatch.setattr(installed, "ensure", lambda wanted, tell: None)
+    hostile = {"PULUMI_CONFIG_PASSPHRASE": "", "PULUMI_OPTION_PARALLEL": "abc", "PULUMI_HOME": "/elsewhere"}
+    for name, value in hostile.items():
+        monkeypatch.setenv(name, value)
+    code = ephemera("env").out
+    told = subprocess.run(
+        ["sh", "-c", f"{code}\nenv"], capture_output=True, text=True, check=True, env={**os.environ, **hostile}
+    )
+    left = dict(line.partition("=")[::2] for line in told.stdout.splitlines() if line.startswith("PULUMI_"))
+    document = ephemera("env", "--output", "json").document
+    assert left == {name: value for name, value in document.items() if name.startswith("PULUMI_") and value is not None}
+    assert {name for name, value in document.items() if value is None} == set(hostile) - {"PULUMI_HOME"}
+    assert left["PULUMI_HOME"] == str(tmp_path / "pulumi")

@@ -155,3 +155,12 @@ def test_installed_packages_are_part_of_it(
     (tmp_path / "pulumi-9.dist-info").mkdir()
     monkeypatch.setattr(definition, "site_folders", lambda: (str(tmp_path),))
     assert _difference(known, workspace) == "engine, plugin or packages differ"
+
+
+@pytest.mark.parametrize("name", ["PULUMI_CONFIG_PASSPHRASE", "PULUMI_OPTION_PARALLEL", "EPHEMERA_DERIVED_KEYS"])
+def test_variables_that_do_not_reach_the_engine_are_no_difference(
+    known: Definition, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "x")
+    assert definition.same_variables(known)
+    assert definition.same_request(known, _SETTINGS)

@@ -202,3 +202,86 @@ def test_engine_is_told_who_runs_it_where_nothing_else_tells(
     monkeypatch.setenv("USER", "ci")
     monkeypatch.setenv("HOME", "/home/ci")
     assert not {"USER", "HOME"} & workspace.exported().keys()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PULUMI_CONFIG_PASSPHRASE",
+        "PULUMI_CONFIG",
+        "PULUMI_CONFIG_SHOP_TOKEN",
+        "PULUMI_OPTION_PARALLEL",
+        "PULUMI_EXPERIMENTAL",
+        "PULUMI_STACK",
+        "PULUMI_OF_A_LATER_VERSION",
+        "DOCKER_CONTEXT",
+        "DOCKER_CERT_MATERIAL",
+    ],
+)
+def test_no_variable_of_the_users_steers_pulumi(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///var/run/docker.sock")
+    before = workspace.environment()
+    monkeypatch.setenv(name, "")
+    assert workspace.environment() == before
+    assert workspace.unset() == [name]
+    monkeypatch.setenv(name, "x")
+    assert workspace.environment() == before
+    assert name not in workspace.exported()
+
+
+def test_variables_that_are_exported_replace_the_users_own(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = {name: value for name, value in workspace.exported().items() if name.startswith("PULUMI_")}
+    for name in ours:
+        monkeypatch.setenv(name, "the user's")
+    monkeypatch.setenv("PULUMI-ODD", "no shell knows it")
+    assert len(ours) > 3
+    assert workspace.environment() == {**workspace.environment(), **ours}
+    assert workspace.unset() == []
+
+
+def test_secret_option_stays_one(workspace: Workspace) -> None:
+    path = workspace.config_file("shop-main")
+    secret = {"secure": "v1:abc:def"}
+    path.write_text(yaml.dump({"config": {"ephemera:seconds": secret, "ephemera:level": "info"}}))
+    config = workspace.read_config("shop-main")
+    settings = read_settings({"shop": SHOP}, "shop-main", config)
+    workspace.write_config("shop-main", settings.to_config())
+    assert yaml.safe_load(path.read_text())["config"]["ephemera:seconds"] == secret
+    assert read_settings({"shop": SHOP}, "shop-main", workspace.read_config("shop-main")) == settings
+    overridden = read_settings({"shop": SHOP}, "shop-main", {**config, "seconds": "7"})
+    workspace.write_config("shop-main", overridden.to_config())
+    assert yaml.safe_load(path.read_text())["config"]["ephemera:seconds"] == "7"
+
+
+@pytest.mark.parametrize("key", ["branch", "only", "expose"])
+def test_setting_that_the_driver_needs_is_no_secret(workspace: Workspace, key: str) -> None:
+    workspace.config_file("shop-main").write_text(yaml.dump({"config": {f"ephemera:{key}": {"secure": "v1:abc:def"}}}))
+    with pytest.raises(InputError, match=f"ephemera:{key} is a secret, and only a system's options can be") as caught:
+        workspace.read_config("shop-main")
+    assert "v1:abc" not in str(caught.value)
+
+
+_SALT = "v1:AQIDBAUGBwg=:v1:nonce:verifier"
+
+
+def test_only_a_salt_that_the_engine_has_verified_is_shared(workspace: Workspace) -> None:
+    first, second = workspace.config_file("shop-a"), workspace.config_file("shop-b")
+    first.write_text(yaml.dump({"encryptionsalt": _SALT}))
+    workspace.share_salt("shop-a")
+    workspace.write_config("shop-b", {"branch": "b"})
+    assert "encryptionsalt" not in yaml.safe_load(second.read_text())
+    (identity.derived_keys_dir() / "0102030405060708").write_bytes(bytes(32))
+    workspace.share_salt("shop-a")
+    workspace.write_config("shop-b", {"branch": "b"})
+    assert yaml.safe_load(second.read_text())["encryptionsalt"] == _SALT
+
+
+@pytest.mark.parametrize("salt", ["", "v1", "v1::x", "v1:###:x", "v1:AQ:x", "v1:c2FsdA==:x", "v1:é:x"])
+def test_salt_that_is_none_is_not_shared(workspace: Workspace, salt: str) -> None:
+    workspace.config_file("shop-a").write_text(yaml.dump({"encryptionsalt": salt}))
+    workspace.share_salt("shop-a")
+    assert not identity.salt_file().exists()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import re
 import socket
 from contextlib import ExitStack
@@ -75,3 +76,32 @@ def test_processes_that_ask_first_at_once_get_one_key() -> None:
         for process in processes:
             tell(process)
         assert {heard(process) for process in processes} == {identity.key().hex()}
+
+
+def _below(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*")}
+
+
+def test_derived_keys_are_those_of_this_passphrase_alone() -> None:
+    first = identity.derived_keys_dir()
+    (first / "0102").write_bytes(bytes(32))
+    assert identity.derived_keys_dir() == first
+    assert first.stat().st_mode & 0o777 == first.parent.stat().st_mode & 0o777 == 0o700
+    assert identity.fits_passphrase("v1:AQI=:v1:a:b")
+    replaced = state_dir() / "another"
+    replaced.write_text("another passphrase")
+    replaced.replace(state_dir() / "passphrase")
+    assert not identity.fits_passphrase("v1:AQI=:v1:a:b")
+    assert identity.derived_keys_dir() != first
+    assert _below(state_dir() / "derived-keys") == {identity.derived_keys_dir().name}
+
+
+def test_what_earlier_versions_filed_under_a_hash_of_the_passphrase_is_removed() -> None:
+    phrase = identity.passphrase_file().read_bytes()
+    everything = state_dir() / "derived-keys"
+    everything.mkdir()
+    salt = everything / f"salt-{hashlib.sha256(phrase).hexdigest()}"
+    salt.write_text("v1:spoilt:v1:a:b")
+    (everything / hashlib.sha256(bytes(8) + b"\0" + phrase).hexdigest()).write_bytes(bytes(64))
+    assert not identity.salt_file().exists()
+    assert _below(everything) == {identity.derived_keys_dir().name}

@@ -101,8 +101,10 @@ def test_a_build_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_engine_whose_source_is_not_what_it_was_is_not_built(home: Path, calls: Path) -> None:
-    (home / "module" / "go" / "common" / "resource" / "config" / "crypt.go").write_text("key := scrypt.Key()")
-    with pytest.raises(MachineError, match=r"the engine cannot be built \(crypt\.go .* is not what it was: .*pbkdf2"):
+    (home / "module" / "secrets" / "passphrase" / "manager.go").write_text("key := scrypt.Key()")
+    with pytest.raises(
+        MachineError, match=r"the engine cannot be built \(manager\.go .* is not what it was: .*Passphrase"
+    ):
         builds.BuiltEngine().run(work())
     assert "build" not in calls.read_text()
     assert not toolchain.built_engine_dir().parent.joinpath("source").exists()
@@ -233,3 +235,19 @@ def test_a_child_that_dies_without_a_word_is_reported_with_its_log(images: Simpl
     (images.home / "code").write_text("1")
     with pytest.raises(MachineError, match=r"the images cannot be made .* \(full log: "):
         images.step.run(work())
+
+
+@pytest.mark.usefixtures("calls")
+def test_the_users_pulumi_variables_do_not_reach_the_engine_that_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_OPTION_VERBOSE", "of no number")
+    seen: list[list[str]] = []
+    real = Work.run
+
+    def run(self: Work, argv: list[str], **options: dict[str, str]) -> list[str]:
+        if argv[1:] == ["version"]:
+            seen.append([name for name in options["env"] if name.startswith("PULUMI_")])
+        return real(self, argv, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Work, "run", run)
+    builds.BuiltEngine().run(work())
+    assert seen == [["PULUMI_SKIP_UPDATE_CHECK"]]

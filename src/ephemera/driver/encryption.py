@@ -1,0 +1,99 @@
+"""What Pulumi encrypts of a stack: secrets in its config and its state. And what to do if not with our passphrase.
+
+Plain ``pulumi`` prefers ``PULUMI_CONFIG_PASSPHRASE``, so a stack may be encrypted with one that ephemera does not know.
+What cannot be decrypted then can be had again: credentials are derived, and the program makes its outputs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import yaml
+
+from ephemera.contract.errors import EngineError, InputError
+from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.contract.progress import Event
+from ephemera.driver import engine, teardown
+from ephemera.driver.workspace import Workspace, is_secret, read_yaml
+from ephemera.home.documents import write_whole
+
+_SALT = "encryptionsalt"
+# How Pulumi marks an encrypted value in a state (sdk/go/common/resource/sig).
+_MARK, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
+# What a plugin finds an older state by, and does not without all of its values; it does without it, too.
+_DELTA = "__pulumi_raw_state_delta"
+
+
+def up(workspace: Workspace, stack: str, report: Callable[[Event], None], **how: Any) -> EnvironmentOutputs:
+    """:func:`engine.up`, also of a stack that is encrypted with another passphrase: it is made one of ours first.
+
+    Its containers are made anew then, since their variables are among what cannot be read; volumes stay. Raises
+    :class:`InputError` if its config holds secrets, and :class:`EngineError` if it has resources beside Docker's: what
+    is lost of either cannot be had again.
+    """
+    try:
+        return engine.up(workspace, stack, report, **how)
+    except EngineError as error:
+        if not engine.of_another_passphrase(error.output):
+            raise
+        _make_ours(workspace, stack)
+        why = f"{stack} was encrypted with another passphrase than ephemera's: its containers are made anew"
+        report({"type": "notice", "message": why})
+    return engine.up(workspace, stack, report, **how)
+
+
+def config_secrets(workspace: Workspace, stack: str) -> list[str]:
+    """Return the values of the secrets in the stack's config. The engine is only asked if there are any."""
+    if not any(_secret_keys(read_yaml(workspace.config_file(stack)))):
+        return []
+    found = json.loads(engine.run(workspace, stack, ["config", "--show-secrets", "--json"]))
+    values = [entry.get("value", "") for entry in found.values() if entry.get("secret")]
+    return [value for value in values if value not in ("true", "false")]  # which would hide every other
+
+
+def _make_ours(workspace: Workspace, stack: str) -> None:
+    """Drop what is encrypted, and the salt: the next run of the engine encrypts with our passphrase."""
+    path = workspace.config_file(stack)
+    document = read_yaml(path)
+    if keys := list(_secret_keys(document)):
+        raise InputError(
+            f"{path} holds secrets that are encrypted with another passphrase than ephemera's: {', '.join(keys)}",
+            remedy=f"remove them and {_SALT} from the file, and set them again with `pulumi config set --secret`",
+        )
+    if teardown.has_foreign_resources(workspace, stack):
+        raise EngineError(
+            f"{stack} is encrypted with another passphrase than ephemera's, and has resources beside Docker's",
+            remedy="destroy it with that passphrase: `PULUMI_CONFIG_PASSPHRASE=… pulumi destroy --remove`",
+        )
+    if document.pop(_SALT, None) is not None:
+        write_whole(path, yaml.safe_dump(document), mode=0o666)  # it is the checkout's
+    file = workspace.state_file(stack)
+    state = json.loads(file.read_text())
+    if latest := state["checkpoint"].get("latest"):
+        latest.pop("secrets_providers", None)
+        write_whole(file, json.dumps(_readable(state)))
+
+
+def _secret_keys(document: dict[str, Any]) -> Iterator[str]:
+    """Keys of a stack's config whose values are secrets, or hold some."""
+    return (str(key) for key, value in (document.get("config") or {}).items() if _holds_secret(value))
+
+
+def _holds_secret(value: Any) -> bool:
+    if is_secret(value):
+        return True
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_holds_secret(part) for part in parts)
+
+
+def _readable(value: Any) -> Any:
+    """``value`` of a state without what is encrypted in it."""
+    if isinstance(value, dict):
+        return {key: _readable(part) for key, part in value.items() if key != _DELTA and not _encrypted(part)}
+    return [_readable(part) for part in value if not _encrypted(part)] if isinstance(value, list) else value
+
+
+def _encrypted(value: Any) -> bool:
+    return isinstance(value, dict) and value.get(_MARK) == _SECRET
