@@ -222,6 +222,14 @@ def test_resource_below_somebody_elses_component_is_judged(monkeypatch: pytest.M
         policy.check(_system(monkeypatch, lambda _: Sidecar()))
 
 
+def test_resource_beneath_the_environment_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    def program(environment: Environment) -> None:
+        docker.Container("inner", **_GOOD, opts=pulumi.ResourceOptions(parent=environment))
+
+    with pytest.raises(PolicyError, match="inner breaks 'raw'"):
+        policy.check(_system(monkeypatch, program))
+
+
 def test_our_container_passes_and_its_reasons_count(monkeypatch: pytest.MonkeyPatch) -> None:
     def program(environment: Environment) -> None:
         data = Volume("data", VolumeArgs(environment=environment))

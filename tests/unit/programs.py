@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -71,8 +71,10 @@ def run(
     stack: str = IDENTITY.stack,
     preview: bool = False,
     config: Mapping[str, str] | None = None,
+    secret: Collection[str] = (),
 ) -> Registered:
-    """Run ``program`` to its end; raises what it raises. ``registered`` is filled even then."""
+    """Run ``program`` to its end; raises what it raises. ``registered`` is filled even then. ``secret``: keys of
+    ``config`` that Pulumi has decrypted."""
     registered = registered if registered is not None else Registered()
 
     async def main() -> None:
@@ -83,7 +85,8 @@ def run(
         # Mocks share the set of outputs that are waited for with the program before, also with one that failed.
         SETTINGS.outputs = set()
         set_mocks(_Mocks(registered), project="ephemera", stack=stack, preview=preview)
-        set_all_config({f"ephemera:{key}": value for key, value in (config or {}).items()})
+        given = {f"ephemera:{key}": value for key, value in (config or {}).items()}
+        set_all_config(given, [f"ephemera:{key}" for key in secret])
         await run_pulumi_func(program)
         root: Any = pulumi.runtime.get_root_resource()
         registered.exports.update(await resolved(root.outputs))

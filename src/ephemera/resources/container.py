@@ -145,7 +145,7 @@ class Container(pulumi.ComponentResource):
         if source is not None:
             environment.policy.mount_source(service, str(source.folder), source.target)
         command, entrypoint = _command(service, args, source)
-        variables = {**args.variables, **environment.development_variables(service)}
+        variables = environment.marked({**args.variables, **environment.development_variables(service)})
         volumes = {arguments.place(path): volume for path, volume in args.volumes.items()}
         tmpfs = {arguments.place(path): options for path, options in args.tmpfs.items()}
         healthcheck = _healthcheck(service, args, gate)

@@ -30,7 +30,9 @@ from ephemera.resources.gates import Gatekeeper
 from ephemera.resources.naming import Names
 from ephemera.resources.policy import Policy
 from ephemera.resources.publishing import Publisher
+from ephemera.resources.secret_options import SecretOptions
 
+_TYPE = "ephemera:index:Environment"
 Published = tuple[str, str, int]
 """A container port as Docker writes it (``53/udp``), and address and port that it is published on."""
 _LOG_LEVEL = "log_level"
@@ -40,12 +42,14 @@ _DEBUG = "debug"
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentArgs:
     """``identity``: whose it is, becomes the labels. ``system``: its catalog entry. ``settings``: how it is to run.
-    ``references``: reference by image, resolved before the program registers anything."""
+    ``references``: reference by image, resolved before the program registers anything. ``secret_options``: names of the
+    options that Pulumi's config holds as secrets."""
 
     identity: Identity
     system: System
     settings: Settings
     references: Mapping[AnyImage, str]
+    secret_options: frozenset[str] = frozenset()
 
 
 class Environment(pulumi.ComponentResource):
@@ -62,7 +66,10 @@ class Environment(pulumi.ComponentResource):
     """Whether the program runs against mocks, to be judged by the policy alone."""
 
     def __init__(self, name: str, args: EnvironmentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("ephemera:index:Environment", name, None, opts)
+        # Pulumi hands transformations down from parent to child when the child is made: those of the stack, below, come
+        # too late for what is made beneath the environment.
+        beneath = pulumi.ResourceOptions(transformations=[self._transformed])
+        super().__init__(_TYPE, name, None, pulumi.ResourceOptions.merge(opts, beneath))
         self.identity = args.identity
         self.settings = args.settings
         self.selected = args.system.selected(only=args.settings.only, profiles=args.settings.profiles)
@@ -77,27 +84,26 @@ class Environment(pulumi.ComponentResource):
         self._claimed: set[tuple[str, str]] = set()
         self.policy = Policy(args.system.exceptions)
         """What it is held to."""
-        self.policy.enforce()
         self._client = self._connected()
         self.names = self._named()
         """Names on the engine that its resources take."""
         self._failure: BaseException | None = None
-        register_stack_transformation(self._after_all_is_declared)
+        self._secret_options = SecretOptions(args.settings.options[name] for name in sorted(args.secret_options))
+        register_stack_transformation(self._transformed)
         self._address = self._allocated()
         self._exposure = self._exposed()
         self.expose = self._exposure.mode
         self._before = self._there()
         self._publisher = self._published()
         if not pulumi.runtime.is_dry_run():
-            self.gatekeeper = Gatekeeper(self._client, args.identity.stack, lambda: tuple(self._secrets.values()))
+            self.gatekeeper = Gatekeeper(self._client, args.identity.stack, self._known_secrets)
         network = docker.Network(
             "network",
             name=args.identity.stack,
             driver="bridge",
             ipam_configs=[docker.NetworkIpamConfigArgs(subnet=self._address.subnet)],
             labels=[docker.NetworkLabelArgs(label=key, value=value) for key, value in self.labels().items()],
-            # Its parent was there before the stack's transformations, which are handed down from parent to child.
-            opts=pulumi.ResourceOptions(parent=self, transformations=[self._after_all_is_declared]),
+            opts=pulumi.ResourceOptions(parent=self),
         )
         self.network = network.name
         if self._exposure.forwarded and self.expose != "none" and not pulumi.runtime.is_dry_run():
@@ -119,7 +125,7 @@ class Environment(pulumi.ComponentResource):
 
     def option(self, name: str) -> str | bool | int:
         """The value of an option that the system declares; of ``log_level``, ``debug`` for its default in development
-        mode."""
+        mode. A secret one is a plain value, too: what contains it is encrypted in Pulumi's state."""
         if name not in self.settings.options:
             raise UnknownNameError("option", name, self.settings.options)
         value = self.settings.options[name]
@@ -254,6 +260,11 @@ class Environment(pulumi.ComponentResource):
             raise InputError(f"{kind} {name!r} is made twice", remedy="give each a name of its own")
         self._claimed.add((kind, name))
 
+    def marked(self, value: Any) -> Any:
+        """Return ``value`` with every part that contains a secret option marked secret. Inputs of resources are marked
+        anyway: this is for whatever asks whether they are."""
+        return self._secret_options.marked(value)
+
     def offer(self, service: str, outputs: pulumi.Input[Any]) -> None:
         """List a service's outputs (a ``ServiceOutputs`` as plain values) in the environment's document."""
         self._services[service] = outputs
@@ -265,7 +276,7 @@ class Environment(pulumi.ComponentResource):
             "stack": self.stack,
             "system": self.identity.system,
             "branch": self.identity.branch,
-            "services": dict(self._services),
+            "services": self.marked(self._services),
         }
 
     def bind_address(self) -> str:
@@ -275,6 +286,14 @@ class Environment(pulumi.ComponentResource):
     def refuse(self, failure: BaseException) -> None:
         """Have nothing created of what the program has declared: it failed, or may not be carried out."""
         self._failure = failure
+
+    def _transformed(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+        """Judge a resource that is to be registered; have it wait for the whole program, and its secrets marked."""
+        if args.type_ == _TYPE:
+            return None
+        self.policy.judge(args)
+        result = self._after_all_is_declared(args)
+        return pulumi.ResourceTransformationResult(self._secret_options.marked(result.props), result.opts)
 
     def _after_all_is_declared(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
         """Let a resource be registered only when the whole program has been run and has not been refused.
@@ -297,6 +316,9 @@ class Environment(pulumi.ComponentResource):
         if image not in self._references:
             raise UnknownNameError("image", getattr(image, "name", str(image)), sorted(set(self._references.values())))
         return self._references[image]
+
+    def _known_secrets(self) -> tuple[str, ...]:
+        return (*self._secrets.values(), *self._secret_options.texts)
 
     def _connected(self) -> DockerClient:
         return engine.connect()

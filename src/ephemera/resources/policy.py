@@ -34,7 +34,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi.runtime import register_stack_transformation
 
 from ephemera.contract import labels
 from ephemera.contract.catalog import System
@@ -107,10 +106,6 @@ class Policy:
         """Development mode: let our container of that name mount this one folder of the host, there and read-only."""
         self._sources[resource] = (folder, target)
 
-    def enforce(self) -> None:
-        """Have every resource that the running program registers from now on judged before it is created."""
-        register_stack_transformation(self._judge)
-
     def violations(
         self, token: str, resource: str, given: Mapping[str, Any], *, ours: bool = False
     ) -> tuple[Violation, ...]:
@@ -123,7 +118,8 @@ class Policy:
             if not self._reasons.get((resource, rule))
         )
 
-    def _judge(self, args: pulumi.ResourceTransformationArgs) -> None:
+    def judge(self, args: pulumi.ResourceTransformationArgs) -> None:
+        """Raise :class:`PolicyError` for a resource that is to be registered and breaks a rule without a reason."""
         parent = args.opts.parent
         ours = parent is not None and parent.pulumi_resource_type == OUR_CONTAINER
         broken = self.violations(args.type_, args.name, args.props, ours=ours)

@@ -13,6 +13,7 @@ from ephemera.contract.catalog import Catalog, System, find_system
 from ephemera.contract.errors import EphemeraError
 from ephemera.contract.labels import Identity
 from ephemera.contract.outputs import EXPORT
+from ephemera.contract.redaction import Redactor
 from ephemera.contract.settings import NAMESPACE, Settings, read_settings
 from ephemera.home import identity
 from ephemera.host.configured import configured
@@ -27,9 +28,13 @@ class ProgramError(pulumi.RunError):
 def run_project(catalog: Catalog) -> None:
     """Run the current stack's system. Raises :class:`ProgramError` before anything is registered for bad input."""
     progress.subscribe(_to_pulumi_log)
+    redactor = Redactor()
     try:
         stack = pulumi.get_stack()
-        settings = read_settings(catalog, stack, _config())
+        config = _config()
+        secret = [key for key in config if runtime_config.is_config_secret(f"{NAMESPACE}:{key}")]
+        redactor.learn(config[key] for key in secret if config[key] not in ("true", "false"))
+        settings = read_settings(catalog, stack, config, secret)
         system = find_system(catalog, settings.system)
         refuse_unmountable(settings, system, configured())
         mode = settings.images if settings.images != "auto" else images.mode()
@@ -42,23 +47,27 @@ def run_project(catalog: Catalog) -> None:
         environment = Environment(
             stack,
             EnvironmentArgs(
-                identity=_identity(stack, settings), system=system, settings=settings, references=references
+                identity=_identity(stack, settings),
+                system=system,
+                settings=settings,
+                references=references,
+                secret_options=frozenset(secret),
             ),
         )
-        _declare(system, environment)
+        _declare(system, environment, redactor)
     except EphemeraError as error:
-        progress.emit({"type": "failed", "error": error.document()["error"]})
-        raise ProgramError(str(error)) from error
+        progress.emit({"type": "failed", "error": redactor.document(error.document()["error"])})
+        raise ProgramError(redactor.text(str(error))) from error
     pulumi.export(EXPORT, environment.document())
 
 
-def _declare(system: System, environment: Environment) -> None:
+def _declare(system: System, environment: Environment, redactor: Redactor) -> None:
     """Run the system's program; when it fails, nothing of what it has declared is created."""
     try:
         system.load()(environment)
         environment.names.check()
     except BaseException as error:
-        environment.refuse(ProgramError(str(error)))
+        environment.refuse(ProgramError(redactor.text(str(error))))
         raise
 
 

@@ -10,6 +10,7 @@ import pytest
 from ephemera.contract import labels
 from ephemera.contract.errors import MachineError, ServiceFailedError
 from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.driver import engine as pulumi_engine
 from ephemera.driver import evidence, recording
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity
@@ -153,3 +154,14 @@ def test_text_is_redacted_by_the_outputs_credentials() -> None:
 def _outputs(secret: str) -> EnvironmentOutputs:
     services = {"db": {"container": "c", "image": "i", "credentials": {"user": "app", "password": secret}}}
     return EnvironmentOutputs.parse({"stack": _STACK, "system": "shop", "branch": "main", "services": services})
+
+
+def test_secrets_of_the_stacks_config_are_hidden(
+    workspace: Workspace, docker: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.config_file(_STACK).write_text("config:\n  ephemera:level:\n    secure: v1:a:b\n")
+    answer = json.dumps({"ephemera:level": {"value": "opensesame", "secret": True}})
+    monkeypatch.setattr(pulumi_engine, "run", lambda *_: answer)
+    error = ServiceFailedError("api", "exited", log_tail=["cannot log in with opensesame"])
+    folder = evidence.collect(workspace, _STACK, "run-1", error)
+    assert not [path.name for path in folder.iterdir() if re.search("opensesame|v1:a:b", path.read_text())]

@@ -8,7 +8,7 @@ import pytest
 from ephemera import images
 from ephemera.contract import progress
 from ephemera.contract.catalog import System
-from ephemera.contract.errors import ServiceFailedError
+from ephemera.contract.errors import InputError, ServiceFailedError
 from ephemera.contract.images import AnyImage
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
@@ -57,10 +57,15 @@ def ensured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def _run(
-    stack: str = "shop-fix-1", *, preview: bool = False, registered: Registered | None = None, **config: Any
+    stack: str = "shop-fix-1",
+    *,
+    preview: bool = False,
+    registered: Registered | None = None,
+    secret: tuple[str, ...] = (),
+    **config: Any,
 ) -> Any:
     return programs.run(
-        lambda: run_project(_CATALOG), stack=stack, preview=preview, registered=registered, config=config
+        lambda: run_project(_CATALOG), stack=stack, preview=preview, registered=registered, config=config, secret=secret
     )
 
 
@@ -166,3 +171,30 @@ def test_failed_gate_is_printed_without_a_traceback() -> None:
 
     assert issubclass(GateError, pulumi.RunError)
     assert issubclass(ProgramError, pulumi.RunError)
+
+
+def test_secret_options_reach_the_program_as_they_are(gates: OpenGates) -> None:
+    _run(level="hush-hush", seconds="4711", secret=("level", "seconds"))
+    assert (_made[0].option("level"), _made[0].option("seconds")) == ("hush-hush", 4711)
+
+
+def test_secret_of_the_wrong_type_is_not_shown(gates: OpenGates, events: list[Event]) -> None:
+    with pytest.raises(ProgramError, match="ephemera:seconds is a secret of another type: it must be of type integer"):
+        _run(seconds="hush-hush", secret=("seconds",))
+    assert "hush-hush" not in str(events)
+
+
+def test_secret_that_is_no_option_is_refused(gates: OpenGates) -> None:
+    with pytest.raises(ProgramError, match="ephemera:branch is a secret, and only a system's options can be"):
+        _run(branch="hush-hush", secret=("branch",))
+
+
+def test_secret_in_an_error_of_the_program_is_not_shown(gates: OpenGates, events: list[Event]) -> None:
+    def refuse(environment: Environment) -> None:
+        raise InputError(f"level is {environment.option('level')!r}", remedy="choose another")
+
+    catalog = {"shop": System(**{**vars(SHOP), "program": f"{__name__}:refusing"})}
+    globals()["refusing"] = refuse
+    with pytest.raises(ProgramError, match=r"level is '\*\*\*'") as caught:
+        programs.run(lambda: run_project(catalog), stack="shop-main", config={"level": "hush-hush"}, secret=("level",))
+    assert "hush-hush" not in f"{caught.value} {events}"

@@ -17,7 +17,8 @@ from ephemera.contract.errors import EphemeraError, ServiceFailedError
 from ephemera.contract.names import split_stack_name
 from ephemera.contract.outputs import REDACTED, EnvironmentOutputs
 from ephemera.contract.redaction import Redactor
-from ephemera.driver import engine, recording, services
+from ephemera.contract.settings import Ciphertext
+from ephemera.driver import encryption, engine, recording, services
 from ephemera.driver.evidence.lines import Line, parse
 from ephemera.driver.evidence.suspects import AROUND_SECONDS, Subject, Suspect, suspects
 from ephemera.driver.recording import Record
@@ -116,6 +117,7 @@ def find(
     with _noting(trouble, "the definition could not be read"):
         config = workspace.read_config(stack)
         redactor.learn_settings(config)
+        redactor.learn(text for text in config.values() if isinstance(text, Ciphertext))
         system, branch = split_stack_name(stack, workspace.catalog)
         branch = config.get("branch", branch)  # without a test run's suffix
         definition = _definition(workspace, system, config)
@@ -124,6 +126,8 @@ def find(
             outputs = engine.outputs(workspace, stack)
     if outputs is not None:
         redactor.learn_outputs(outputs)
+    with _noting(trouble, "secrets of the stack's config could not be read"):
+        redactor.learn(encryption.config_secrets(workspace, stack))
     found = [_service(document, log, redactor) for document, log in zip(inspected, logs, strict=True)]
     definition["containers"] = {service.name: _asked_for(service.document) for service in found}
     return Findings(
