@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,11 +75,33 @@ def refusal(status: int) -> APIError:
     return APIError("refused", response=Response(), explanation="no space left on device")
 
 
+UNSTAMPED = "2026-01-01T00:00:00.000000000Z"
+"""When lines of a log were written that say nothing of it."""
+
+
 class Answer:
-    """The engine's plain yes."""
+    """The engine's plain yes; ``chunks``: what it says then, as it comes."""
+
+    def __init__(self, chunks: Iterable[bytes] = ()) -> None:
+        self._chunks = chunks
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """It is read."""
 
     def raise_for_status(self) -> None:
         """It is fine."""
+
+    def iter_content(self, chunk_size: None) -> Iterator[bytes]:
+        assert chunk_size is None
+        yield from self._chunks
+
+
+def frame(stream: int, text: bytes) -> bytes:
+    """What comes of one stream (1: standard output, 2: error), as the engine frames it."""
+    return bytes([stream, 0, 0, 0]) + len(text).to_bytes(4, "big") + text
 
 
 @dataclass
@@ -133,6 +156,7 @@ class FakeApi:
         self.states: dict[str, dict[str, Any]] = {}
         self.documents: dict[str, dict[str, Any]] = {}
         self.log_texts: dict[str, str] = {}
+        self.log_pieces: dict[str, list[tuple[int, bytes]]] = {}
         self.exit_codes: dict[str, int] = {}
         self.executed: list[str] = []
         self.hanging: set[str] = set()
@@ -229,6 +253,18 @@ class FakeApi:
         lines = self.log_texts.get(container, "").splitlines(keepends=True)
         return "".join(lines if tail == "all" else lines[-int(tail) :]).encode()
 
+    def get(self, url: str, params: Mapping[str, Any], stream: bool, timeout: float | None) -> Answer:
+        """Its log with times, in pieces as the engine sends them."""
+        assert stream
+        container = url.removeprefix(f"{self.base_url}/containers/").removesuffix("/logs")
+        pieces = self.log_pieces.get(container)
+        if pieces is None:
+            text = self.log_texts.get(container, "")
+            pieces = [(1, f"{_stamped(line)}\n".encode()) for line in text.split("\n")[: text.count("\n")]]
+        tail = params["tail"]
+        wanted = pieces if tail == "all" else pieces[len(pieces) - min(int(tail), len(pieces)) :]
+        return Answer([frame(*piece) for piece in wanted])
+
     def start(self, container: str) -> None:
         self.started.append(container)
 
@@ -247,7 +283,7 @@ class FakeApi:
         if not socket:
             return said
         near, far = socketpair()
-        far.sendall(b"\1\0\0\0" + len(said).to_bytes(4, "big") + said)
+        far.sendall(frame(1, said))
         far.close()
         return near
 
@@ -291,6 +327,10 @@ class FakeApi:
             raise NotFound("gone already")
         self.removed.append(name)
         items.remove(found[0])
+
+
+def _stamped(line: str) -> str:
+    return line if re.match(r"\d{4}-\d\d-\d\dT", line) else f"{UNSTAMPED} {line}"
 
 
 def _has(item: Mapping[str, Any], filters: Mapping[str, Any] | None) -> bool:

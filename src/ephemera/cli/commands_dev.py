@@ -14,7 +14,7 @@ import typer
 
 from ephemera.cli import options
 from ephemera.cli.commands_lifecycle import PytestCommand, bring_up, only_system
-from ephemera.cli.console import Screen
+from ephemera.cli.console import Screen, write_line
 from ephemera.contract import labels
 from ephemera.contract.errors import InterruptedByUserError, NotReadyError
 
@@ -125,14 +125,18 @@ class _Session:
 
     def _attend(self, client: DockerClient, since: float, pytest_arguments: Sequence[str]) -> None:
         from ephemera.cli.following import Following
+        from ephemera.driver import hiding
         from ephemera.driver.development import Reloader
 
         stack = self._outputs.stack
+        width = max((len(service) for service in self._outputs.services), default=0)
+        redactor = hiding.redactor_of(self._outputs)
         following = Following(
             client,
             stack,
             tuple(self._outputs.services),
             since=since,
+            show=lambda service, text: write_line(f"{service:<{width}} | {redactor.text(text)}"),
             started=self._started,
             gone=lambda: self._news.put(_End(f"{stack} was taken down, or the engine does not answer any more")),
         )

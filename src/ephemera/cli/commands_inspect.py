@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import shlex
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated, Any
+from itertools import tee
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ephemera.cli import options
-from ephemera.cli.console import Output, Screen, timestamp
+from ephemera.cli.console import Output, Screen, timestamp, write_line
 from ephemera.contract.names import split_stack_name
+
+if TYPE_CHECKING:
+    from ephemera.host.logs import LogLine
 
 
 class OutputsFormat(StrEnum):
@@ -107,12 +113,13 @@ def logs(
     branch: options.BranchOption = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines come, until Ctrl-C.")] = False,
     tail: Annotated[int | None, typer.Option(min=0, help="Only the last lines.")] = None,
+    show_secrets: Annotated[bool, typer.Option("--show-secrets", help="Print credentials.")] = False,
     output: options.OutputOption = Output.table,
 ) -> None:
-    """Logs of one service, or of all by time."""
-    from ephemera.cli.following import follow_logs
+    """Logs of one service, or of all by time. Secrets of the environment are shown as ***."""
     from ephemera.contract.errors import UnknownNameError
-    from ephemera.driver import lifecycle, services
+    from ephemera.contract.redaction import Redactor
+    from ephemera.driver import hiding, lifecycle, services
     from ephemera.driver.workspace import Workspace
     from ephemera.home import leases
     from ephemera.host.engine import connected
@@ -128,18 +135,36 @@ def logs(
             if names := [each for each in expected if service in (None, each)]:
                 raise services.missing(name, names)
             raise UnknownNameError(f"service in {name}", service or "", found)
-        lines = services.log_lines(client, name, service)
-        shown = lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
+        redactor = Redactor() if show_secrets else hiding.redactor_for(workspace, name)
+        last = dict.fromkeys(sorted(found) if service is None else [service], "")
+        lines = _noting(services.log_lines(client, name, service, tail), last)
+        if tail is not None:
+            lines = iter(deque(lines, maxlen=tail))
+        shown, whole = tee(lines)
+        hidden = zip(shown, redactor.lines(line.text for _, line in whole), strict=True)
         if screen.machine:
-            screen.document([{"time": at.isoformat(), "service": of, "line": line} for at, of, line in shown])
+            screen.document(
+                [{"time": line.time.isoformat(), "service": of, "line": text} for (of, line), text in hidden]
+            )
             return
         width = max((len(of) for of in found), default=0)
-        for _, of, line in shown:
-            typer.echo(line if service else f"{of:<{width}} | {line}")
+
+        def show(of: str, text: str) -> None:
+            write_line(text if service else f"{of:<{width}} | {text}")
+
+        for (of, _), text in hidden:
+            show(of, text)
         if follow:
-            follow_logs(
-                client, name, sorted(found) if service is None else [service], width if service is None else None
-            )
+            from ephemera.cli.following import follow_logs
+
+            follow_logs(client, name, last, lambda of, line: show(of, redactor.text(line.text)))
+
+
+def _noting(lines: Iterable[tuple[str, LogLine]], last: dict[str, str]) -> Iterator[tuple[str, LogLine]]:
+    """``lines``, with the time of each service's last one in ``last``."""
+    for service, line in lines:
+        last[service] = line.stamp
+        yield service, line
 
 
 def env(output: options.OutputOption = Output.table) -> None:

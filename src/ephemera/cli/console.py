@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
 from rich.markup import escape
+from rich.measure import Measurement
+from rich.segment import Segment
 
 from ephemera.contract.errors import EphemeraError
 from ephemera.contract.progress import Event
+from ephemera.contract.text import coloured, printable
 
 
 class Output(StrEnum):
@@ -28,13 +31,47 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
+def write_line(text: str) -> None:
+    """Print a line that others wrote, at once. On a terminal, it may set colours and nothing else; in a pipe or a file,
+    it is as it was."""
+    sys.stdout.write((coloured(text) if sys.stdout.isatty() else text) + "\n")
+    sys.stdout.flush()
+
+
+def filtering(console: Console) -> Console:
+    """Return ``console``, on which no text can steer the terminal; one that writes elsewhere shows all as it is."""
+    if console.file.isatty():
+        console.push_render_hook(_Filter())
+    return console
+
+
+class Printable:
+    """What ``renderable`` shows, without control characters and sequences in its text; the styles are rich's own."""
+
+    def __init__(self, renderable: RenderableType) -> None:
+        self._renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(printable(text), style)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._renderable)
+
+
+class _Filter(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [Printable(each) for each in renderables]
+
+
 @dataclass
 class Screen:
     """Where to print, and in which form."""
 
     output: Output = Output.table
-    out: Console = field(default_factory=lambda: Console(highlight=False, emoji=False))
-    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, emoji=False))
+    out: Console = field(default_factory=lambda: filtering(Console(highlight=False, emoji=False)))
+    err: Console = field(default_factory=lambda: filtering(Console(stderr=True, highlight=False, emoji=False)))
 
     @property
     def machine(self) -> bool:

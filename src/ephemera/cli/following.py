@@ -4,42 +4,45 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import typer
 from docker import DockerClient
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
 from ephemera.contract import labels
+from ephemera.contract.errors import EphemeraError
 from ephemera.contract.outputs import ServiceOutputs
 from ephemera.driver.services import ServiceHandle, containers
 from ephemera.driver.sweep import filters_of
+from ephemera.host import logs
+from ephemera.host.logs import LogLine
 
-_Line = tuple[str, str]
 
-
-def follow_logs(client: DockerClient, stack: str, services: Sequence[str], width: int | None) -> None:
-    """Print lines as they come, with the service's name in ``width`` columns (None: without), until all have ended."""
-    lines: queue.SimpleQueue[_Line | None] = queue.SimpleQueue()
-    for service in services:
-        threading.Thread(target=_read, args=(client, stack, service, lines), daemon=True).start()
-    running = len(services)
+def follow_logs(
+    client: DockerClient, stack: str, after: Mapping[str, str], show: Callable[[str, LogLine], None]
+) -> None:
+    """Call ``show`` with lines of services as they come, until the containers of all have ended. ``after``: by service,
+    when the last line was written that was shown already; empty when there was none."""
+    coming: queue.SimpleQueue[tuple[str, LogLine] | None] = queue.SimpleQueue()
+    for service, stamp in after.items():
+        threading.Thread(target=_read, args=(client, stack, service, stamp, coming), daemon=True).start()
+    running = len(after)
     while running:
-        item = lines.get()
+        item = coming.get()
         if item is None:
             running -= 1
         else:
-            typer.echo(item[1] if width is None else f"{item[0]:<{width}} | {item[1]}")
+            show(*item)
 
 
 class Following:
-    """Prints what an environment's containers log from now on, also of those that are started again, in threads.
+    """Shows what an environment's containers log from now on, also of those that are started again, in threads.
 
-    ``started`` is called with the labels of each container that is started, ``gone`` when the last one is removed, or
-    the engine does not answer any more.
+    ``show`` is called with a service and its line, ``started`` with the labels of each container that is started,
+    ``gone`` when the last one is removed, or the engine does not answer any more.
     """
 
     def __init__(
@@ -49,13 +52,14 @@ class Following:
         services: Sequence[str],
         *,
         since: float,
+        show: Callable[[str, str], None],
         started: Callable[[dict[str, str]], None],
         gone: Callable[[], None],
     ) -> None:
         self._client = client
         self._stack = stack
         self._since = since
-        self._width = max((len(service) for service in services), default=0)
+        self._show = show
         self._starts: dict[str, queue.SimpleQueue[str]] = {service: queue.SimpleQueue() for service in services}
         self._started = started
         self._gone = gone
@@ -93,37 +97,31 @@ class Following:
         while True:
             container = starts.get()
             try:
-                for line in self._lines(container):
-                    stamp, _, text = line.partition(" ")
-                    if stamp <= last:  # seen before it was started again: the engine goes by whole seconds
+                for line in logs.read(self._client, container, since=int(self._since), follow=True):
+                    if line.stamp <= last:  # seen before it was started again
                         continue
-                    last = stamp
+                    last = line.stamp
                     with self._printing:
                         if not self._quiet:
-                            typer.echo(f"{service:<{self._width}} | {text}")
+                            self._show(service, line.text)
             except (DockerException, RequestException, OSError, ValueError):
                 continue  # it was removed, or the connection closed
-
-    def _lines(self, container: str) -> Iterator[str]:
-        rest = b""
-        for chunk in self._client.api.logs(
-            container, stream=True, follow=True, timestamps=True, since=int(self._since)
-        ):
-            *whole, rest = (rest + chunk).split(b"\n")
-            yield from (line.decode(errors="replace") for line in whole)
 
 
 def _events_of(stack: str) -> dict[str, Any]:
     return {**filters_of(stack), "event": ["start", "destroy"]}
 
 
-def _read(client: DockerClient, stack: str, service: str, lines: queue.SimpleQueue[_Line | None]) -> None:
+def _read(
+    client: DockerClient, stack: str, service: str, after: str, coming: queue.SimpleQueue[tuple[str, LogLine] | None]
+) -> None:
     try:
-        handle = ServiceHandle(client, stack, service, ServiceOutputs(container="", image=""))
-        rest = ""
-        for chunk in handle.follow():
-            *whole, rest = (rest + chunk).split("\n")
-            for line in whole:
-                lines.put((service, line))
+        container = ServiceHandle(client, stack, service, ServiceOutputs(container="", image="")).container
+        since = datetime.fromisoformat(after[:19] + "+00:00").timestamp() if after else None
+        for line in logs.read(client, container, since=since, follow=True):
+            if line.stamp > after:
+                coming.put((service, line))
+    except (EphemeraError, DockerException, RequestException, OSError, ValueError):
+        pass  # it was removed, or the engine went away
     finally:
-        lines.put(None)
+        coming.put(None)

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
-from ephemera.cli.console import Screen
+from ephemera.cli.console import Printable, Screen
 from ephemera.contract.progress import Event
 
 _STATE = {"waiting": "[yellow]waiting[/]", "ready": "[green]ready[/]", "": "[dim]not started[/]"}
@@ -36,7 +36,7 @@ class LiveView:
             self._screen.note(f"{self._title} …")
             yield self
             return
-        with Live(console=self._screen.err, get_renderable=self._table, refresh_per_second=8, transient=True) as live:
+        with Live(console=self._screen.err, get_renderable=self._shown, refresh_per_second=8, transient=True) as live:
             self._live = live
             yield self
 
@@ -57,6 +57,9 @@ class LiveView:
             self._gates[event["service"]] = event
             if self._live is None and event["state"] == "ready":
                 self._screen.note(f"  {event['service']} ready after {event['seconds']:.1f} s")
+
+    def _shown(self) -> Printable:
+        return Printable(self._table())
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)

@@ -19,6 +19,8 @@ RUNNER = "ephemera.runner"
 """On containers that run a suite in the network, and their volumes: they come and go beside the environment."""
 ONE_SHOT = "ephemera.one-shot"
 """On containers only, of those that are to end."""
+SECRETS = "ephemera.secrets"
+"""On containers only: which variables hold what the program marked as secret, their names as a JSON list."""
 IMAGE = "ephemera.image"
 """On images only, with :data:`BACKEND`: the name of the recipe or service it was built for. Containers inherit both
 from their image, so an environment's object is told by :data:`STACK`."""

@@ -1,26 +1,35 @@
 """Redaction: no credential in anything that is kept or shown, in whatever form it was written.
 
-A credential is known from the outputs document, from a variable, an option or a URL that is named or formed like one,
-or by the form of our own generated ones (:mod:`ephemera.home.credentials`). What equals a public name (of a user, a
-service, the stack) is no secret, nor is what is shorter than four characters: hiding it would hide everything else.
+A credential is known from the outputs document, from a variable that the program marked as secret, from a variable, an
+option or a URL that is named or formed like one, or by the form of our own generated ones
+(:mod:`ephemera.home.credentials`). What equals a public name (of a user, a service, the stack) is no secret, nor is
+what is shorter than four characters: hiding it would hide everything else.
 """
 
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
+from ephemera.contract import labels
 from ephemera.contract.outputs import REDACTED, EnvironmentOutputs
 
 _SHORTEST = 4
+# A line of a longer text, such as a private key's.
+_SHORTEST_LINE = 8
+_BLOCK_LINES = 512
 _GENERATED = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{32}(?![A-Za-z0-9_-])")
-_SECRET_NAME = re.compile(
-    r"(?i)(pass(word|wd|phrase)?|secret(_?key)?|token|credentials?|(api|access|private|encryption|signing)_?key)$"
-)
+_NAMES = r"(pass(word|wd|phrase)?|pwd|secret(_?key)?|token|credentials?|(api|access|private|encryption|signing)_?key)"
+_SECRET_NAME = re.compile(rf"(?i){_NAMES}$")
+# Part of what connects: "host=db password=… sslmode=off", "Server=db;Password=…".
+_SECRET_PART = re.compile(rf"(?i){_NAMES}\s*=\s*('[^']*'|\"[^\"]*\"|[^\s;&,]+)")
 _OPTION = re.compile(r"--?([A-Za-z][\w-]*)=(.+)", re.DOTALL)
 PUBLIC_PURPOSES = frozenset({"user", "username", "database", "dbname", "bucket", "region", "host", "port"})
 """What is listed with credentials and is none."""
@@ -54,8 +63,11 @@ class Redactor:
         """What the engine's description of a container holds: in variables, command and health check."""
         config = document.get("Config") or {}
         self._public |= {str(document.get("Name", "")).lstrip("/"), str(config.get("Hostname", ""))}
-        self._public |= set((config.get("Labels") or {}).values())
-        self.learn_settings(dict(variable.partition("=")[::2] for variable in config.get("Env") or ()))
+        marks = config.get("Labels") or {}
+        self._public |= set(marks.values())
+        variables = dict(variable.partition("=")[::2] for variable in config.get("Env") or ())
+        self.learn_settings(variables)
+        self.learn_secrets(variables[name] for name in json.loads(marks.get(labels.SECRETS, "[]")) if name in variables)
         words = [*(config.get("Cmd") or ()), *(config.get("Entrypoint") or ())]
         words += (config.get("Healthcheck") or {}).get("Test") or ()
         for word in words:
@@ -67,9 +79,14 @@ class Redactor:
         """Values of variables or options, by name."""
         for name, value in settings.items():
             self.learn(_GENERATED.findall(value))
-            self.learn(_in_url(value))
+            self.learn(_parts(value))
             if _SECRET_NAME.search(name):
                 self.learn([value])
+
+    def learn_secrets(self, values: Iterable[str]) -> None:
+        """Values that are to be hidden, and what in them is a secret by itself, such as a URL's password."""
+        for value in values:
+            self.learn([value, *_parts(value)])
 
     def text(self, text: str) -> str:
         """``text`` without them."""
@@ -78,6 +95,13 @@ class Redactor:
         for form in self._forms:
             text = text.replace(form, REDACTED)
         return text
+
+    def lines(self, lines: Iterable[str]) -> Iterator[str]:
+        """Each line without them. Faster than one by one where most lines hold none; for what is there already."""
+        coming = iter(lines)
+        while block := list(islice(coming, _BLOCK_LINES)):
+            whole = "\n".join(block)
+            yield from block if self.text(whole) == whole else map(self.text, block)
 
     def document(self, value: Any) -> Any:
         """A JSON document with every text in it redacted, keys too."""
@@ -95,16 +119,12 @@ class Redactor:
 
 
 def _forms(secret: str) -> set[str]:
-    """A credential as it is written in JSON, in URLs, in shells, and within what is encoded as base64 or in hex."""
-    raw = secret.encode()
-    forms = {
-        secret,
-        quote(secret),
-        quote(secret, safe=""),
-        quote_plus(secret),
-        json.dumps(secret)[1:-1],
-        repr(secret)[1:-1],
-    }
+    """A credential as it is written in JSON, in URLs, in shells, in HTML, and within what is encoded as base64 or in
+    hex; of one that has several lines, each line too."""
+    raw = secret.encode(errors="surrogateescape")
+    spelled = {secret, secret.strip(), *(line for line in secret.split("\n") if len(line) >= _SHORTEST_LINE)}
+    spelled = {each for each in spelled if len(each) >= _SHORTEST and not each.startswith("-----")}
+    forms = {form for each in spelled for form in _spellings(each)}
     forms |= {raw.hex(), raw.hex().upper()}
     # Within "user:password" it begins at any of three places of a group; what neighbours change is left out.
     for before in range(3):
@@ -113,14 +133,38 @@ def _forms(secret: str) -> set[str]:
         core = encoded[first:last].decode()
         if len(core) > _SHORTEST:
             forms |= {core, core.replace("+", "-").replace("/", "_")}
-    return forms
+    return {form for form in forms if len(form) >= _SHORTEST}
 
 
-def _in_url(value: str) -> list[str]:
-    if "://" not in value:
-        return []
-    try:
-        password = urlsplit(value).password
-    except ValueError:
-        return []
-    return [password, unquote(password)] if password else []
+def _spellings(secret: str) -> Iterator[str]:
+    yield secret
+    for safe in ("/", "", "!'()*", "!$&'()*+,;="):  # curl's, ours, a browser's, and as a URL's user may be written
+        quoted = quote(secret, safe=safe, errors="surrogateescape")
+        yield quoted
+        yield re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quoted)
+    yield quote_plus(secret, errors="surrogateescape")
+    for as_json in (json.dumps(secret), json.dumps(secret, ensure_ascii=False)):
+        yield as_json[1:-1]
+        yield as_json[1:-1].replace("/", "\\/")
+        yield json.dumps(as_json)[3:-3]
+    yield repr(secret)[1:-1]
+    yield ascii(secret)[1:-1]
+    yield repr(secret.encode(errors="surrogateescape"))[2:-1]
+    yield shlex.quote(secret).strip("'")
+    yield secret.replace("'", "''")
+    yield html.escape(secret, quote=False)
+    yield html.escape(secret)
+    yield secret.replace("$", "$$")
+
+
+def _parts(value: str) -> list[str]:
+    """What of a value is a secret by its place: in a URL, or after a name of one."""
+    found = [match[0].partition("=")[2].strip().strip("'\"") for match in _SECRET_PART.finditer(value)]
+    for word in value.split():
+        if "://" in word:
+            try:
+                password = urlsplit(word).password
+            except ValueError:
+                continue
+            found += [password, unquote(password)] if password else []
+    return found

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,11 +16,11 @@ from docker import DockerClient
 from docker.errors import APIError, NotFound
 
 from ephemera.contract import labels
-from ephemera.contract.errors import EngineError, EphemeraError, NotReadyError, UnknownNameError
+from ephemera.contract.errors import EphemeraError, NotReadyError, UnknownNameError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.driver import streams
 from ephemera.home import identity
-from ephemera.host import clock
+from ephemera.host import clock, logs
 from ephemera.host.deadline import within
 from ephemera.host.probes import Target, answers, from_description, time_limit
 
@@ -94,16 +95,14 @@ class ServiceHandle:
 
         ``timestamps``: each line begins with its time, as RFC 3339 in UTC.
         """
-        wanted: dict[str, Any] = {"tail": tail if tail is not None else "all", "timestamps": timestamps}
-        if since is not None:
-            wanted["since"] = since.timestamp()
-        text = self._client.api.logs(self.container, **wanted)
-        return str(text.decode(errors="replace"))
+        after = None if since is None else since.timestamp()
+        found = logs.read(self._client, self.container, tail=tail, since=after)
+        return "".join(f"{line.stamp} {line.text}\n" if timestamps else f"{line.text}\n" for line in found)
 
     def follow(self) -> Iterator[str]:
         """Its lines as they come, from now on, until the container ends."""
-        for chunk in self._client.api.logs(self.container, stream=True, follow=True, tail=0):
-            yield chunk.decode(errors="replace")
+        for line in logs.read(self._client, self.container, tail=0, follow=True):
+            yield f"{line.text}\n"
 
     def exec(
         self, command: Sequence[str], *, stdin: str | bytes | None = None, timeout_seconds: float | None = None
@@ -325,18 +324,22 @@ def statuses(client: DockerClient, outputs: EnvironmentOutputs, required: dict[s
         return list(pool.map(status, names))
 
 
-def log_lines(client: DockerClient, stack: str, service: str | None) -> list[tuple[datetime, str, str]]:
-    """``(time, service, line)`` of one service or of all, by time."""
-    lines = []
-    for item in containers(client, stack):
-        name = item["Labels"].get(labels.SERVICE, item["Names"][0])
-        if service is not None and name != service:
-            continue
-        text = client.api.logs(item["Id"], timestamps=True).decode(errors="replace")
-        for line in text.splitlines():
-            stamp, _, rest = line.partition(" ")
-            lines.append((_time(stamp), name, rest))
-    return sorted(lines, key=lambda line: line[0])
+def log_lines(
+    client: DockerClient, stack: str, service: str | None, tail: int | None = None
+) -> Iterator[tuple[str, logs.LogLine]]:
+    """Yield lines with their service, of one or of all, by time; ``tail``: only the last ones of each service."""
+    found = [
+        _named(name, logs.read(client, item["Id"], tail=tail))
+        for item in containers(client, stack)
+        if service in (None, name := item["Labels"].get(labels.SERVICE, item["Names"][0]))
+    ]
+    # Merged as they are read: the engine keeps 30 MB of each container's.
+    return heapq.merge(*found, key=lambda pair: pair[1].time)
+
+
+def _named(service: str, found: Iterable[logs.LogLine]) -> Iterator[tuple[str, logs.LogLine]]:
+    with suppress(NotFound):  # it was removed since it was listed
+        yield from ((service, line) for line in found)
 
 
 def _status(handle: ServiceHandle, *, present: bool) -> ServiceStatus:
@@ -371,12 +374,3 @@ def _is_to_be_asked(service: ServiceOutputs) -> bool:
         return True
     probe = from_description(service.readiness)
     return not probe.finishes and (service.asked is not None or not probe.from_outside)
-
-
-def _time(stamp: str) -> datetime:
-    try:
-        return datetime.fromisoformat(stamp[:26].rstrip("Z") + "+00:00")
-    except ValueError as error:
-        raise EngineError(
-            f"the engine's log line has no time: {stamp!r}", remedy="use a json-file log driver"
-        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +17,7 @@ from ephemera.contract.catalog import Source
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, is_root
 from ephemera.contract.names import check_service_name
+from ephemera.contract.redaction import PUBLIC_PURPOSES
 from ephemera.host.ports import Protocol
 from ephemera.host.probes import ExecProbe, describe
 from ephemera.resources import arguments, policy, spelling
@@ -149,6 +151,8 @@ class Container(pulumi.ComponentResource):
         volumes = {arguments.place(path): volume for path, volume in args.volumes.items()}
         tmpfs = {arguments.place(path): options for path, options in args.tmpfs.items()}
         healthcheck = _healthcheck(service, args, gate)
+        for purpose in args.credentials.keys() - PUBLIC_PURPOSES:
+            environment.hide(args.credentials[purpose])
         container = docker.Container(
             service,
             name=f"{environment.stack}-{service}",
@@ -173,7 +177,11 @@ class Container(pulumi.ComponentResource):
             healthcheck=healthcheck,
             labels=[
                 docker.ContainerLabelArgs(label=key, value=value)
-                for key, value in {**environment.labels(service), **_one_shot(gate)}.items()
+                for key, value in {
+                    **environment.labels(service),
+                    **_one_shot(gate),
+                    **_secrets(environment, variables),
+                }.items()
             ],
             must_run=not gate.probe.finishes,
             restart="no",
@@ -257,6 +265,19 @@ class Container(pulumi.ComponentResource):
 
 def _one_shot(gate: Gate) -> dict[str, str]:
     return {labels.ONE_SHOT: "true"} if gate.probe.finishes else {}
+
+
+def _secrets(environment: Environment, variables: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Input[str]]:
+    """Which variables are secret, said on the container: whoever shows what it wrote hides their values."""
+    outputs = {name: value for name, value in variables.items() if isinstance(value, pulumi.Output)}
+
+    async def names() -> str:
+        secret = [name for name, value in sorted(outputs.items()) if await value.is_secret()]
+        for name in secret:
+            environment.hide(outputs[name])
+        return json.dumps(secret)
+
+    return {labels.SECRETS: pulumi.Output.from_input(names())} if outputs else {}
 
 
 def _volumes(volumes: Mapping[str, Volume]) -> list[docker.ContainerVolumeArgs]:

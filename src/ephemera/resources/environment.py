@@ -78,7 +78,7 @@ class Environment(pulumi.ComponentResource):
         self._references = args.references
         self._images: dict[str, Any] = {}
         self._image_configs: dict[str, Mapping[str, Any]] = {}
-        self._secrets: dict[tuple[str, str], str] = {}
+        self._secrets: set[str] = set()
         self._services: dict[str, pulumi.Input[Any]] = {}
         self._told: set[str] = set()
         self._claimed: set[tuple[str, str]] = set()
@@ -143,8 +143,12 @@ class Environment(pulumi.ComponentResource):
     def credential(self, service: str, purpose: str) -> pulumi.Output[str]:
         """A generated credential, marked secret: the same on every run, different in every stack."""
         value = credentials.credential(self.stack, service, purpose)
-        self._secrets[service, purpose] = value
+        self._secrets.add(value)
         return pulumi.Output.secret(value)
+
+    def hide(self, secret: pulumi.Input[Any]) -> None:
+        """Keep it out of what is said of services that fail, as soon as it is known."""
+        pulumi.Output.from_input(secret).apply(lambda known: self._secrets.add(str(known)))
 
     def image_id(self, image: AnyImage) -> pulumi.Output[str]:
         """Id of an image that the catalog lists for this system; the resource is registered once per reference."""
@@ -318,7 +322,7 @@ class Environment(pulumi.ComponentResource):
         return self._references[image]
 
     def _known_secrets(self) -> tuple[str, ...]:
-        return (*self._secrets.values(), *self._secret_options.texts)
+        return (*self._secrets, *self._secret_options.texts)
 
     def _connected(self) -> DockerClient:
         return engine.connect()

@@ -285,6 +285,7 @@ def test_logs_of_an_unknown_service_are_refused(ephemera: Command, driver: Drive
     from ephemera.home import identity
 
     docker.api.add("container", "shop-main-db", marks("shop-main", identity.backend_id(), "db"))
+    docker.api.run("shop-main-db-id")
     docker.api.log_texts["shop-main-db-id"] = "".join(f"2026-01-02T03:04:0{n}Z line {n}\n" for n in range(5))
     said = ephemera("logs", "dbb", "--output", "json")
     assert said.exit_code == 2

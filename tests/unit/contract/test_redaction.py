@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import shlex
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ephemera.contract import labels
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.redaction import Redactor
 from ephemera.home.credentials import credential
 
 _CHOSEN = "p@ss/w?rd +1"
 _AWKWARD = "quo\"te'\\back<tag>"
+_ALL_KINDS = "p@s/s:w%rd'\"$ x#?&=ü"
 
 
 def _redactor(*secrets: str) -> Redactor:
@@ -22,7 +26,7 @@ def _redactor(*secrets: str) -> Redactor:
     return redactor
 
 
-@pytest.mark.parametrize("secret", [_CHOSEN, _AWKWARD])
+@pytest.mark.parametrize("secret", [_CHOSEN, _AWKWARD, _ALL_KINDS])
 def test_credential_is_hidden_in_every_form_it_is_written_in(secret: str) -> None:
     forms = [
         secret,
@@ -31,6 +35,14 @@ def test_credential_is_hidden_in_every_form_it_is_written_in(secret: str) -> Non
         quote_plus(secret),
         json.dumps(secret),
         repr(secret),
+        ascii(secret),
+        repr(secret.encode()),
+        json.dumps(secret, ensure_ascii=False),
+        json.dumps(json.dumps(secret)),
+        quote(secret, safe="!'()*"),
+        shlex.quote(secret),
+        html.escape(secret),
+        secret.replace("'", "''"),
         secret.encode().hex(),
         f"postgresql://app:{quote(secret, safe='')}@db/shop",
     ]
@@ -94,6 +106,39 @@ def test_a_name_that_has_the_form_of_a_credential_is_none() -> None:
     redactor = Redactor()
     redactor.learn_container({"Name": f"/{stack}", "Config": {"Labels": {}, "Env": [f"HOST={stack}"]}})
     assert redactor.text(f"ready at {stack}") == f"ready at {stack}"
+
+
+def test_containers_tell_what_the_program_marked_as_secret() -> None:
+    config = {
+        "Env": ["DSN=host=db password=p4ss-word", "KEY=first line of it\nsecond line of it\n", "MODE=fast"],
+        "Labels": {labels.SECRETS: '["DSN", "KEY", "GONE"]'},
+    }
+    redactor = Redactor()
+    redactor.learn_container({"Name": "/x", "Config": config})
+    assert redactor.text("p4ss-word, second line of it, fast") == "***, ***, fast"
+
+
+@pytest.mark.parametrize("value", ["host=db password=p4ss-word", "Server=db;Password='p4ss-word'", "PWD=p4ss-word,x=1"])
+def test_parts_of_a_variable_tell_credentials_by_name(value: str) -> None:
+    redactor = Redactor()
+    redactor.learn_settings({"CONNECTION": value})
+    assert redactor.text("login with p4ss-word!") == "login with ***!"
+
+
+def test_many_lines_are_redacted_as_each_is() -> None:
+    lines = [f"line {number} {'s3cret' if number % 700 == 3 else ''}" for number in range(2000)]
+    redactor = _redactor("s3cret")
+    assert list(redactor.lines(lines)) == [redactor.text(line) for line in lines]
+
+
+def test_a_secret_of_several_lines_joins_no_lines() -> None:
+    assert list(_redactor("one and two\nthree and four").lines(["one and two", "three and four"])) == ["***", "***"]
+
+
+@given(secret=st.text(min_size=4, max_size=20))
+def test_no_form_of_a_secret_hides_everything(secret: str) -> None:
+    assert _redactor(secret).text("") == ""
+    assert "***" in _redactor(secret).text(f"a {secret} b")
 
 
 def test_documents_are_redacted_key_and_value() -> None:

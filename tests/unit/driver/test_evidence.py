@@ -16,7 +16,7 @@ from ephemera.driver.workspace import Workspace
 from ephemera.home import identity
 from ephemera.home.credentials import credential
 from ephemera.host import engine
-from tests.unit.doubles import FakeClient, marks
+from tests.unit.doubles import UNSTAMPED, FakeClient, marks
 
 _STACK = "shop-main"
 
@@ -50,7 +50,7 @@ def test_logs_and_inspect_of_every_container_are_kept_without_credentials(worksp
     logs = {"db.log", "db.inspect.json", "api.log", "api.inspect.json"}
     assert set(files) == {*logs, "definition.json", "error.json", "index.html"}
     assert not [name for name, text in files.items() if password in text]
-    assert files["api.log"] == "hello\nconnecting with ***\n"
+    assert files["api.log"] == f"{UNSTAMPED} hello\n{UNSTAMPED} connecting with ***\n"
     config = json.loads(files["api.inspect.json"])["Config"]
     assert config["Env"] == ["DATABASE_URL=***", "API_KEY=***"]
     assert config["Cmd"] == ["serve", "--password=***"]
@@ -136,7 +136,7 @@ def test_a_later_look_replaces_the_files_of_an_earlier_one(
     evidence.collect(workspace, _STACK, "run-1")
     docker.api.log_texts[f"{_STACK}-api-id"] = "and then\n"
     folder = evidence.collect(workspace, _STACK, "run-1")
-    assert (folder / "api.log").read_text() == "and then\n"
+    assert (folder / "api.log").read_text() == f"{UNSTAMPED} and then\n"
     assert not list(folder.glob(".*")), "neither a lock nor half a file"
 
 
@@ -146,9 +146,18 @@ def test_runs_sort_by_time_and_are_unique() -> None:
     assert all(re.fullmatch(rf"\d{{8}}T\d{{6}}Z-{_STACK}-[0-9a-f]{{6}}", run) for run in runs)
 
 
-def test_text_is_redacted_by_the_outputs_credentials() -> None:
+def test_text_is_redacted_by_the_outputs_credentials(docker: FakeClient) -> None:
     secret = credential(_STACK, "db", "password")
     assert evidence.redacted(f"app said {secret}", _outputs(secret)) == "app said ***", "a user's name is no secret"
+
+
+def test_text_is_redacted_by_what_the_program_marked_as_secret(docker: FakeClient) -> None:
+    own = marks(_STACK, identity.backend_id(), "api") | {labels.SECRETS: '["DSN"]'}
+    docker.api.add("container", f"{_STACK}-api", own)
+    config = {"Env": ["DSN=its own", "MODE=plain"], "Labels": own}
+    docker.api.documents[f"{_STACK}-api-id"] = {"Name": f"/{_STACK}-api", "Config": config}
+    hidden = evidence.redacted("app said its own, plain", _outputs(credential(_STACK, "db", "password")))
+    assert hidden == "app said ***, plain"
 
 
 def _outputs(secret: str) -> EnvironmentOutputs:

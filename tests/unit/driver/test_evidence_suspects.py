@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ephemera.driver.evidence.lines import Line, parse, printable, within
+from ephemera.driver.evidence.lines import Line, parse, within
 from ephemera.driver.evidence.suspects import Subject, suspects
 
 _RUNNING = {"Running": True, "ExitCode": 0}
@@ -124,7 +124,3 @@ def test_log_is_read_line_by_line_with_its_times() -> None:
     assert [line.text for line in lines] == ["one", "two", "no time", "three"]
     assert [line.time - start for line in lines] == pytest.approx([1.123456, 2.5, 2.5, 3])
     assert [line.text for line in within(lines, start + 2, start + 2.6)] == ["two", "no time"]
-
-
-def test_control_sequences_are_taken_out() -> None:
-    assert printable("\x1b]0;title\x07a\x1b[2Jb\x08\u202ec\td\x9b") == "abc\td"

@@ -210,13 +210,13 @@ def test_one_shot_that_ended_badly_is_waited_for_no_longer(engine: FakeClient) -
 def test_lines_of_all_services_are_sorted_by_time(engine: FakeClient) -> None:
     engine.api.log_texts[_API] = "2026-01-02T03:04:05.123456789Z second line\n2026-01-02T03:04:06.5Z\n"
     engine.api.log_texts[f"{_STACK}-db-id"] = "2026-01-02T03:04:04Z first\n"
-    lines = services.log_lines(engine, _STACK, None)
-    assert [(service, line) for _, service, line in lines] == [("db", "first"), ("api", "second line"), ("api", "")]
-    assert lines[1][0] == datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)
-    assert len(services.log_lines(engine, _STACK, "db")) == 1
+    lines = list(services.log_lines(engine, _STACK, None))
+    assert [(of, line.text) for of, line in lines] == [("db", "first"), ("api", "second line"), ("api", "")]
+    assert lines[1][1].time == datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)
+    assert len(list(services.log_lines(engine, _STACK, "db"))) == 1
 
 
 def test_line_without_a_time_is_an_error(engine: FakeClient) -> None:
-    engine.api.log_texts[_API] = "hello there\n"
+    engine.api.log_pieces[_API] = [(1, b"hello there\n")]
     with pytest.raises(EngineError, match="has no time: 'hello'"):
-        services.log_lines(engine, _STACK, "api")
+        list(services.log_lines(engine, _STACK, None))

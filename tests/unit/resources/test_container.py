@@ -546,3 +546,30 @@ def test_images_of_two_registries_may_have_one_name(docker: FakeClient, gates: O
 
     registered = programs.run(program)
     assert registered.names("RemoteImage") == ["nats-2", "mirror.example-nats-2"]
+
+
+def test_secret_variables_are_named_on_the_container_and_hidden_with_credentials(gates: OpenGates) -> None:
+    made: list[Environment] = []
+
+    def program() -> None:
+        environment = programs.environment()
+        made.append(environment)
+        own = pulumi.Output.secret("p@ss word")
+        Container(
+            "api",
+            _args(
+                environment,
+                variables={
+                    "DSN": pulumi.Output.concat("db://u:", own, "@h"),
+                    "URL": pulumi.Output.from_input("http://h"),
+                    "A": "b",
+                },
+                credentials={"user": "shop", "token": "plain-token", "key": pulumi.Output.secret("own-key")},
+            ),
+        )
+
+    registered = programs.run(program)
+    labels = {each["label"]: each["value"] for each in registered.container("api")["labels"]}
+    assert labels["ephemera.secrets"] == '["DSN"]'
+    assert made[0]._secrets == {"db://u:p@ss word@h", "plain-token", "own-key"}
+    assert "ephemera.secrets" not in {each["label"] for each in _one(variables={"A": "b"}).container("api")["labels"]}

@@ -15,6 +15,7 @@ import pytest
 from docker.errors import NotFound
 from requests.exceptions import ConnectionError as RequestsConnectionError
 
+from ephemera.contract import labels
 from ephemera.contract.progress import Event
 from ephemera.driver.failures import error_from_document
 from ephemera.host.probes import ExecProbe, ExitZeroProbe, Target, TcpProbe, time_limit
@@ -110,6 +111,16 @@ def test_exit_fails_the_gate_at_once_with_code_and_last_lines(
     assert _SECRET not in json.dumps(events)
     (failed,) = [event["error"] for event in events if event["type"] == "failed"]
     assert error_from_document(failed).details() == error.details()
+
+
+def test_last_lines_hold_no_secret_of_the_container_and_end_at_line_feeds_only(
+    keeper: Gatekeeper, client: FakeClient
+) -> None:
+    config = {"Env": ["DSN=own secret"], "Labels": {labels.SECRETS: '["DSN"]'}}
+    state = {"Running": False, "Status": "exited", "ExitCode": 1, "OOMKilled": False}
+    client.api.documents["api-id"] = {"Name": "/x", "Config": config, "State": state}
+    client.api.log_texts["api-id"] = "10%\r100%\x0c\u2028 with own secret\n"
+    assert _fails(_passed(keeper, Asked())).log_tail == ("10%\r100%\x0c\u2028 with ***",)
 
 
 def test_exit_that_nobody_heard_of_is_noticed_too(

@@ -7,7 +7,7 @@ definition, and ``index.html``, which shows all of it on one time axis. Credenti
 from __future__ import annotations
 
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.contract.redaction import Redactor
+from ephemera.driver import hiding
 from ephemera.driver.evidence.account import account
 from ephemera.driver.evidence.collecting import PAGE, collect, new_run, take
 
@@ -15,7 +15,5 @@ __all__ = ["PAGE", "account", "collect", "new_run", "redacted", "take"]
 
 
 def redacted(text: str, outputs: EnvironmentOutputs) -> str:
-    """``text`` without the environment's credentials."""
-    redactor = Redactor()
-    redactor.learn_outputs(outputs)
-    return redactor.text(text)
+    """Return ``text`` without the environment's secrets."""
+    return hiding.redactor_of(outputs).text(text) if text else text

@@ -24,7 +24,7 @@ from ephemera.driver.evidence.suspects import AROUND_SECONDS, Subject, Suspect, 
 from ephemera.driver.recording import Record
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
-from ephemera.host import clock
+from ephemera.host import clock, logs
 from ephemera.host.engine import connected
 
 _NOT_IN_A_FILE_NAME = re.compile(r"[^A-Za-z0-9_-]")
@@ -100,7 +100,7 @@ def find(
     trouble: list[str] = []
     redactor = Redactor()
     inspected: list[dict[str, Any]] = []
-    logs: list[str] = []
+    written: list[str] = []
     records: list[Record] = []
     lease = leases.read(stack)
     with _noting(trouble, "the recording could not be read"):
@@ -110,7 +110,7 @@ def find(
             document, log = _container(client, container["Id"], trouble)
             if document is not None:
                 inspected.append(document)
-                logs.append(log)
+                written.append(log)
                 redactor.learn_container(document)
         records = sorted([*records, *recording.missed_events(client, stack, records)], key=lambda one: one["time"])
     system, branch, definition = "", "", dict[str, Any]()
@@ -128,7 +128,7 @@ def find(
         redactor.learn_outputs(outputs)
     with _noting(trouble, "secrets of the stack's config could not be read"):
         redactor.learn(encryption.config_secrets(workspace, stack))
-    found = [_service(document, log, redactor) for document, log in zip(inspected, logs, strict=True)]
+    found = [_service(document, log, redactor) for document, log in zip(inspected, written, strict=True)]
     definition["containers"] = {service.name: _asked_for(service.document) for service in found}
     return Findings(
         stack=stack,
@@ -159,7 +159,7 @@ def _container(client: DockerClient, container: str, trouble: list[str]) -> tupl
     document, log = None, ""
     with _noting(trouble, f"container {container[:12]} could not be looked at"):
         document = client.api.inspect_container(container)
-        log = client.api.logs(container, timestamps=True).decode(errors="replace")
+        log = "".join(f"{line.stamp} {line.text}\n" for line in logs.read(client, container))
     return document, log
 
 

@@ -7,11 +7,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+from ephemera.contract.text import printable
+
 _STAMP_LENGTH = 26  # microseconds: Python reads no more
-# Whoever writes to a log must not be able to steer a terminal, nor to reorder what is read.
-_CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
-)
 _ERROR = re.compile(
     r"\b(?:ERROR|FATAL|CRITICAL|PANIC|SEVERE|Traceback \(most recent|panic:)|(?:Exception|Error)\b"
     r"|\"?level\"?[=:] ?\"?(?:error|fatal|critical|panic)\b"
@@ -43,11 +41,6 @@ def parse(log: str) -> list[Line]:
         if whole:
             lines.append(Line(time, printable(text)))
     return lines
-
-
-def printable(text: str) -> str:
-    """``text`` without control characters and sequences."""
-    return _CONTROL.sub("", text)
 
 
 def within(lines: Iterable[Line], start: float, stop: float) -> list[Line]:

@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ephemera.contract.errors import EngineError
+from ephemera.contract.text import printable
 from ephemera.driver.evidence.findings import Findings, Service
-from ephemera.driver.evidence.lines import printable
 from ephemera.driver.recording import Record
 
 _LINES = 10_000
@@ -108,7 +108,7 @@ def _failure(findings: Findings, test: Record, *, opened: bool) -> str:
         f"<h2>{escape(one.service)}</h2><pre>{escape(chr(10).join(one.lines))}</pre>" for one in found[:3] if one.lines
     )
     seconds = f"{test['stop'] - test['start']:.2f} s"
-    text = escape(_printable_lines(test.get("text", "")))
+    text = escape(printable(test.get("text", "")))
     return (
         f'<details class="failure"{" open" if opened else ""}><summary><b>{escape(printable(test["nodeid"]))}</b> '
         f"<span>{escape(test.get('phase', 'call'))}, {seconds}</span></summary>"
@@ -280,15 +280,11 @@ def _usage(findings: Findings, name: str) -> list[list[float]]:
 
 def _error_of(test: Record) -> str:
     """The line of a failure's text that says what went wrong: where pytest's last marked lines begin, else the last."""
-    lines = _printable_lines(test.get("text", "")).split("\n")
+    lines = printable(test.get("text", "")).split("\n")
     marked = [position for position, line in enumerate(lines) if line.startswith("E ")]
     begins = [position for position in marked if position - 1 not in marked]
     found = lines[begins[-1]][1:] if begins else next((line for line in reversed(lines) if line.strip()), "")
     return found.strip()[:_LINE_LENGTH]
-
-
-def _printable_lines(text: str) -> str:
-    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def _instant(text: Any) -> float | None:

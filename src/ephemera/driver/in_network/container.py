@@ -18,6 +18,7 @@ from ephemera.contract.errors import InputError, ServiceFailedError
 from ephemera.contract.images import is_root
 from ephemera.contract.names import random_suffix
 from ephemera.contract.runner import Runner
+from ephemera.contract.text import lines
 from ephemera.driver import streams, sweep
 from ephemera.driver.in_network import account
 from ephemera.driver.in_network.account import Account
@@ -149,7 +150,7 @@ class RunnerContainer:
         if out_of_memory:
             cause = f"ran out of memory ({self._memory_mb} MiB)"
         code = f" (exit code {exit_code})" if exit_code is not None else ""
-        tail = self._redacted(self._tail.decode(errors="replace")).splitlines()[-_TAIL_LINES:]
+        tail = lines(self._redacted(self._tail.decode(errors="replace")))[-_TAIL_LINES:]
         return ServiceFailedError(self._service, f"{cause}{code}", container_exit_code=exit_code, log_tail=tail)
 
     def _stop(self) -> None:

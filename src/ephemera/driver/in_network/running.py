@@ -17,7 +17,7 @@ from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
 from ephemera.contract.runner import IN_NETWORK, Runner
 from ephemera.contract.settings import Images, Settings
-from ephemera.driver import evidence, recording, sweep
+from ephemera.driver import evidence, hiding, recording, sweep
 from ephemera.driver.in_network import account, handing_in, taking_out
 from ephemera.driver.in_network.container import RunnerContainer
 from ephemera.driver.suite import COUNTED, SuiteResult, suite_folder
@@ -81,9 +81,7 @@ def run(
         "variables": _terminal(sink.isatty()),
     }
     archive = handing_in.archive(workspace.project, system.suite, runner.files, outputs, order)
-
-    def redacted(text: str) -> str:
-        return evidence.redacted(text, outputs)
+    redacted = hiding.redactor_of(outputs).text
 
     def show(data: bytes) -> None:
         sink.write(data)
