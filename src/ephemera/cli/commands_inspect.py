@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -16,6 +17,7 @@ import typer
 from ephemera.cli import options
 from ephemera.cli.console import Output, Screen, timestamp, write_line
 from ephemera.contract.names import split_stack_name
+from ephemera.contract.variables import dotenv_line, export_line
 
 if TYPE_CHECKING:
     from ephemera.host.logs import LogLine
@@ -102,9 +104,10 @@ def outputs(
     if output_format is OutputsFormat.json or screen.machine:
         screen.document(document.document(show_secrets=show_secrets))
         return
-    prefix = "export " if output_format is OutputsFormat.env else ""
-    for name, value in document.variables(show_secrets=show_secrets):
-        typer.echo(f"{prefix}{name}={shlex.quote(value)}")
+    written = export_line if output_format is OutputsFormat.env else dotenv_line
+    # Not by line: what cannot be written is refused before anything is.
+    sys.stdout.write("".join(f"{written(*pair)}\n" for pair in document.variables(show_secrets=show_secrets)))
+    sys.stdout.flush()
 
 
 def logs(
@@ -185,7 +188,7 @@ def env(output: options.OutputOption = Output.table) -> None:
     path = variables.pop("PATH")
     typer.echo(f'export PATH={shlex.quote(path)}:"$PATH"')
     for name, value in variables.items():
-        typer.echo(f"export {name}={shlex.quote(value)}")
+        typer.echo(export_line(name, value))
     for name in unset:
         typer.echo(f"unset {name}")
 

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from ephemera.contract.errors import EngineError, UnknownNameError
+from ephemera.contract.variables import variable
 
 SCHEMA_VERSION: Literal[1] = 1
 EXPORT = "environment"
@@ -135,22 +136,26 @@ class EnvironmentOutputs(_Model):
         return self.model_dump(mode="json", context={"show_secrets": show_secrets})
 
     def variables(self, *, show_secrets: bool = False) -> Iterator[tuple[str, str]]:
-        """Environment variables: ``TASKER``-independent names such as ``POSTGRES_HOST``, ``ORCHESTRATION_URL``.
+        """Yield environment variables by name, such as ``POSTGRES_HOST``, ``ORCHESTRATION_URL``.
 
         The first endpoint of a service is ``<SERVICE>_URL``/``_HOST``/``_PORT``, further ones carry their name:
-        ``<SERVICE>_<ENDPOINT>_URL``. Credentials are ``<SERVICE>_<PURPOSE>``.
+        ``<SERVICE>_<ENDPOINT>_URL``. Credentials are ``<SERVICE>_<PURPOSE>``. What a name cannot have becomes ``_``, and
+        the second of two that come to the same gets ``_2``.
         """
         document = self.document(show_secrets=show_secrets)
+        taken = {"EPHEMERA_STACK"}
         yield "EPHEMERA_STACK", self.stack
-        for service, values in document["services"].items():
-            for position, (name, endpoint) in enumerate(values["endpoints"].items()):
-                prefix = _variable(service) if position == 0 else f"{_variable(service)}_{_variable(name)}"
-                for key in ("url", "host", "port"):
-                    if endpoint[key] is not None:
-                        yield f"{prefix}_{key.upper()}", str(endpoint[key])
-            for purpose, value in values["credentials"].items():
-                yield f"{_variable(service)}_{_variable(purpose)}", value
+        for words, value in _values(document["services"]):
+            name = variable(*words, taken=taken)
+            taken.add(name)
+            yield name, value
 
 
-def _variable(name: str) -> str:
-    return name.upper().replace("-", "_")
+def _values(services: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    for service, values in services.items():
+        for position, (name, endpoint) in enumerate(values["endpoints"].items()):
+            for key in ("url", "host", "port"):
+                if endpoint[key] is not None:
+                    yield (service, *((name,) if position else ()), key), str(endpoint[key])
+        for purpose, value in values["credentials"].items():
+            yield (service, purpose), value

@@ -152,3 +152,16 @@ def test_what_is_no_document_is_refused(document: Any) -> None:
 def test_outputs_cannot_be_changed(outputs: EnvironmentOutputs) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         outputs.stack = "other"  # type: ignore[misc]
+
+
+def test_two_outputs_of_one_name_are_both_there() -> None:
+    credentials = {"host": "elsewhere", "api.key": "one", "api-key": "two"}
+    document = _document()
+    service = next(iter(document["services"]))
+    document["services"][service]["credentials"] = credentials
+    found = list(EnvironmentOutputs.parse(document).variables(show_secrets=True))
+    assert len(dict(found)) == len(found)
+    values = dict(found)
+    assert {"elsewhere", "one", "two"} <= set(values.values())
+    assert values[f"{service.upper()}_API_KEY"] == "one"
+    assert values[f"{service.upper()}_API_KEY_2"] == "two"
