@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
+import subprocess
 
 import docker
 import pytest
@@ -34,9 +37,17 @@ def test_looking(running: Ephemera) -> None:
 
 
 def test_exec_logs_restart(running: Ephemera) -> None:
-    assert running("exec", "web", "--", "sh", "-c", "echo out; exit 4").out == "out\n"
-    assert running("exec", "web", "--", "sh", "-c", "echo out; exit 4").code == 4
+    done = running("exec", "web", "sh", "-c", "echo out; echo wrong >&2; exit 4")
+    assert (done.out, done.err, done.code) == ("out\n", "wrong\n", 4)
     assert running("exec", "web", "--", "id", "-u").out == "65534\n"
+    assert running("exec", "web", "echo", "-x", "--output", "json", "--").out == "-x --output json --\n"
+    document = running("exec", "--output", "json", "web", "printf", "a\\377").json
+    assert (document["stdout"], document["exit_code"]) == ("a\\xff", 0)
+    missing = running("exec", "web", "nosuch")
+    assert missing.code in (126, 127)
+    assert missing.err.startswith("ephemera: cannot run 'nosuch' in 'web': ")
+    _exec_streams(running)
+    _exec_is_ended(running)
     running("restart", "web")
     assert "GET / HTTP" in running("logs", "web").out
     everything = json.loads(running("logs", "--tail", "1", "--output", "json").out)
@@ -44,6 +55,41 @@ def test_exec_logs_restart(running: Ephemera) -> None:
     unknown = running("logs", "wep")
     assert unknown.code == 2
     assert "did you mean 'web'?" in unknown.err
+
+
+def _exec_streams(running: Ephemera) -> None:
+    data = bytes(range(256)) * 4096
+    command = shlex.join(running.command("exec", "web"))
+
+    def shell(script: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["bash", "-c", script],
+            cwd=running.project,
+            env=running.variables,
+            input=given,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+    done = shell(f"{command} cat", data)
+    assert (done.stdout == data, done.stderr, done.returncode) == (True, b"", 0)
+    assert shell(f"yes | {command} head -n 1").stdout == b"y\n"
+    closed = shell(f"{command} yes | head -n 1; echo ${{PIPESTATUS[0]}}")
+    assert (closed.stdout, closed.stderr) == (b"y\n141\n", b"")
+
+
+def _exec_is_ended(running: Ephemera) -> None:
+    process = running.start("exec", "web", "sh", "-c", "echo started; sleep 347; echo never")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n", "output comes before the command has ended"
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "ephemera: interrupted: the command in 'web' was ended\n")
+    client = docker.from_env()
+    found = client.api.top(f"{running.stack('web')}-web")["Processes"]
+    client.close()
+    assert not [line for line in found if "347" in line[-1]]
 
 
 def test_up_again_changes_nothing_and_starts_what_was_stopped(running: Ephemera) -> None:

@@ -8,7 +8,7 @@ import queue
 import re
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -274,7 +274,9 @@ class FakeApi:
     def rename(self, container: str, name: str) -> None:
         self.renamed.append((container, name))
 
-    def exec_create(self, container: str, command: list[str], *, stdin: bool = False) -> dict[str, str]:
+    def exec_create(
+        self, container: str, command: list[str], *, stdin: bool = False, environment: Sequence[str] = ()
+    ) -> dict[str, str]:
         self.executed.append(" ".join(command))
         return {"Id": f"{container}: {' '.join(command)}"}
 
@@ -289,7 +291,7 @@ class FakeApi:
 
     def exec_inspect(self, execution: str) -> dict[str, Any]:
         hangs = execution in self.hanging
-        return {"ExitCode": None if hangs else self.exit_codes.get(execution, 0), "Running": hangs}
+        return {"ExitCode": None if hangs else self.exit_codes.get(execution, 0), "Running": hangs, "Pid": 0}
 
     def stats(self, container: str, *, decode: bool, stream: bool) -> Iterator[dict[str, Any]]:
         assert decode

@@ -2,44 +2,100 @@
 
 from __future__ import annotations
 
+import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from ephemera.cli import options
 from ephemera.cli.console import Output, Screen
-from ephemera.contract.errors import MachineError
+from ephemera.contract.errors import InterruptedByUserError, MachineError, NotReadyError
 
 _SHELLS = ("/bin/bash", "/bin/sh")
+_WITH_VALUE = ("-s", "--stack", "--branch", "--output")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("exec", context_settings={"ignore_unknown_options": True})(execute)
+    app.command("exec", context_settings={"allow_interspersed_args": False})(execute)
     app.command()(shell)
     app.command()(restart)
 
 
 def execute(
     service: options.ServiceArgument,
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND…")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="All that follows is its own.")],
     stack: options.StackOption = None,
     branch: options.BranchOption = None,
     output: options.OutputOption = Output.table,
 ) -> None:
-    """Run a command in a service's container; its exit code is ours."""
+    """Run a command in a service's container, as `docker exec -i` does: standard input goes to it, its output comes
+    back byte by byte, its exit code is ours. Interrupted, it is ended. Options stand before SERVICE."""
+    from ephemera.driver import streams
+
     screen = Screen(output)
-    with _handle(service, stack, branch, with_outputs=False) as handle:
-        exit_code, text = handle.exec(command)
+    command = command[1:] if command[0] == "--" and len(command) > 1 else command
+    said = {streams.STDOUT: bytearray(), streams.STDERR: bytearray()}
+    show = (lambda kind, part: said[kind].extend(part)) if screen.machine else _write
+    with (
+        _handle(service, stack, branch, with_outputs=False) as handle,
+        handle.executing(command, _standard_input(), marked=True) as execution,
+    ):
+        try:
+            exit_code = execution.run(show)
+        except InterruptedByUserError as error:
+            what = "was ended" if execution.end(error.number, show) else "may go on: it could not be signalled there"
+            raise InterruptedByUserError("interrupted", remedy=f"the command in {service!r} {what}") from None
+        except BrokenPipeError:  # as a command of this machine would, it ends without a word
+            execution.end(signal.SIGTERM, lambda *_: None)
+            raise typer.Exit(128 + signal.SIGPIPE) from None
+    if execution.refusal and not screen.machine:
+        screen.error(NotReadyError(f"cannot run {command[0]!r} in {service!r}", remedy=execution.refusal))
     if screen.machine:
-        screen.document({"service": service, "exit_code": exit_code, "output": text})
-    else:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        out, error_text = (bytes(said[kind]).decode(errors="backslashreplace") for kind in said)
+        error_text += execution.refusal
+        screen.document(
+            {
+                "service": service,
+                "exit_code": exit_code,
+                "output": out + error_text,
+                "stdout": out,
+                "stderr": error_text,
+            }
+        )
     raise typer.Exit(exit_code)
+
+
+def count_options(arguments: Sequence[str]) -> int:
+    """How many arguments of ``exec`` are its options and their values: the service comes next, and then a command whose
+    options are its own."""
+    count = 0
+    while count < len(arguments) and arguments[count].startswith("-") and arguments[count] != "--":
+        count += 2 if arguments[count] in _WITH_VALUE else 1
+    return count
+
+
+def _write(kind: int, part: bytes) -> None:
+    rest = memoryview(part)
+    while rest:
+        try:
+            rest = rest[os.write(kind, rest) :]
+        except BlockingIOError:  # a pipe that another program has set so
+            select.select([], [kind], [])
+
+
+def _standard_input() -> int | bytes:
+    try:
+        os.fstat(sys.__stdin__.fileno())  # type: ignore[union-attr]
+    except (AttributeError, OSError, ValueError):
+        return b""  # it is closed
+    return 0
 
 
 def shell(

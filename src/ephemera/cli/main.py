@@ -89,7 +89,9 @@ def main() -> NoReturn:
 def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _ignore)  # the clean-up that follows is not to be interrupted
-    raise InterruptedByUserError("interrupted", remedy="what this command created is gone")
+    error = InterruptedByUserError("interrupted", remedy="what this command created is gone")
+    error.number = signum
+    raise error
 
 
 def _ignore(signum: int, frame: FrameType | None) -> None:
@@ -98,6 +100,8 @@ def _ignore(signum: int, frame: FrameType | None) -> None:
 
 def _wants_json(arguments: list[str]) -> bool:
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if own[1:2] == ["exec"]:
+        own = own[: 2 + commands_containers.count_options(own[2:])]
     given = [value for flag, value in itertools.pairwise(own) if flag == "--output"]
     given += [argument.partition("=")[2] for argument in own if argument.startswith("--output=")]
     return "json" in given if given else os.environ.get("EPHEMERA_OUTPUT") == "json"

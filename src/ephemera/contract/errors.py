@@ -236,7 +236,8 @@ class MachineError(EphemeraError):
 
 
 class InterruptedByUserError(EphemeraError):
-    """Ctrl-C or SIGTERM ended the command; what it created is gone."""
+    """Ctrl-C or SIGTERM ended the command; what it created is gone. ``number``: the signal's."""
 
     kind = "interrupted"
     exit_code = 130
+    number = 2

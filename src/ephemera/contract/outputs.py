@@ -139,8 +139,8 @@ class EnvironmentOutputs(_Model):
         """Yield environment variables by name, such as ``POSTGRES_HOST``, ``ORCHESTRATION_URL``.
 
         The first endpoint of a service is ``<SERVICE>_URL``/``_HOST``/``_PORT``, further ones carry their name:
-        ``<SERVICE>_<ENDPOINT>_URL``. Credentials are ``<SERVICE>_<PURPOSE>``. What a name cannot have becomes ``_``, and
-        the second of two that come to the same gets ``_2``.
+        ``<SERVICE>_<ENDPOINT>_URL``. Credentials are ``<SERVICE>_<PURPOSE>``. What a name cannot have becomes ``_``,
+        and the second of two that come to the same gets ``_2``.
         """
         document = self.document(show_secrets=show_secrets)
         taken = {"EPHEMERA_STACK"}

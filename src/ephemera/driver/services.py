@@ -19,6 +19,7 @@ from ephemera.contract import labels
 from ephemera.contract.errors import EphemeraError, NotReadyError, UnknownNameError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.driver import streams
+from ephemera.driver.executing import Execution
 from ephemera.home import identity
 from ephemera.host import clock, logs
 from ephemera.host.deadline import within
@@ -114,6 +115,18 @@ class ServiceHandle:
         """
         exit_code, output, error = self._execute(command, stdin, timeout_seconds)
         return exit_code, (output + error).decode(errors="replace")
+
+    @contextmanager
+    def executing(
+        self, command: Sequence[str], source: bytes | int | None, *, marked: bool = False
+    ) -> Iterator[Execution]:
+        """Start ``command`` in the container, and close its streams in the end; see :class:`Execution`."""
+        with self._doing("run a command in"):
+            execution = Execution(self._client, self.container, command, source, marked=marked)
+        try:
+            yield execution
+        finally:
+            execution.close()
 
     def read_file(self, path: str) -> bytes:
         """A file of the container, also one in a tmpfs; needs ``cat`` in the image. For small files."""
@@ -229,18 +242,14 @@ class ServiceHandle:
         self, command: Sequence[str], stdin: str | bytes | None, timeout_seconds: float | None
     ) -> tuple[int, bytes, bytes]:
         """Exit code, standard output, standard error."""
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        with self._doing("run a command in"):
-            execution = self._client.api.exec_create(self.container, list(command), stdin=data is not None)["Id"]
-            stream = self._client.api.exec_start(execution, socket=True)
-        try:
-            output, error = streams.exchange(stream, data, timeout_seconds)
-        except TimeoutError:
-            seconds = f"{timeout_seconds:g} s"
-            raise self._error(f"did not end `{' '.join(command)}` within {seconds}", "it may go on there") from None
-        finally:
-            streams.close(stream)
-        return int(self._client.api.exec_inspect(execution)["ExitCode"]), output, error
+        said = {streams.STDOUT: bytearray(), streams.STDERR: bytearray()}
+        with self.executing(command, stdin.encode() if isinstance(stdin, str) else stdin) as execution:
+            try:
+                exit_code = execution.run(lambda kind, part: said[kind].extend(part), timeout_seconds)
+            except TimeoutError:
+                seconds = f"{timeout_seconds:g} s"
+                raise self._error(f"did not end `{' '.join(command)}` within {seconds}", "it may go on there") from None
+        return exit_code, bytes(said[streams.STDOUT]), bytes(said[streams.STDERR]) + execution.refusal.encode()
 
     @contextmanager
     def _doing(self, what: str) -> Iterator[None]:

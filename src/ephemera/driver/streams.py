@@ -2,17 +2,140 @@
 
 from __future__ import annotations
 
+import os
+import select
 import socket
+import ssl
 import struct
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from ephemera.host import clock
 
+STDOUT, STDERR = 1, 2
 _HEADER = struct.Struct(">BxxxL")
-_STDERR = 2
+_AT_ONCE = 64 * 1024
+# An SSL connection is not done with it: what was read from the network may be decrypted already.
+_AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Conversation:
+    """Both directions of a command's streams, by one thread, in little memory: what is not read on one side is not
+    taken from the other. Interrupted by an exception, it can be gone on with."""
+
+    def __init__(self, stream: Any, source: bytes | int | None) -> None:
+        """``source``: what the command reads, or the descriptor where that comes from; its end is passed on."""
+        self._connection = _beneath(stream)
+        self._connection.setblocking(False)
+        self._arrived = bytearray(_early(stream))
+        self._kind = 0
+        self._rest = 0
+        self._source = source if isinstance(source, int) else None
+        self._sending = memoryview(source if isinstance(source, bytes) else b"")
+        self._open = source is not None
+        self._ended = False
+
+    def run(self, show: Callable[[int, bytes], object], timeout_seconds: float | None = None) -> None:
+        """Call ``show`` with what it says as it comes (``STDOUT`` or ``STDERR``, and the bytes) until it has ended.
+
+        Raises :class:`TimeoutError` when that is not so after ``timeout_seconds``.
+        """
+        deadline = None if timeout_seconds is None else clock.monotonic() + timeout_seconds
+        self._said(show)
+        while not self._ended:
+            readable, source, writable = self._wait(deadline)
+            if writable:
+                self._send()
+            if source:
+                self._fetch()
+            if readable:
+                self._receive()
+                self._said(show)
+
+    def close_input(self) -> None:
+        """Nothing more is sent."""
+        self._source, self._sending = None, memoryview(b"")
+        self._end_input()
+
+    def _wait(self, deadline: float | None) -> tuple[bool, bool, bool]:
+        """Whether something can be received, fetched from the source, and sent."""
+        if self._open and not self._sending and self._source is None:
+            self._end_input()
+        connection = self._connection.fileno()
+        wanted = select.poll()
+        wanted.register(connection, select.POLLIN | (select.POLLOUT if self._sending else 0))
+        if self._source is not None and not self._sending:
+            wanted.register(self._source, select.POLLIN)
+        rest = None if deadline is None else deadline - clock.monotonic()
+        if rest is not None and rest <= 0:
+            raise TimeoutError
+        if isinstance(self._connection, ssl.SSLSocket) and self._connection.pending():
+            rest = 0
+        found = dict(wanted.poll(None if rest is None else rest * 1000))
+        state = found.get(connection, 0)
+        pending = rest == 0
+        return (
+            bool(pending or state & ~select.POLLOUT),
+            self._source in found,
+            bool(state & select.POLLOUT),
+        )
+
+    def _fetch(self) -> None:
+        assert self._source is not None  # noqa: S101 - it was waited for
+        try:
+            self._sending = memoryview(os.read(self._source, _AT_ONCE))
+        except BlockingIOError:
+            return
+        except OSError:  # a terminal that went away, a descriptor that cannot be read
+            self._sending = memoryview(b"")
+        if not self._sending:
+            self._source = None
+
+    def _send(self) -> None:
+        try:
+            sent = self._connection.send(self._sending[:_AT_ONCE])
+            self._sending = self._sending[sent:]
+        except _AGAIN:
+            pass
+        except OSError:  # it ended without reading all of it
+            self._source, self._sending, self._open = None, memoryview(b""), False
+
+    def _end_input(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        with suppress(OSError):
+            if isinstance(self._connection, ssl.SSLSocket):
+                # Says that nothing more comes, and does not wait until the other side says so too.
+                self._connection.unwrap()
+            else:
+                self._connection.shutdown(socket.SHUT_WR)
+
+    def _receive(self) -> None:
+        try:
+            part = self._connection.recv(_AT_ONCE)
+        except _AGAIN:
+            return
+        except OSError:
+            part = b""
+        self._arrived += part
+        self._ended = not part
+
+    def _said(self, show: Callable[[int, bytes], object]) -> None:
+        """What of it arrived, also of a frame whose end is on its way."""
+        while self._arrived:
+            if not self._rest:
+                if len(self._arrived) < _HEADER.size:
+                    return
+                kind, self._rest = _HEADER.unpack_from(self._arrived)
+                self._kind = STDERR if kind == STDERR else STDOUT
+                del self._arrived[: _HEADER.size]
+            part = bytes(self._arrived[: self._rest])
+            del self._arrived[: len(part)]
+            self._rest -= len(part)
+            if part:
+                show(self._kind, part)
 
 
 def exchange(stream: Any, data: bytes | None, timeout_seconds: float | None) -> tuple[bytes, bytes]:
@@ -20,55 +143,52 @@ def exchange(stream: Any, data: bytes | None, timeout_seconds: float | None) -> 
 
     Raises :class:`TimeoutError` when that is not so after ``timeout_seconds``.
     """
-    connection: socket.socket = getattr(stream, "_sock", stream)  # over a Unix socket it is wrapped
-    deadline = None if timeout_seconds is None else clock.monotonic() + timeout_seconds
-    said: dict[bool, bytearray] = {False: bytearray(), True: bytearray()}
-    if data is not None:  # beside the reading: a command that answers as it reads waits for its answers to be read
-        threading.Thread(target=_send, args=(connection, data), name="exec-stdin", daemon=True).start()
-    while header := _receive(connection, _HEADER.size, deadline):
-        kind, length = _HEADER.unpack(header)
-        said[kind == _STDERR] += _receive(connection, length, deadline)
-    return bytes(said[False]), bytes(said[True])
+    said = {STDOUT: bytearray(), STDERR: bytearray()}
+    Conversation(stream, data).run(
+        lambda kind, part: said[STDERR if kind == STDERR else STDOUT].extend(part), timeout_seconds
+    )
+    return bytes(said[STDOUT]), bytes(said[STDERR])
 
 
 def frames(stream: Any) -> Iterator[tuple[int, bytes]]:
     """What comes back, as it comes, until the connection ends: 1 for standard output or 2 for error, and the bytes."""
-    connection: socket.socket = getattr(stream, "_sock", stream)
-    while header := _receive(connection, _HEADER.size, None):
+    connection = _beneath(stream)
+    connection.settimeout(None)
+    while header := _received(connection, _HEADER.size):
         kind, length = _HEADER.unpack(header)
-        yield kind, _receive(connection, length, None)
+        yield kind, _received(connection, length)
 
 
 def close(stream: Any) -> None:
     """Close it, and the connection beneath it, which docker-py would leave to the garbage collector."""
-    connection = getattr(stream, "_sock", stream)
+    connection = _beneath(stream)
     stream.close()
     connection.close()
 
 
-def _send(connection: socket.socket, data: bytes) -> None:
-    with suppress(OSError):  # it ended without reading all of it, or nobody waits for it any more
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
+def _beneath(stream: Any) -> socket.socket:
+    connection: socket.socket = getattr(stream, "_sock", stream)  # over a Unix socket it is wrapped
+    return connection
 
 
-def _receive(connection: socket.socket, count: int, deadline: float | None) -> bytes:
-    """``count`` bytes, or fewer at the end."""
+def _early(stream: Any) -> bytes:
+    """What came with the head of the engine's answer: the HTTP library read it ahead, and keeps it."""
+    answer = getattr(getattr(stream, "_response", None), "raw", None)
+    reader = getattr(getattr(answer, "_fp", None), "fp", None)
+    if reader is None:
+        return b""
+    try:
+        return bytes(reader.read(len(reader.peek())))  # of a connection that does not block: no more than is there
+    except _AGAIN:
+        return b""
+
+
+def _received(connection: socket.socket, count: int) -> bytes:
+    """``count`` bytes; none at the end."""
     found = bytearray()
     while len(found) < count:
-        _set_rest(connection, deadline)
         part = connection.recv(count - len(found))
         if not part:
-            break
+            return b""
         found += part
-    return bytes(found) if len(found) == count else b""
-
-
-def _set_rest(connection: socket.socket, deadline: float | None) -> None:
-    if deadline is None:
-        connection.settimeout(None)
-    else:
-        rest = deadline - clock.monotonic()
-        if rest <= 0:
-            raise TimeoutError
-        connection.settimeout(rest)
+    return bytes(found)
