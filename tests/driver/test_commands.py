@@ -48,6 +48,7 @@ def test_exec_logs_restart(running: Ephemera) -> None:
     assert missing.err.startswith("ephemera: cannot run 'nosuch' in 'web': ")
     _exec_streams(running)
     _exec_is_ended(running)
+    _files_go_in_and_out(running)
     running("restart", "web")
     assert "GET / HTTP" in running("logs", "web").out
     everything = json.loads(running("logs", "--tail", "1", "--output", "json").out)
@@ -77,6 +78,26 @@ def _exec_streams(running: Ephemera) -> None:
     assert shell(f"yes | {command} head -n 1").stdout == b"y\n"
     closed = shell(f"{command} yes | head -n 1; echo ${{PIPESTATUS[0]}}")
     assert (closed.stdout, closed.stderr) == (b"y\n141\n", b"")
+
+
+def _files_go_in_and_out(running: Ephemera) -> None:
+    folder = running.project / "files"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "data").write_bytes(bytes(range(256)))
+    assert running("cp", "files", "web:/tmp/in").code == 0  # a tmpfs, beneath a read-only root
+    assert running("cp", "files", "web:/tmp/in").code == 0
+    assert sorted(running("exec", "web", "find", "/tmp/in", "-type", "f").out.split()) == [  # noqa: S108 - in the container
+        "/tmp/in/files/sub/data",  # noqa: S108
+        "/tmp/in/sub/data",  # noqa: S108
+    ]
+    assert running("cp", "web:/tmp/in/sub", "back").code == 0
+    assert (running.project / "back" / "data").read_bytes() == bytes(range(256))
+    assert running("cp", "web:/etc/hostname", ".").code == 0
+    assert (running.project / "hostname").read_text() == "web\n"
+    refused = running("cp", "files/sub/data", "web:/etc/data")
+    assert refused.code == 1
+    assert refused.err.startswith("ephemera: cannot copy to /etc in service 'web': ")
+    assert refused.err.count("\n") == 1
 
 
 def _exec_is_ended(running: Ephemera) -> None:

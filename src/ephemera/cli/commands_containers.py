@@ -1,4 +1,4 @@
-"""``exec``, ``shell``, ``restart``: getting into an environment's containers."""
+"""``exec``, ``cp``, ``shell``, ``restart``: getting into an environment's containers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 
 from ephemera.cli import options
 from ephemera.cli.console import Output, Screen
-from ephemera.contract.errors import InterruptedByUserError, MachineError, NotReadyError
+from ephemera.contract.errors import InputError, InterruptedByUserError, MachineError, NotReadyError
 
 _SHELLS = ("/bin/bash", "/bin/sh")
 _WITH_VALUE = ("-s", "--stack", "--branch", "--output")
@@ -24,6 +24,7 @@ _WITH_VALUE = ("-s", "--stack", "--branch", "--output")
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("exec", context_settings={"allow_interspersed_args": False})(execute)
+    app.command("cp")(copy)
     app.command()(shell)
     app.command()(restart)
 
@@ -96,6 +97,49 @@ def _standard_input() -> int | bytes:
     except (AttributeError, OSError, ValueError):
         return b""  # it is closed
     return 0
+
+
+def copy(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="SERVICE:PATH, a local path, or - for a tar archive.")
+    ],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The same; one of both is a service's.")],
+    stack: options.StackOption = None,
+    branch: options.BranchOption = None,
+    output: options.OutputOption = Output.table,
+) -> None:
+    """Copy files and folders from or to a service's container, as `docker cp` does, also from and to its tmpfs."""
+    from pathlib import Path
+
+    from ephemera.driver import copying
+
+    screen = Screen(output)
+    there, here = _in_container(source), _in_container(target)
+    if (there is None) == (here is None):
+        raise InputError("one of SOURCE and TARGET is a service's, and one is local", remedy="give it as SERVICE:PATH")
+    service, path = there or here or ("", "")
+    left_out: list[str] = []
+    with _handle(service, stack, branch, with_outputs=False) as handle:
+        if there and target == "-":
+            with copying.archive_of(handle, path) as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+                sys.stdout.buffer.flush()
+            return
+        if there:
+            left_out = copying.out(handle, path, Path(target))
+        elif source == "-":
+            copying.extract(handle, 0, path)
+        else:
+            copying.into(handle, Path(source), path, contents=source.endswith("/."))
+    if screen.machine:
+        screen.document({"service": service, "source": source, "target": target, "left_out": left_out})
+    for name in left_out:
+        screen.note(f"{name} was left out: it is no file, no folder, and no link within what is copied")
+
+
+def _in_container(path: str) -> tuple[str, str] | None:
+    service, colon, rest = path.partition(":")
+    return (service, rest or "/") if colon and service and "/" not in service and service != "." else None
 
 
 def shell(

@@ -69,6 +69,11 @@ class ServiceHandle:
         self._stack = stack
 
     @property
+    def client(self) -> DockerClient:
+        """The engine that it is asked of."""
+        return self._client
+
+    @property
     def container(self) -> str:
         """Id of its container; raises :class:`NotReadyError` when there is none, :class:`UnknownNameError` when it is
         not known either that there should be one."""

@@ -15,7 +15,7 @@ from ephemera.host import clock
 
 STDOUT, STDERR = 1, 2
 _HEADER = struct.Struct(">BxxxL")
-_AT_ONCE = 64 * 1024
+AT_ONCE = 64 * 1024
 # An SSL connection is not done with it: what was read from the network may be decrypted already.
 _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -84,7 +84,7 @@ class Conversation:
     def _fetch(self) -> None:
         assert self._source is not None  # noqa: S101 - it was waited for
         try:
-            self._sending = memoryview(os.read(self._source, _AT_ONCE))
+            self._sending = memoryview(os.read(self._source, AT_ONCE))
         except BlockingIOError:
             return
         except OSError:  # a terminal that went away, a descriptor that cannot be read
@@ -94,7 +94,7 @@ class Conversation:
 
     def _send(self) -> None:
         try:
-            sent = self._connection.send(self._sending[:_AT_ONCE])
+            sent = self._connection.send(self._sending[:AT_ONCE])
             self._sending = self._sending[sent:]
         except _AGAIN:
             pass
@@ -114,7 +114,7 @@ class Conversation:
 
     def _receive(self) -> None:
         try:
-            part = self._connection.recv(_AT_ONCE)
+            part = self._connection.recv(AT_ONCE)
         except _AGAIN:
             return
         except OSError:
