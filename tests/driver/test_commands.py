@@ -42,7 +42,7 @@ def test_exec_logs_restart(running: Ephemera) -> None:
     assert running("exec", "web", "--", "id", "-u").out == "65534\n"
     assert running("exec", "web", "echo", "-x", "--output", "json", "--").out == "-x --output json --\n"
     document = running("exec", "--output", "json", "web", "printf", "a\\377").json
-    assert (document["stdout"], document["exit_code"]) == ("a\\xff", 0)
+    assert (document["output"], document["exit_code"]) == ("a\\xff", 0)
     missing = running("exec", "web", "nosuch")
     assert missing.code in (126, 127)
     assert missing.err.startswith("ephemera: cannot run 'nosuch' in 'web': ")

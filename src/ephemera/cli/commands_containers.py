@@ -59,17 +59,9 @@ def execute(
     if execution.refusal and not screen.machine:
         screen.error(NotReadyError(f"cannot run {command[0]!r} in {service!r}", remedy=execution.refusal))
     if screen.machine:
-        out, error_text = (bytes(said[kind]).decode(errors="backslashreplace") for kind in said)
-        error_text += execution.refusal
-        screen.document(
-            {
-                "service": service,
-                "exit_code": exit_code,
-                "output": out + error_text,
-                "stdout": out,
-                "stderr": error_text,
-            }
-        )
+        # What is no UTF-8 stands there as \xNN.
+        text = b"".join(said.values()).decode(errors="backslashreplace") + execution.refusal
+        screen.document({"service": service, "exit_code": exit_code, "output": text})
     raise typer.Exit(exit_code)
 
 

@@ -195,7 +195,7 @@ class _Session:
     def _introduce(self) -> None:
         from ephemera.cli.tables import outputs_table
 
-        self._screen.out.print(outputs_table(self._outputs, show_secrets=False))
+        self._screen.table(outputs_table(self._outputs, show_secrets=False))
         for service, source in self._sources.mounts.items():
             self._screen.note(f"{service}: {_shown(source.folder, self._workspace.project)} is mounted")
         self._screen.note(f"{self._outputs.stack} is ready, in development mode; Ctrl-C ends this")

@@ -65,7 +65,7 @@ def status(
     if screen.machine:
         screen.document({"stack": name, "services": [{**asdict(item), "up": item.up} for item in found]})
     else:
-        screen.out.print(status_table(found))
+        screen.table(status_table(found))
     raise typer.Exit(3 if any(item.required and not item.up for item in found) else 0)
 
 
@@ -82,7 +82,7 @@ def ls(output: options.OutputOption = Output.table) -> None:
     if screen.machine:
         screen.document([_with_times(asdict(item)) for item in found])
     elif found:
-        screen.out.print(environments_table(found))
+        screen.table(environments_table(found))
     else:
         screen.note("no environment is running")
 
@@ -195,26 +195,25 @@ def env(output: options.OutputOption = Output.table) -> None:
 
 def list_images(output: options.OutputOption = Output.table) -> None:
     """Images that ephemera built on this engine: size, what uses them, and whether `prune` may drop them."""
-    from rich.table import Table
+    from rich.markup import escape
 
     from ephemera import images
+    from ephemera.cli.columns import Columns
 
     screen = Screen(output)
     found = images.stored()
     if screen.machine:
         screen.document([asdict(image) for image in found])
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("image", "size", "made by", "used by"):
-        table.add_column(column, overflow="fold")
+    table = Columns("image", "size", "made by", "used by", dispensable=("used by", "made by", "size"))
     for image in found:
         table.add_row(
-            image.reference or "(intermediate)",
+            escape(image.reference or "(intermediate)"),
             f"{image.size_bytes / 1e6:.0f} MB",
             "you" if image.ours else "another user",
-            ", ".join(image.used_by) or "-",
+            escape(", ".join(image.used_by)) or "-",
         )
-    screen.out.print(table)
+    screen.table(table)
 
 
 def prune_images(output: options.OutputOption = Output.table) -> None:

@@ -148,7 +148,7 @@ def up(
         return
     from ephemera.cli.tables import outputs_table
 
-    screen.out.print(outputs_table(ready.outputs, show_secrets=show_secrets))
+    screen.table(outputs_table(ready.outputs, show_secrets=show_secrets))
     how = "unchanged and " if ready.unchanged else "claimed from its pool and " if ready.claimed else ""
     if timeline:
         show(screen, stopwatch.timeline())
@@ -313,4 +313,4 @@ def _print_summary(screen: Screen, document: dict[str, Any], kept: bool) -> None
         return
     from ephemera.cli.tables import summary_table
 
-    screen.out.print(summary_table(document, kept))
+    screen.table(summary_table(document, kept))

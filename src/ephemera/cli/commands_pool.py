@@ -84,7 +84,7 @@ def _show(screen: Screen, found: list[Any]) -> None:
     elif documents:
         from ephemera.cli.tables import pools_table
 
-        screen.out.print(pools_table(documents))
+        screen.table(pools_table(documents))
     else:
         screen.note("there is no pool")
 

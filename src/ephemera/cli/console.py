@@ -83,6 +83,10 @@ class Screen:
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         sys.stdout.flush()
 
+    def table(self, table: ConsoleRenderable) -> None:
+        """Print a table on standard output; lines that are longer than the terminal's stay whole."""
+        self.out.print(table, crop=False, soft_wrap=True)
+
     def note(self, message: str) -> None:
         """Print a line of progress; a long one is not cut, so that what it names can be copied."""
         self.err.print(escape(message), soft_wrap=True)
@@ -98,5 +102,5 @@ class Screen:
             self.document(error.document())
             return
         self.err.print(f"[bold red]ephemera:[/] {escape(str(error))}", soft_wrap=True)
-        for line in error.details().get("log_tail", ()):
+        for line in error.last_lines:
             self.err.print(f"  {escape(line)}", style="dim", soft_wrap=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import signal
 import sys
+import time
+import traceback
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -24,7 +27,13 @@ from ephemera.cli import (
     commands_pool,
 )
 from ephemera.cli.console import Output, Screen
-from ephemera.contract.errors import EphemeraError, InputError, InterruptedByUserError
+from ephemera.contract.errors import (
+    EphemeraError,
+    InputError,
+    InterruptedByUserError,
+    MachineError,
+    UnexpectedError,
+)
 
 app = typer.Typer(
     name="ephemera",
@@ -69,21 +78,60 @@ _command = typer.main.get_command(app)
 
 
 def main() -> NoReturn:
-    """Run a command; exit codes: 0, 1 tests failed, 2 bad input, 3 not ready, 4 leftovers, 5 machine, 130."""
+    """Run a command; exit codes: 0, 1 tests failed, 2 bad input, 3 not ready, 4 leftovers, 5 machine, 70, 130."""
     # Not KeyboardInterrupt: the command line library would answer that one itself.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     screen = Screen(output=Output.json if _wants_json(sys.argv) else Output.table)
     try:
-        # Standing alone, the library prints a wrong option itself, for people.
-        code = _command(prog_name="ephemera", standalone_mode=not screen.machine)
+        code = _command(prog_name="ephemera", standalone_mode=False)
     except typer.TyperException as error:
-        screen.error(InputError(error.format_message(), remedy="see `ephemera --help`"))
-        sys.exit(InputError.exit_code)
+        if type(error).__name__ == "NoArgsIsHelpError" and not screen.machine:  # the help was printed
+            sys.exit(InputError.exit_code)
+        of = getattr(getattr(error, "ctx", None), "command_path", "ephemera")
+        _end(screen, InputError(error.format_message(), remedy=f"see `{of} --help`"))
     except EphemeraError as error:
-        screen.error(error)
-        sys.exit(error.exit_code)
+        _end(screen, error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read has gone: what is left goes nowhere, without a word
+        sys.exit(1)
+    except OSError as error:
+        _end(screen, _of_the_machine(error))
+    except Exception as error:  # noqa: BLE001 - a defect, told in one line
+        _end(screen, _unexpected(error))
     sys.exit(code)
+
+
+def _end(screen: Screen, error: EphemeraError) -> NoReturn:
+    screen.error(error)
+    sys.exit(error.exit_code)
+
+
+def _of_the_machine(error: OSError) -> EphemeraError:
+    """What the system refuses, on a file whose name says what to mend."""
+    if error.filename is None or error.strerror is None:
+        return _unexpected(error)
+    remedy = "free disk space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to it that it can be used"
+    return MachineError(f"{error.filename}: {error.strerror}", remedy=f"{remedy}; the traceback is in {_kept(error)}")
+
+
+def _unexpected(error: Exception) -> EphemeraError:
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return UnexpectedError(said, remedy=f"this is a defect, please report it with {_kept(error)}")
+
+
+def _kept(error: Exception) -> str:
+    """Where its traceback is; itself, when nothing can be written."""
+    from ephemera.home.paths import state_dir
+
+    text = "".join(traceback.format_exception(error))
+    try:
+        path = state_dir() / "logs" / f"error-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    except (OSError, EphemeraError):
+        return text
+    return str(path)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
 
+from ephemera.cli.columns import Columns
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.driver.listing import Listed
 from ephemera.driver.services import ServiceStatus
@@ -17,9 +17,10 @@ _DEVELOPED = ", dev"
 """What is mounted from source folders, and not what images hold."""
 
 
-def outputs_table(outputs: EnvironmentOutputs, *, show_secrets: bool) -> Table:
+def outputs_table(outputs: EnvironmentOutputs, *, show_secrets: bool) -> Columns:
     """Endpoints and credentials of every service."""
-    table = _table("service", "endpoint", "address", "credentials")
+    may_go = ["credentials"] if not show_secrets else []
+    table = Columns("service", "endpoint", "address", "credentials", dispensable=may_go)
     document = outputs.document(show_secrets=show_secrets)
     for service, values in document["services"].items():
         credentials = " ".join(f"{key}={value}" for key, value in values["credentials"].items())
@@ -31,9 +32,10 @@ def outputs_table(outputs: EnvironmentOutputs, *, show_secrets: bool) -> Table:
     return table
 
 
-def status_table(statuses: Iterable[ServiceStatus]) -> Table:
+def status_table(statuses: Iterable[ServiceStatus]) -> Columns:
     """Component, state, health, required, latency, endpoint."""
-    table = _table("component", "state", "health", "required", "latency", "endpoint")
+    titles = ("component", "state", "health", "required", "latency", "endpoint")
+    table = Columns(*titles, dispensable=("required", "health", "latency"))
     for status in statuses:
         colour = "green" if status.up else "red"
         latency = f"{status.latency_ms:.1f} ms" if status.latency_ms is not None else "-"
@@ -48,9 +50,10 @@ def status_table(statuses: Iterable[ServiceStatus]) -> Table:
     return table
 
 
-def environments_table(environments: Iterable[Listed]) -> Table:
+def environments_table(environments: Iterable[Listed]) -> Columns:
     """Every environment that is there."""
-    table = _table("stack", "system", "branch", "owner", "state", "age", "expires in", "endpoint")
+    titles = ("stack", "system", "branch", "owner", "state", "age", "expires in", "endpoint")
+    table = Columns(*titles, dispensable=("owner", "system", "age", "branch", "expires in"))
     now = time.time()
     for listed in environments:
         table.add_row(
@@ -66,9 +69,9 @@ def environments_table(environments: Iterable[Listed]) -> Table:
     return table
 
 
-def pools_table(pools: Iterable[dict[str, Any]]) -> Table:
+def pools_table(pools: Iterable[dict[str, Any]]) -> Columns:
     """How many environments of each system wait, and why not as many as there should be."""
-    table = _table("system", "ready", "coming up", "checkout", "problem")
+    table = Columns("system", "ready", "coming up", "checkout", "problem", dispensable=("coming up", "checkout"))
     for pool in pools:
         table.add_row(
             escape(pool["system"]),
@@ -80,12 +83,10 @@ def pools_table(pools: Iterable[dict[str, Any]]) -> Table:
     return table
 
 
-def summary_table(document: dict[str, Any], kept: bool) -> Table:
+def summary_table(document: dict[str, Any], kept: bool) -> Columns:
     """What a run came to."""
     tests, seconds = document["tests"], document["seconds"]
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table = Columns("", "")
     kinds = ("passed", "failed", "errors", "skipped", "xfailed", "xpassed")
     counts = ", ".join(f"{tests[key]} {key}" for key in kinds if tests.get(key))
     bad = tests["failed"] + tests["errors"] or tests["exit_code"]
@@ -113,10 +114,3 @@ def span(seconds: float) -> str:
         return "expired"
     minutes = int(seconds // 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

@@ -17,6 +17,7 @@ Tree (exit code in brackets)::
     │   └── EngineError                the engine's run failed
     ├── LeftoversError [4]             something was left behind
     ├── MachineError [5]               the machine is not ready: engine, plugin, Docker
+    ├── UnexpectedError [70]           a defect, whose traceback is kept
     └── InterruptedByUserError [130]   Ctrl-C or SIGTERM
 """
 
@@ -48,6 +49,11 @@ class EphemeraError(Exception):
     def details(self) -> Mapping[str, Any]:
         """Further fields of the document."""
         return {}
+
+    @property
+    def last_lines(self) -> Sequence[str]:
+        """What people are shown with it: lines that are the cause."""
+        return ()
 
 
 def _printable(text: str) -> str:
@@ -183,6 +189,10 @@ class ServiceFailedError(NotReadyError):
             "log_tail": list(self.log_tail),
         }
 
+    @property
+    def last_lines(self) -> Sequence[str]:
+        return self.log_tail
+
 
 class ImageError(NotReadyError):
     """An image is missing or could not be built; ``output`` holds the build's last lines."""
@@ -196,9 +206,13 @@ class ImageError(NotReadyError):
     def details(self) -> Mapping[str, Any]:
         return {"log_tail": list(self.output)}
 
+    @property
+    def last_lines(self) -> Sequence[str]:
+        return self.output
+
 
 class EngineError(NotReadyError):
-    """The engine's run failed; ``output`` holds its last lines."""
+    """The engine's run failed: the message has the cause, ``output`` its last lines, for evidence and for machines."""
 
     kind = "engine"
 
@@ -233,6 +247,13 @@ class MachineError(EphemeraError):
 
     kind = "machine_not_ready"
     exit_code = 5
+
+
+class UnexpectedError(EphemeraError):
+    """A defect of ephemera."""
+
+    kind = "unexpected"
+    exit_code = 70
 
 
 class InterruptedByUserError(EphemeraError):

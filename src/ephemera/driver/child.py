@@ -24,13 +24,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ephemera.contract import progress
 from ephemera.contract.outputs import EXPORT
+from ephemera.contract.text import lines
 from ephemera.driver import timeline
 from ephemera.driver.reads import Reads, secrets_in
 
 if TYPE_CHECKING:
     from pulumi import automation
 
-_KEPT_LINES = 40
+
+# For the evidence: a program's traceback, and what comes after it.
+_KEPT_LINES = 400
 
 
 def main(arguments: list[str]) -> int:
@@ -56,7 +59,7 @@ def main(arguments: list[str]) -> int:
             on_output=output.append, on_error=output.append, on_event=told, color="never"
         )
     except automation.CommandError as error:
-        channel.send({"type": "engine_failed", "output": list(output) or str(error).splitlines()[-_KEPT_LINES:]})
+        channel.send({"type": "engine_failed", "output": list(output) or lines(str(error))[-_KEPT_LINES:]})
         return 1
     channel.send({"type": "reads", **reads.document()})
     return 0

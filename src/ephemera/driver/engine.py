@@ -15,7 +15,9 @@ from typing import IO
 from ephemera.contract.errors import EngineError
 from ephemera.contract.outputs import EXPORT, EnvironmentOutputs
 from ephemera.contract.progress import Event
+from ephemera.contract.text import lines
 from ephemera.driver import known, state
+from ephemera.driver.diagnosis import diagnose
 from ephemera.driver.failures import error_from_document
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
@@ -67,8 +69,7 @@ def up(
                 report(event)
         if process.wait() != 0:
             noise.seek(0)
-            output = output or noise.read().splitlines()[-_KEPT_LINES:]
-            raise EngineError(f"the engine could not bring up {stack}", remedy=_first_error(output), output=output)
+            raise _failed(f"the engine could not bring up {stack}", output or lines(noise.read())[-_KEPT_LINES:])
     if timed:
         after = state.dependencies(state.resources(workspace, stack))
         report({"type": "dependencies", "of": {**before, **after}})
@@ -123,10 +124,8 @@ def run(workspace: Workspace, stack: str, arguments: Sequence[str]) -> str:
             text = process.stdout.read()
             if process.wait() != 0:
                 noise.seek(0)
-                output = (text + noise.read()).splitlines()[-_KEPT_LINES:]
-                raise EngineError(
-                    f"`pulumi {' '.join(arguments)}` failed for {stack}", remedy=_first_error(output), output=output
-                )
+                output = lines(text + noise.read())[-_KEPT_LINES:]
+                raise _failed(f"`pulumi {' '.join(arguments)}` failed for {stack}", output)
     return text
 
 
@@ -200,8 +199,6 @@ def of_another_passphrase(output: Sequence[str]) -> bool:
     return any("incorrect passphrase" in line for line in output)
 
 
-def _first_error(output: Sequence[str]) -> str:
-    if of_another_passphrase(output):
-        return "it is encrypted with another passphrase than ephemera's: `ephemera up` makes it one of ours"
-    marked = [line.strip() for line in output if "error:" in line]
-    return marked[0].partition("error:")[2].strip() if marked else (output[-1].strip() if output else "")
+def _failed(what: str, output: Sequence[str]) -> EngineError:
+    cause, remedy = diagnose(output)
+    return EngineError(f"{what}: {cause}", remedy=remedy, output=output)

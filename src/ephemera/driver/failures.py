@@ -16,10 +16,11 @@ from ephemera.contract.errors import (
     MachineError,
     NotReadyError,
     ServiceFailedError,
+    UnexpectedError,
 )
 
 _WITH_OUTPUT = (ImageError, EngineError)
-_PLAIN = (InputError, MachineError, InterruptedByUserError, NotReadyError, EphemeraError)
+_PLAIN = (InputError, MachineError, UnexpectedError, InterruptedByUserError, NotReadyError, EphemeraError)
 
 
 def error_from_document(document: Mapping[str, Any]) -> EphemeraError:

@@ -9,6 +9,7 @@ from types import TracebackType
 import pytest
 
 from ephemera.contract.errors import EphemeraError, MachineError
+from ephemera.contract.text import printable
 
 NO_ENVIRONMENT = "no environment: "
 """How the reason begins when a test is skipped because the machine cannot have an environment."""
@@ -46,7 +47,7 @@ def shorten(error: EphemeraError) -> None:
 
 
 def _tail(error: EphemeraError) -> list[str]:
-    return [f"  {line}" for line in error.details().get("log_tail", ())]
+    return [f"  {printable(line)}" for line in error.last_lines]
 
 
 def _room(step: TracebackType) -> str:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ephemera.contract.errors import EphemeraError, ServiceFailedError
+from ephemera.cli.commands_containers import count_options
+from ephemera.contract.errors import EngineError, EphemeraError, ServiceFailedError
 from ephemera.driver.workspace import Workspace
 from tests.unit.cli.conftest import Command
 from tests.unit.contract.test_errors import SAMPLES
@@ -48,6 +51,50 @@ def test_error_is_one_line_for_people_on_standard_error(
 def test_failed_service_shows_its_last_lines(ephemera: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     _raising(monkeypatch, _raise(ServiceFailedError("api", "exited", log_tail=["[bold]no[/] database"])))
     assert ephemera("ls").err.splitlines()[1:] == ["  [bold]no[/] database"]
+
+
+def test_output_of_the_engine_is_not_shown_but_in_the_document(
+    ephemera: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _raising(monkeypatch, _raise(EngineError("it failed: why", remedy="do this", output=["much", "more"])))
+    assert ephemera("ls").err == "ephemera: it failed: why: do this\n"
+    assert ephemera("ls", "--output", "json").document["error"]["log_tail"] == ["much", "more"]
+
+
+def test_defect_is_one_line_and_its_traceback_is_kept(ephemera: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    _raising(monkeypatch, _raise(KeyError("one\ntwo")))
+    said = ephemera("ls")
+    assert said.exit_code == 70
+    assert said.err.startswith("ephemera: KeyError: 'one\\ntwo': this is a defect, please report it with /")
+    assert said.err.count("\n") == 1
+    assert "in act" in Path(said.err.split()[-1]).read_text()
+    assert ephemera("ls", "--output", "json").document["error"]["kind"] == "unexpected"
+
+
+def test_what_the_system_refuses_is_named_with_its_file(ephemera: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    _raising(monkeypatch, _raise(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full/file")))
+    said = ephemera("ls")
+    assert said.exit_code == 5
+    assert said.err.startswith("ephemera: /full/file: No space left on device: free disk space; ")
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [(("ls", "--nope"), "ephemera ls"), (("nope",), "ephemera"), (("logs", "--tail", "x"), "ephemera logs")],
+)
+def test_wrong_use_is_one_line(ephemera: Command, arguments: tuple[str, ...], about: str) -> None:
+    said = ephemera(*arguments)
+    assert (said.exit_code, said.out) == (2, "")
+    assert said.err.startswith("ephemera: ")
+    assert said.err.endswith(f": see `{about} --help`\n")
+    assert said.err.count("\n") == 1
+
+
+def test_options_behind_the_service_are_its_commands() -> None:
+    assert count_options(["--output", "json", "-s", "x", "--branch=y", "web", "cmd", "--output", "json"]) == 5
+    assert count_options(["web", "--output", "json"]) == 0
+    assert count_options(["--", "web"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from ephemera.contract.errors import (
     PortInUseError,
     ServiceFailedError,
     StackTakenError,
+    UnexpectedError,
     UnknownNameError,
 )
 
@@ -38,6 +39,7 @@ SAMPLES: tuple[EphemeraError, ...] = (
     NoSuchEnvironmentError("shop-main", ["shop-x"]),
     NotReadyError("m", remedy="r"),
     ServiceFailedError("api", "exited", container_exit_code=3, log_tail=["one", "two"]),
+    UnexpectedError("KeyError: 'x'", remedy="report it"),
     ImageError("m", remedy="r", output=["step 1"]),
     EngineError("m", remedy="r", output=["error: x"]),
     LeftoversError("shop-main", ["network shop-main"]),
