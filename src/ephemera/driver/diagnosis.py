@@ -31,7 +31,7 @@ _REMEDIES = (
     (r"[Mm]ount|tmpfs", "correct `volumes` and `tmpfs`"),
     (r"[Pp]ool overlaps|no available.*pool", "take networks down that are not needed, or set `ephemera:subnet_pool`"),
     (r"Cannot connect to the Docker daemon|connection refused", "start Docker, or set DOCKER_HOST"),
-    (r"incorrect passphrase", "it is encrypted with another passphrase than ephemera's: `ephemera up` makes it one of ours"),
+    (r"incorrect passphrase", "it has another passphrase than ephemera's: `ephemera up` makes it ours"),
     (r"passphrase must be set", "restore the passphrase file of the state directory"),
     (r"currently locked", "wait until the other engine has ended"),
 )  # fmt: skip
