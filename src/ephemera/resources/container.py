@@ -267,7 +267,7 @@ def _one_shot(gate: Gate) -> dict[str, str]:
     return {labels.ONE_SHOT: "true"} if gate.probe.finishes else {}
 
 
-def _secrets(environment: Environment, variables: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Input[str]]:
+def _secrets(environment: Environment, variables: Mapping[str, pulumi.Input[Any]]) -> dict[str, pulumi.Input[str]]:
     """Which variables are secret, said on the container: whoever shows what it wrote hides their values."""
     outputs = {name: value for name, value in variables.items() if isinstance(value, pulumi.Output)}
 

@@ -25,7 +25,7 @@ from requests.exceptions import HTTPError, RequestException
 from ephemera.contract import labels, progress
 from ephemera.contract.errors import ServiceFailedError
 from ephemera.contract.redaction import Redactor
-from ephemera.contract.text import lines as lines_of
+from ephemera.host import logs
 from ephemera.host.deadline import begin, within
 from ephemera.host.engine import said
 from ephemera.host.probes import Probe, Target, time_limit
@@ -195,12 +195,14 @@ class Gatekeeper:
     def _tail(self, container: str, lines: int) -> list[str]:
         redactor = Redactor()
         try:
-            text: bytes = within(_TAIL_SECONDS, lambda: self._client.api.logs(container, tail=lines), "tail")
+            read: list[logs.LogLine] = within(
+                _TAIL_SECONDS, lambda: list(logs.read(self._client, container, tail=lines)), "tail"
+            )
             redactor.learn_container(self._client.api.inspect_container(container))
         except (DockerException, RequestException, TimeoutError):
             return []
         redactor.learn_secrets(self._secrets())
-        return lines_of(redactor.text(text.decode(errors="replace")))
+        return list(redactor.lines(line.text for line in read))
 
     def _listen(self) -> None:
         filters = {"type": "container", "label": f"{labels.STACK}={self._stack}", "event": ["die", "oom", "start"]}
