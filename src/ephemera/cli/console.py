@@ -89,7 +89,7 @@ class Screen:
 
     def note(self, message: str) -> None:
         """Print a line of progress; a long one is not cut, so that what it names can be copied."""
-        self.err.print(escape(message), soft_wrap=True)
+        self.err.print(self._plain(message), soft_wrap=True)
 
     def progress(self, event: Event) -> None:
         """Print what a command that shows nothing else has to say."""
@@ -101,6 +101,10 @@ class Screen:
         if self.machine:
             self.document(error.document())
             return
-        self.err.print(f"[bold red]ephemera:[/] {escape(str(error))}", soft_wrap=True)
+        self.err.print(f"[bold red]ephemera:[/] {self._plain(str(error))}", soft_wrap=True)
         for line in error.last_lines:
-            self.err.print(f"  {escape(line)}", style="dim", soft_wrap=True)
+            self.err.print(f"  {self._plain(line)}", style="dim", soft_wrap=True)
+
+    def _plain(self, text: str) -> str:
+        """Text for standard error, no markup; filtered before rich takes half of a control sequence out."""
+        return escape(printable(text) if self.err.file.isatty() else text)

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ephemera.cli.console import Printable, Screen
 from ephemera.contract.progress import Event
+from ephemera.contract.text import printable
 
 _STATE = {"waiting": "[yellow]waiting[/]", "ready": "[green]ready[/]", "": "[dim]not started[/]"}
 
@@ -67,8 +68,8 @@ class LiveView:
         table.add_row(Spinner("dots"), title)
         for service, gate in self._gates.items():
             seconds = f"{gate['seconds']:.1f} s" if gate else ""
-            detail = escape(gate.get("detail", "")[:100]) if gate else ""
+            detail = escape(printable(gate.get("detail", ""))[:100]) if gate else ""
             table.add_row("", f"{service:<16} {_STATE[gate.get('state', '')]} {seconds}", f"[dim]{detail}[/]")
         if self._building:
-            table.add_row("", f"[dim]{escape(self._building[:100])}[/]")
+            table.add_row("", f"[dim]{escape(printable(self._building)[:100])}[/]")
         return table
