@@ -25,7 +25,7 @@ from ephemera.contract.data import Data, DatabaseData, Databases, DataError, loa
 from ephemera.contract.errors import EphemeraError, InputError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.contract.progress import Event
-from ephemera.driver.services import ServiceHandle, containers
+from ephemera.driver.services import ServiceHandle, containers, missing
 from ephemera.driver.workspace import Workspace
 from ephemera.home import documents, leases, scratch
 from ephemera.home.paths import state_dir
@@ -192,7 +192,10 @@ def _known(client: DockerClient, stack: str, name: str) -> Remembered:
     known = Remembered(**found)
     if known.problem:
         raise InputError(f"{name} cannot be reset: {known.problem}", remedy=_REMEDY_ANEW)
-    if _made_of(client, stack).get(name) != known.container:
+    current = _made_of(client, stack).get(name)
+    if current is None:
+        raise missing(stack, [name])
+    if current != known.container:
         raise InputError(
             f"{name!r} in {stack} is another container than the one whose data was remembered", remedy=_REMEDY_REMEMBER
         )
