@@ -33,7 +33,7 @@ _MAX_NAME = 100
 _SIZE = re.compile(r"\d+[kKmMgGtTpPeE]?")
 _TMPFS_VALUES = {
     "size": re.compile(r"\d+(?:[kKmMgGtTpPeE]|%)?"),
-    "mode": re.compile(r"[0-7]{1,4}"),
+    "mode": re.compile(r"0*[0-7]{1,4}"),
     "uid": re.compile(r"\d+"),
     "gid": re.compile(r"\d+"),
     "nr_inodes": _SIZE,

@@ -129,7 +129,6 @@ class Container(pulumi.ComponentResource):
     def __init__(self, service: str, args: ContainerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         check(service, args)
         environment = args.environment
-        environment.claim("service", service)
         if not args.root_reason.strip() and args.user is None:
             _refuse_root(service, environment.image_user(args.image))
         if args.cpus > 1:  # every host has one: no need to ask
@@ -142,6 +141,9 @@ class Container(pulumi.ComponentResource):
         }
         asked = _asked(args, hosts)
         gate = _gate(service, args, published=asked is not None)
+        environment.claim("service", service)
+        if not gate.probe.finishes:  # whose address is free again when it has ended
+            environment.give_address(service)
         super().__init__("ephemera:index:Container", service, None, opts)
         environment.policy.excuse(service, _reasons(args))
         if source is not None:

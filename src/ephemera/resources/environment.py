@@ -35,6 +35,7 @@ from ephemera.resources.secret_options import SecretOptions
 _TYPE = "ephemera:index:Environment"
 Published = tuple[str, str, int]
 """A container port as Docker writes it (``53/udp``), and address and port that it is published on."""
+_ADDRESSES = 13  # of a /28, without its own, the bridge's and that of broadcasts
 _LOG_LEVEL = "log_level"
 _DEBUG = "debug"
 
@@ -82,6 +83,7 @@ class Environment(pulumi.ComponentResource):
         self._services: dict[str, pulumi.Input[Any]] = {}
         self._told: set[str] = set()
         self._claimed: set[tuple[str, str]] = set()
+        self._addresses = 0
         self.policy = Policy(args.system.exceptions)
         """What it is held to."""
         self._client = self._connected()
@@ -268,6 +270,15 @@ class Environment(pulumi.ComponentResource):
         """Return ``value`` with every part that contains a secret option marked secret. Inputs of resources are marked
         anyway: this is for whatever asks whether they are."""
         return self._secret_options.marked(value)
+
+    def give_address(self, service: str) -> None:
+        """Count a container that keeps an address of the network; raise when there is none left for it."""
+        if self._addresses == _ADDRESSES:
+            raise InputError(
+                f"service {service!r} is one container too many: an environment's network has {_ADDRESSES} addresses",
+                remedy="leave some out, with profiles say, or make two systems of it",
+            )
+        self._addresses += 1
 
     def offer(self, service: str, outputs: pulumi.Input[Any]) -> None:
         """List a service's outputs (a ``ServiceOutputs`` as plain values) in the environment's document."""

@@ -175,7 +175,11 @@ _TAKEN: dict[str, list[Any]] = {
     "command": [["sleep", ""], ("sleep", "5"), ["sleep", 5]],
     "healthcheck": [None, _HEALTH, _health(interval_seconds=3600, start_period_seconds=0.001)],
     "volumes": [{"/data/": _VOLUME, "/data with spaces": _VOLUME, "/proc2": _VOLUME}],
-    "tmpfs": [{}, {"/tmp": ""}, {"/run/": "size=50%,mode=1777,uid=5,gid=5,nr_inodes=4k,exec,noatime"}],  # noqa: S108
+    "tmpfs": [
+        {},
+        {"/tmp": ""},  # noqa: S108 - in the container
+        {"/run/": "rw,noexec,nosuid,size=50%,mode=01777,uid=5,gid=5,nr_inodes=4k,exec,noatime"},
+    ],
     "memory_mb": [6],
     "cpus": [0.01, 1, 1 / 3],
     "pids": [1, 4_194_304],

@@ -573,3 +573,17 @@ def test_secret_variables_are_named_on_the_container_and_hidden_with_credentials
     assert labels["ephemera.secrets"] == '["DSN"]'
     assert made[0]._secrets == {"db://u:p@ss word@h", "plain-token", "own-key"}
     assert "ephemera.secrets" not in {each["label"] for each in _one(variables={"A": "b"}).container("api")["labels"]}
+
+
+def test_container_that_the_network_has_no_address_for_is_refused(gates: OpenGates) -> None:
+    def program(count: int) -> None:
+        environment = programs.environment()
+        for number in range(count):
+            Container(f"api-{number}", _args(environment))
+            Container(f"once-{number}", _args(environment, gate=Gate(probe=ExitZeroProbe())))
+
+    assert len(programs.run(lambda: program(13)).names("container:Container")) == 26
+    with pytest.raises(
+        InputError, match="service 'api-13' is one container too many: an environment's network has 13 addr"
+    ):
+        programs.run(lambda: program(14))
