@@ -116,20 +116,20 @@ def damaged_config() -> MachineError | None:
 
 def _damage(document: Any) -> str:
     if not isinstance(document, dict):
-        return "it is no JSON object"
+        return "it is not a JSON object"
     for key in ("auths", "credHelpers", "HttpHeaders", "proxies"):
         if not isinstance(document.get(key, {}), dict):
-            return f"{key} is no object"
+            return f"{key} is not an object"
     if not isinstance(document.get("credsStore", ""), str):
-        return "credsStore is no text"
+        return "credsStore is not a string"
     for key in ("auths", "proxies"):
         for name, entry in document.get(key, {}).items():
             if not isinstance(entry, dict):
-                return f"{name} in {key} is no object"
+                return f"{name} in {key} is not an object"
     for name, entry in document.get("auths", {}).items():
         try:
             if "auth" in entry and b":" not in base64.b64decode(entry["auth"], validate=True):
-                return f"auth of {name} holds no user and password"
+                return f"auth of {name} has no user and password"
         except (TypeError, ValueError):
             return f"auth of {name} is not Base64"
     return ""

@@ -59,6 +59,7 @@ def build(
     text = context.read_dockerfile(image.context, image.dockerfile)
     needs = dockerfiles.buildkit_only(text)
     given = {**reach.arguments(text), **arguments}
+    reach.refuse_loopback(text, given)
     marks = labels.of_image(image.name, identity.backend_id())
     parameters = {
         "t": reference,

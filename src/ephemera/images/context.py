@@ -14,7 +14,7 @@ import stat
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -42,27 +42,33 @@ def entries(context: Path, dockerfile: str) -> list[Entry]:
 
     Raises :class:`InputError` for a folder or a Dockerfile that is not there, and for what this user may not read.
     """
+    named = dockerfile_path(context, dockerfile)
     with _readable(context / IGNORE_FILE):
-        ignored = Ignored.of(context, dockerfile_path(context, dockerfile))
-    return sorted(_walked(context, ignored), key=lambda entry: entry.path)
+        ignored = Ignored.of(context, named)
+    # A Dockerfile may be a link: it is sent, and hashed, as the file that it leads to.
+    found = (replace(entry, source=entry.source.resolve(), link=None) if entry.path == named else entry
+             for entry in _walked(context, ignored))  # fmt: skip
+    return sorted(found, key=lambda entry: entry.path)
 
 
 def dockerfile_path(context: Path, dockerfile: str) -> str:
-    """Return where the Dockerfile is in the context, normalized; one that is elsewhere or no file is refused."""
+    """Return where the Dockerfile is in the context, without links to folders; raise :class:`InputError` for one that
+    is outside of it or not a file."""
     remedy = "check `context` and `dockerfile` of the image"
-    path = posixpath.normpath(dockerfile)
-    if path.startswith(("../", "/")) or path == "..":
-        raise InputError(
-            f"Dockerfile {dockerfile} is outside of its context {context}",
-            remedy="give a path in the context, or make `context` a folder that holds both",
-        )
-    with _readable(context / path):
+    path = context / dockerfile
+    with _readable(path):
         if not context.is_dir():
             raise InputError(f"{context} is not a folder", remedy=remedy)
-        if not (context / path).is_file():
-            kind = "is not a regular file" if os.path.lexists(context / path) else "is not there"
-            raise InputError(f"{context / path} {kind}", remedy=remedy)
-    return path
+        folder, root = path.parent.resolve(), context.resolve()
+        if not folder.is_relative_to(root) or path.name in ("", ".."):
+            raise InputError(
+                f"Dockerfile {dockerfile} is outside of its context {context}",
+                remedy="give a path in the context, or make `context` a folder that holds both",
+            )
+        if not path.is_file():
+            kind = "is not a regular file" if os.path.lexists(path) else "is not there"
+            raise InputError(f"{path} {kind}", remedy=remedy)
+    return (folder.relative_to(root) / path.name).as_posix()
 
 
 def read_dockerfile(context: Path, dockerfile: str) -> str:

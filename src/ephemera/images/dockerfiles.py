@@ -143,6 +143,21 @@ def bases(dockerfile: str, arguments: Mapping[str, str], target: str | None) -> 
     return list(found)
 
 
+def added_urls(dockerfile: str, arguments: Mapping[str, str]) -> list[tuple[int, str]]:
+    """Return the URLs that its ADD instructions name, each with its line: the engine itself fetches them."""
+    values: dict[str, str] = {}
+    found = []
+    for each in instructions(dockerfile):
+        if each.keyword == "ARG":
+            values |= {
+                name: arguments.get(name, value or values.get(name, "")) for name, value in _arguments(each.text)
+            }
+        elif each.keyword == "ADD":
+            words = (_expanded(word.strip(",[]"), values) or "" for word in each.text.split())
+            found += [(each.line, word) for word in words if "://" in word]
+    return found
+
+
 def declared_arguments(dockerfile: str) -> set[str]:
     """Return the name of every ARG."""
     return {

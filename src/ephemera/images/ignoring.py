@@ -68,12 +68,12 @@ def _pattern(file: Path, line: str) -> _Pattern | None:
     text = text.lstrip("/") if len(text) > 1 else text
     if text == ".":
         if excepted and not line.removeprefix("!").strip():
-            raise InputError(f"{file}: {line!r} names nothing", remedy="write what it excepts behind the `!`")
+            raise InputError(f"{file}: {line!r} names nothing", remedy="put a pattern after the `!`")
         return None
     try:
         return _Pattern(text, excepted, re.compile(_expression(text), re.DOTALL))
     except re.error as error:
-        what = f"{file}: {line!r} is no pattern ({error})"
+        what = f"{file}: {line!r} is not a pattern ({error})"
         raise InputError(what, remedy="close its brackets, or escape them") from error
 
 

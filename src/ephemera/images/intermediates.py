@@ -77,7 +77,7 @@ def _is_of(item: dict[str, Any], since: dict[tuple[str, str], int]) -> bool:
 
 
 def _is_of_step(client: docker.DockerClient, item: dict[str, Any]) -> bool:
-    """Whether a build made it: one that runs an image of ours inherits its labels, whoever started it."""
+    """Whether a build made it: containers that are started by hand from an image of ours inherit its labels, too."""
     from docker.errors import ImageNotFound
 
     if labels.STACK in item["Labels"] or not _IDENTIFIER.fullmatch(item["Image"]):

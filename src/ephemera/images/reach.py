@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from ephemera.contract.errors import InputError, MachineError
 from ephemera.host import configured, surroundings
-from ephemera.images.dockerfiles import declared_arguments
+from ephemera.images.dockerfiles import added_urls, declared_arguments
 
 Network = Literal["bridge", "host", "none"]
 NETWORK = "EPHEMERA_BUILD_NETWORK"
@@ -26,7 +26,7 @@ _PIP_SETTINGS = {
     "PIP_TRUSTED_HOST": "trusted-host",
 }
 _MAVEN = "MAVEN_REPOSITORY"
-_LOOPBACK = re.compile(r"\b(?:localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3})\b|\[::1\]")
+_LOOPBACK = re.compile(r"\b(?:localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|0\.0\.0\.0)\b|\[::1?\]", re.IGNORECASE)
 
 
 def network() -> Network:
@@ -36,6 +36,19 @@ def network() -> Network:
     if asked not in get_args(Network):
         raise InputError(f"{NETWORK} is {asked!r}", remedy=f"use {', '.join(get_args(Network))}")
     return cast(Network, asked)
+
+
+def refuse_loopback(dockerfile: str, arguments: Mapping[str, str]) -> None:
+    """Raise :class:`InputError` for an ``ADD`` from the loopback of the engine's machine, unless builds are in its network.
+
+    The engine fetches it itself, whatever network the steps run in; a name that resolves to loopback is not seen here.
+    """
+    for line, url in added_urls(dockerfile, arguments) if network() != "host" else ():
+        if _LOOPBACK.search(urlsplit(url).netloc):
+            raise InputError(
+                f"`ADD {url}` in line {line} is on the loopback of the engine's machine",
+                remedy=f"builds do not reach that: COPY the file, or set {NETWORK}=host",
+            )
 
 
 def remedy(output: Iterable[str], arguments: Mapping[str, str]) -> str:

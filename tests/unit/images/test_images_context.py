@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from ephemera.contract.errors import InputError
-from ephemera.images.context import archive, context_hash, entries, read_dockerfile
+from ephemera.images.context import archive, context_hash, dockerfile_path, entries, read_dockerfile
 
 
 @pytest.fixture
@@ -188,10 +188,13 @@ def test_deep_folders_and_large_files_need_neither_stack_nor_memory(context: Pat
     assert peak < 1 << 24
 
 
-def test_linked_dockerfile_is_sent_as_a_file(context: Path, tmp_path: Path) -> None:
+def test_linked_dockerfile_is_hashed_and_sent_as_the_file_that_it_leads_to(context: Path, tmp_path: Path) -> None:
     (tmp_path / "shared").write_text("FROM x\n")
     (context / "Dockerfile").unlink()
     (context / "Dockerfile").symlink_to("../shared")
+    before = hashed(context)
+    (tmp_path / "shared").write_text("FROM z\n")
+    assert hashed(context) != before
     stream = io.BytesIO()
     archive(entries(context, "Dockerfile"), {"Dockerfile": b"FROM y\n"}, stream)
     stream.seek(0)
@@ -206,6 +209,17 @@ def test_dockerfile_in_an_ignored_folder_belongs_to_it(context: Path) -> None:
     (context / ".dockerignore").write_text("docker\nDockerfile\n.dockerignore\n")
     found = [entry.path for entry in entries(context, "./docker/../docker/Dockerfile")]
     assert found == [".dockerignore", "docker/Dockerfile", "src", "src/app.py"]
+
+
+def test_dockerfile_by_a_linked_folder_is_the_one_that_is_packed(context: Path, tmp_path: Path) -> None:
+    (context / "src" / "Dockerfile").write_text("FROM x\n")
+    (context / "linked").symlink_to("src")
+    assert dockerfile_path(context, "linked/Dockerfile") == "src/Dockerfile"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "Dockerfile").write_text("FROM x\n")
+    (context / "out").symlink_to("../elsewhere")
+    with pytest.raises(InputError, match="is outside of its context"):
+        entries(context, "out/Dockerfile")
 
 
 @pytest.mark.parametrize("dockerfile", ["../Dockerfile", "..", "/etc/hosts", "src/../../Dockerfile"])

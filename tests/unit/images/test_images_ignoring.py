@@ -83,5 +83,5 @@ def test_ignored_folder_is_not_entered_where_no_exception_can_be_below(context: 
 
 @pytest.mark.parametrize("text", ["a[", "!"])
 def test_pattern_that_is_none_is_refused(context: Path, text: str) -> None:
-    with pytest.raises(InputError, match=r"\.dockerignore: '.*' (is no pattern|names nothing)"):
+    with pytest.raises(InputError, match=r"\.dockerignore: '.*' (is not a pattern|names nothing)"):
         _files(context, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,32 @@ def test_builds_run_in_the_engines_own_network_unless_another_one_is_asked_for(m
     monkeypatch.setenv("EPHEMERA_BUILD_NETWORK", "loopback")
     with pytest.raises(InputError, match="EPHEMERA_BUILD_NETWORK is 'loopback': use bridge, host, none"):
         reach.network()
+
+
+@pytest.mark.parametrize(
+    ("instruction", "refused"),
+    [
+        ("ADD http://127.0.0.1:8000/x /x", True),
+        ("add --chown=1 HTTP://user@LOCALHOST/x /x", True),
+        ('ADD ["http://[::1]:1/x", "/x"]', True),
+        ("ARG HOST=localhost\nADD http://${HOST}:$PORT/x /x", True),
+        ("ADD https://files.example/127.0.0.1 /x", False),
+        ("ADD localhost /x", False),
+        ("RUN curl http://127.0.0.1/", False),
+    ],
+)
+def test_add_from_the_engines_loopback_is_refused_unless_builds_are_in_its_network(
+    monkeypatch: pytest.MonkeyPatch, instruction: str, refused: bool
+) -> None:
+    text, given = f"FROM x\nARG PORT\n{instruction}\n", {"PORT": "80"}
+    with (
+        pytest.raises(InputError, match=r"loopback .*COPY the file, or set EPHEMERA_BUILD_NETWORK=host")
+        if refused
+        else nullcontext()
+    ):
+        reach.refuse_loopback(text, given)
+    monkeypatch.setenv("EPHEMERA_BUILD_NETWORK", "host")
+    reach.refuse_loopback(text, given)
 
 
 @pytest.mark.parametrize(

@@ -92,13 +92,13 @@ def test_what_the_engine_answers_is_asked_once(config: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "problem"),
     [
-        ([], "it is no JSON object"),
-        ({"auths": {"r.example": "x"}}, "r.example in auths is no object"),
+        ([], "it is not a JSON object"),
+        ({"auths": {"r.example": "x"}}, "r.example in auths is not an object"),
         ({"auths": {"r.example": {"auth": "%%%"}}}, "auth of r.example is not Base64"),
         ({"auths": {"r.example": {"auth": 7}}}, "auth of r.example is not Base64"),
-        ({"auths": {"r.example": {"auth": "YWJj"}}}, "auth of r.example holds no user and password"),
-        ({"proxies": None}, "proxies is no object"),
-        ({"proxies": {"default": "x"}}, "default in proxies is no object"),
+        ({"auths": {"r.example": {"auth": "YWJj"}}}, "auth of r.example has no user and password"),
+        ({"proxies": None}, "proxies is not an object"),
+        ({"proxies": {"default": "x"}}, "default in proxies is not an object"),
     ],
 )
 def test_damaged_configuration_is_one_line_and_not_an_engine_that_is_silent(
@@ -114,7 +114,7 @@ def test_damaged_configuration_is_one_line_and_not_an_engine_that_is_silent(
 @pytest.mark.parametrize("document", [{"credsStore": 7}, {"credHelpers": "x"}, {"HttpHeaders": 7}])
 def test_damage_that_shows_at_a_pull_only_is_one_line(config: Path, document: dict[str, Any]) -> None:
     config.write_text(json.dumps(document))
-    with pytest.raises(MachineError, match=f"{config} is damaged: {next(iter(document))} is no "):
+    with pytest.raises(MachineError, match=f"{config} is damaged: {next(iter(document))} is not a"):
         pull(_client.__wrapped__(), "registry.example/x:1", lambda _: None)
 
 
