@@ -39,10 +39,8 @@ def network() -> Network:
 
 
 def refuse_loopback(dockerfile: str, arguments: Mapping[str, str]) -> None:
-    """Raise :class:`InputError` for an ``ADD`` from the loopback of the engine's machine, unless builds are in its network.
-
-    The engine fetches it itself, whatever network the steps run in; a name that resolves to loopback is not seen here.
-    """
+    """Raise :class:`InputError` for an ``ADD`` from the loopback of the engine's machine, unless builds are in its
+    network. The engine fetches it itself, whatever network steps run in; names that resolve to loopback pass."""
     for line, url in added_urls(dockerfile, arguments) if network() != "host" else ():
         if _LOOPBACK.search(urlsplit(url).netloc):
             raise InputError(

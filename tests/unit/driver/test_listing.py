@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from ephemera.contract import labels
+from ephemera.contract.labels import of_image
 from ephemera.driver.listing import environments
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
@@ -24,6 +25,7 @@ def test_environment_of_plain_pulumi_gets_a_lease_when_first_seen(workspace: Wor
     ports = [{"IP": "127.83.1.1", "PublicPort": 5432}, {"PrivatePort": 9}]
     docker.api.add("container", "shop-main-db", labels, Ports=ports, Created=1234)
     docker.api.add("container", "foreign", marks("shop-x", "another"))
+    docker.api.add("container", "run-by-hand", of_image("api", identity.backend_id()))
     (listed,) = environments(workspace)
     assert (listed.stack, listed.system, listed.branch, listed.owner) == ("shop-main", "shop", "main", "me@here")
     assert (listed.state, listed.created_at, listed.endpoints) == ("running", 1234, ("127.83.1.1:5432",))

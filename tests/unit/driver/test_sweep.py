@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from docker.errors import APIError
 
+from ephemera.contract import labels
 from ephemera.contract.errors import EngineError
 from ephemera.driver import sweep
 from ephemera.driver.sweep import Found
@@ -21,6 +22,7 @@ def engine(client: FakeClient) -> FakeClient:
         client.api.add("network", prefix, marks(stack, backend))
         client.api.add("volume", f"{prefix}-data", marks(stack, backend))
     client.api.add("container", "somebodys", {})
+    client.api.add("container", "run-by-hand", labels.of_image("api", ours))  # as it inherits them
     client.api.listed_networks.append({"Name": "bridge", "Labels": None})
     client.api.listed_volumes.append({"Name": "theirs", "Labels": None})
     return client
