@@ -47,7 +47,7 @@ class Trace:
         if _STARTED in vertex and digest not in self._names:
             self._names[digest] = name
             if name.startswith("[") and not name.startswith("[internal]"):
-                yield name
+                yield f"Step {name}"  # as the classic builder tells
         # What was given up because another step failed is not what failed.
         if _ERROR in vertex and b"context canceled" not in vertex[_ERROR]:
             self.failed = name

@@ -9,7 +9,7 @@ from ephemera.contract import labels
 from ephemera.contract.images import AnyImage, EngineImage, PublicImage
 from ephemera.home import builds
 from ephemera.host.engine import connected, docker_host
-from ephemera.images import building
+from ephemera.images import building, reach
 from ephemera.images.base import import_base
 from ephemera.images.errors import ImageTakenError
 from ephemera.images.modes import Mode
@@ -35,6 +35,7 @@ def ensure(images: Iterable[AnyImage], mode: Mode, report: Report = lambda _: No
     line of progress. Raises :class:`ImageBuildError`, :class:`ImageMissingError`, and :class:`ImageTakenError` for a
     tag that is on something else.
     """
+    reach.network()  # a wrong value is refused also where nothing is to be built
     references = {image: resolve(image, mode) for image in images}
     with connected() as client:
         client.api.timeout = _BUILD_SECONDS

@@ -39,12 +39,12 @@ def _event(*messages: bytes) -> dict[str, Any]:
 def test_steps_are_told_once_and_when_they_begin() -> None:
     trace = Trace()
     assert list(trace.lines(_event(_step("a", "[1/2] FROM x", started=False), _step("b", "[2/2] RUN y")))) == [
-        "[2/2] RUN y"
+        "Step [2/2] RUN y"
     ]
     later = _event(
         _step("a", "[1/2] FROM x"), _step("b", "[2/2] RUN y"), _step("c", "[internal] load"), _step("d", "x")
     )
-    assert list(trace.lines(later)) == ["[1/2] FROM x"]
+    assert list(trace.lines(later)) == ["Step [1/2] FROM x"]
 
 
 def test_output_is_told_by_whole_lines_of_each_step() -> None:
@@ -64,6 +64,6 @@ def test_step_that_failed_is_named_and_not_those_that_were_given_up() -> None:
 
 def test_fields_of_other_kinds_are_passed_over() -> None:
     fixed = _number(9 << 3 | 1) + bytes(8) + _number(10 << 3 | 5) + bytes(4)
-    assert list(Trace().lines(_event(fixed, _step("a", "[1/1] RUN x")))) == ["[1/1] RUN x"]
+    assert list(Trace().lines(_event(fixed, _step("a", "[1/1] RUN x")))) == ["Step [1/1] RUN x"]
     with pytest.raises(ValueError, match="wire type 3"):
         list(Trace().lines(_event(_number(1 << 3 | 3))))
