@@ -46,8 +46,10 @@ def entries(context: Path, dockerfile: str) -> list[Entry]:
     with _readable(context / IGNORE_FILE):
         ignored = Ignored.of(context, named)
     # A Dockerfile may be a link: it is sent, and hashed, as the file that it leads to.
-    found = (replace(entry, source=entry.source.resolve(), link=None) if entry.path == named else entry
-             for entry in _walked(context, ignored))  # fmt: skip
+    found = [
+        replace(entry, source=entry.source.resolve(), link=None) if entry.path == named else entry
+        for entry in _walked(context, ignored)
+    ]
     return sorted(found, key=lambda entry: entry.path)
 
 

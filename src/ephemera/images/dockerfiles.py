@@ -18,7 +18,9 @@ _BUILDKIT_FLAGS: Mapping[str, frozenset[str]] = {
     "RUN": frozenset({"mount", "network", "security", "device"}),
     "COPY": frozenset({"chmod", "link", "parents", "exclude"}),
     "ADD": frozenset({"chmod", "link", "checksum", "keep-git-dir", "exclude", "unpack"}),
+    "HEALTHCHECK": frozenset({"start-interval"}),
 }
+_WITH_HEREDOCS = ("RUN", "COPY", "ADD")
 _SCRATCH = "scratch"
 
 
@@ -65,7 +67,7 @@ def instructions(dockerfile: str) -> list[Instruction]:
         if not parts:
             continue
         keyword, flags, text = _split("".join(parts))
-        end = _after_heredocs(lines, at, text) if keyword in _BUILDKIT_FLAGS else at
+        end = _after_heredocs(lines, at, text) if keyword in _WITH_HEREDOCS else at
         given = Instruction(line=first + 1, end=end, keyword=keyword, flags=flags, text=text, heredoc=end != at)
         found.append(given)
         at = end
@@ -82,7 +84,7 @@ def labelled(dockerfile: str, marks: Mapping[str, str]) -> str:
 
 
 def buildkit_only(dockerfile: str) -> str:
-    """Return what in it BuildKit alone understands, with its line; empty where Docker's classic builder will do."""
+    """Return what only BuildKit understands of it, with its line; empty if Docker's classic builder understands all."""
     for each in instructions(dockerfile):
         if each.heredoc:
             return f"the heredoc in line {each.line}"
@@ -102,7 +104,7 @@ def frontend(dockerfile: str) -> str:
 
 
 def is_official(named: str) -> bool:
-    """Whether a frontend is Docker's own, which every BuildKit has one of built in."""
+    """Whether a frontend is Docker's own: every BuildKit has one of those built in."""
     return bool(_OFFICIAL_FRONTEND.fullmatch(named))
 
 
@@ -136,7 +138,7 @@ def bases(dockerfile: str, arguments: Mapping[str, str], target: str | None) -> 
             if reference and reference.lower() not in (_SCRATCH, *stages) and "$" not in (platform or ""):
                 found[Base(reference=reference, platform=platform)] = None
             stages.append(words[2].lower() if len(words) == 3 else "")
-            reached = (target or "").lower() in (stages[-1] or _SCRATCH, str(len(stages) - 1))
+            reached = bool(target) and str(target).lower() in (stages[-1], str(len(stages) - 1))
         for reference in _copied_from(each):
             if "$" not in reference and not reference.isdecimal() and reference.lower() not in (_SCRATCH, *stages):
                 found[Base(reference=reference)] = None
@@ -174,7 +176,7 @@ def _lines(dockerfile: str) -> list[str]:
 
 
 def _directive_lines(lines: list[str]) -> list[str]:
-    """The lines on top that are directives: the first one of another kind ends them."""
+    """The directives on top, which end at the first line of another kind."""
     found: list[str] = []
     for line in lines:
         directive = _DIRECTIVE.fullmatch(line.strip())
@@ -194,7 +196,7 @@ def _is_blank(line: str) -> bool:
 
 
 def _split(text: str) -> tuple[str, dict[str, str], str]:
-    """Keyword, flags and the rest; of what ONBUILD puts off, those of that."""
+    """Keyword, flags and the rest; of an ONBUILD, those of the instruction that it puts off."""
     keyword, rest = [*text.split(maxsplit=1), ""][:2]
     if keyword.upper() == "ONBUILD" and rest:
         return _split(rest)

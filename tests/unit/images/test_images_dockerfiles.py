@@ -81,6 +81,7 @@ def test_byte_order_mark_and_missing_last_newline_do_not_matter() -> None:
         ("COPY --from=y --chown=1:1 a b", ""),
         ("RUN x --mount=type=cache", ""),
         ("HEALTHCHECK --interval=1s CMD x", ""),
+        ("HEALTHCHECK --start-interval=1s CMD x", "`HEALTHCHECK --start-interval` in line 3"),
         ("# RUN --mount=type=cache x", ""),
     ],
 )
