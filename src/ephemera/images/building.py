@@ -118,9 +118,9 @@ class _Following:
     def __init__(
         self, client: docker.DockerClient, name: str, needs: str, arguments: Mapping[str, str], report: Report
     ) -> None:
-        self.arguments = arguments
         self._client = client
         self._name = name
+        self._arguments = arguments
         self._needs = needs
         self._report = report
         self._step = "its start"
@@ -164,7 +164,7 @@ class _Following:
         step = self._trace.failed or self._step
         if full := disk.full(self._client, [cause, *output[-_TELLING_LINES:]]):
             return ImageBuildError(self._name, step, full, output, disk.REMEDY)
-        remedy = self._of_engine(cause) or reach.remedy(output[-_TELLING_LINES:], self.arguments)
+        remedy = self._of_engine(cause) or reach.remedy(output[-_TELLING_LINES:], self._arguments)
         if self._needs and (ended := _EXIT_CODE.search(cause)):
             cause = f"its command ended with {ended[1]}"  # not the whole command, which is in the step
         return ImageBuildError(self._name, step, " ".join(cause.split()), output, remedy)
@@ -188,10 +188,10 @@ class _Following:
     def _lines(self, event: dict[str, Any]) -> Iterator[str]:
         if event.get("id") == buildkit.TRACE:
             return self._trace.lines(event)
-        return iter(_COLOUR.sub("", event.get("stream", "")).splitlines())
+        return iter([event.get("stream", "")])
 
-    def _say(self, lines: Iterator[str]) -> None:
-        for line in lines:
+    def _say(self, told: Iterator[str]) -> None:
+        for line in _COLOUR.sub("", "\n".join(told)).splitlines():
             if line.strip():
                 self._output.append(line.rstrip())
                 self._report(f"{self._name}: {line.strip()}")
