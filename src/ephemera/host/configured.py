@@ -94,24 +94,28 @@ def configured() -> Address:
 
 def client_config() -> dict[str, Any]:
     """Return the Docker client's ``config.json``; empty where it is absent or cannot be read."""
-    return _json(client_config_file())
+    path = client_config_file()
+    return _json(path) if path else {}
 
 
-def client_config_file() -> Path:
-    """Return where that file is, there or not."""
-    return _docker_folder() / "config.json"
+def client_config_file() -> Path | None:
+    """Return where that file is, there or not; None for a user without a home."""
+    try:
+        return _docker_folder() / "config.json"
+    except MachineError:
+        return None
 
 
 def damaged_config() -> MachineError | None:
     """Return the error for a ``config.json`` whose values are not of the kind that docker-py takes them for; None where
     it is in order, or is no JSON at all, which is ignored."""
+    path = client_config_file()
     try:
-        document = json.loads(client_config_file().read_text())
+        problem = _damage(json.loads(path.read_text())) if path else ""
     except (OSError, ValueError):
         return None
-    problem = _damage(document)
     remedy = "mend it, or move it away and run `docker login` again"
-    return MachineError(f"{client_config_file()} is damaged: {problem}", remedy=remedy) if problem else None
+    return MachineError(f"{path} is damaged: {problem}", remedy=remedy) if problem else None
 
 
 def _damage(document: Any) -> str:

@@ -1,4 +1,4 @@
-"""Images: what reference an image goes by on this machine, having it there, and dropping what nobody uses.
+"""Images: the reference that each has on this machine, how it gets there, and how it is dropped when it is not used.
 
 An official image is pulled where a registry answers and built from a local recipe where none does; an image of the
 project is built from its sources, under the hash of everything it is made from. Nothing changed: nothing built.

@@ -1,4 +1,4 @@
-"""Has images there: pulls what is published, builds what is ours, bases first, each tag by one process at a time."""
+"""Pull or build images, bases first; each tag is made by one process at a time."""
 
 from __future__ import annotations
 

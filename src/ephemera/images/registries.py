@@ -59,8 +59,10 @@ def authorized(
     of ``without_credentials`` with the cause."""
     from docker.errors import APIError, DockerException
 
+    path = client_config_file()
     try:
-        client.api.reload_config(str(client_config_file()))  # docker-py follows what a test makes of the variables
+        if path is not None:
+            client.api.reload_config(str(path))  # docker-py's own look-up follows what a test makes of the variables
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # docker-py's, about a helper that is missing
             return ask(None)
@@ -70,7 +72,7 @@ def authorized(
         if damaged := damaged_config():
             raise damaged from error
         cause = " ".join(str(error.__cause__ or error).split())[:200]
-        without_credentials(f"{cause} (named in {client_config_file()})")
+        without_credentials(f"{cause} (named in {path})")
     return ask({})
 
 

@@ -1,4 +1,4 @@
-"""The images that ephemera made and the engine keeps: what is there, and dropping what nobody uses."""
+"""List the images that ephemera made, and drop those of this backend that no container uses."""
 
 from __future__ import annotations
 

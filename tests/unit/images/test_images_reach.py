@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ephemera.contract.errors import InputError
+from ephemera.host.configured import damaged_config
 from ephemera.images import reach
 
 
@@ -90,6 +91,13 @@ def test_proxies_of_dockers_configuration_are_passed_unless_the_environment_has_
         "NO_PROXY": "localhost",
         "no_proxy": "*.example",
     }
+
+
+def test_user_without_a_home_has_no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    monkeypatch.setenv("HOME", "relative")
+    assert reach.arguments("FROM x\nARG MAVEN_REPOSITORY\n") == {}
+    assert damaged_config() is None
 
 
 @pytest.mark.parametrize("proxies", [7, [], {"default": "x"}, {"default": {"httpProxy": 7}}])
