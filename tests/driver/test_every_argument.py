@@ -76,7 +76,7 @@ _EXPECTED: list[tuple[str, str, Callable[[Seen], Any], list[Any]]] = [
         "health",
         "healthcheck",
         lambda it: it.config["Healthcheck"],
-        [_IMAGES_OWN, _GIVEN, {**_GIVEN, "StartPeriod": 1.5e9, "Retries": 1}, _IMAGES_OWN],
+        [_IMAGES_OWN, _GIVEN, {**_GIVEN, "StartPeriod": 1.5e9, "Test": ["CMD", "true", "s3cret"]}, _IMAGES_OWN],
     ),
     (
         "tmpfs",
@@ -127,7 +127,7 @@ def _seen(ephemera: Ephemera) -> dict[str, Seen]:
 def test_every_argument_is_changed_and_looked_at() -> None:
     """A new one needs a step in the project, and a line here."""
     known = {field.name for field in dataclasses.fields(ContainerArgs)} - {"environment"}
-    steps = every.changes(None, None)
+    steps = every.changes(None, None, None)
     assert {name for changes in steps.values() for change in changes for name in change} == known
     assert {argument for _, argument, _, _ in _EXPECTED} == known
 

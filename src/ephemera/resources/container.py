@@ -205,20 +205,16 @@ class Container(pulumi.ComponentResource):
                 parent=self,
                 depends_on=[_started_after(needed) for needed in args.needs],
                 # What the provider can neither update in place nor knows to need a new container (ADR 0032).
-                replacement_trigger={
-                    "healthcheck": _plain(healthcheck),
-                    "tmpfs": tmpfs,
-                    "given": [
-                        name
-                        for name, value in (
-                            ("command", command),
-                            ("entrypoint", entrypoint),
-                            ("user", args.user),
-                            ("variables", variables),
-                        )
-                        if value
-                    ],
-                },
+                replacement_trigger=environment.fingerprint(
+                    {
+                        "healthcheck": _plain(healthcheck),
+                        "tmpfs": tmpfs,
+                        "command": bool(command),
+                        "entrypoint": bool(entrypoint),
+                        "user": bool(args.user),
+                        "variables": bool(variables),
+                    }
+                ),
                 delete_before_replace=True,  # its name and its ports can be held by one container only
                 ignore_changes=["ports"] if _same_ports(service, args, hosts) else [],
             ),
@@ -379,7 +375,8 @@ def _gate(service: str, args: ContainerArgs, *, published: bool) -> Gate:
         return args.gate
     health = args.healthcheck
     if health is None:
-        if args.environment.rehearsed and args.publish and args.ports:
+        over_tcp = any(port.protocol == "tcp" for port in args.ports.values())
+        if args.environment.rehearsed and args.publish and over_tcp:
             return args.gate  # nothing is asked in a rehearsal, and `up` refuses it only where nothing is published
         raise InputError(
             f"service {service!r} publishes nothing over TCP, and its gate asks from outside",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,7 @@ from ephemera.contract.images import AnyImage
 from ephemera.contract.labels import Identity
 from ephemera.contract.settings import Settings
 from ephemera.home import addresses, credentials
+from ephemera.home.identity import key
 from ephemera.host import engine, forwarder, limits
 from ephemera.host.configured import configured
 from ephemera.host.development import mounted
@@ -259,6 +262,12 @@ class Environment(pulumi.ComponentResource):
             for container_port, bindings in bound.items()
             for each in bindings or ()
         }
+
+    def fingerprint(self, value: Any) -> pulumi.Output[str]:
+        """Return a text that is another one when ``value`` is, and tells nothing of the secrets in it: keyed with the
+        user's key. Pulumi loses a secret in a replacement trigger, and would find a difference at every ``up``."""
+        text = pulumi.Output.unsecret(pulumi.Output.json_dumps(value, sort_keys=True))
+        return text.apply(lambda known: hmac.new(key(), known.encode(), hashlib.sha256).hexdigest())
 
     def claim(self, kind: str, name: str) -> None:
         """Note that the program makes the ``service`` or ``volume`` of that name; raise when it has made one before."""

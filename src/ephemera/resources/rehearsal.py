@@ -55,6 +55,9 @@ class _RehearsedEnvironment(Environment):
 
     rehearsed = True
 
+    def fingerprint(self, value: Any) -> pulumi.Output[str]:  # noqa: ARG002
+        return pulumi.Output.from_input("")
+
     def _connected(self) -> Any:
         return None
 

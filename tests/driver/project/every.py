@@ -44,6 +44,8 @@ SYSTEM = System(
 
 def program(environment: Environment) -> None:
     """Every container, with the changes of all steps so far."""
+    import pulumi
+
     from ephemera.resources import Container, ContainerArgs, ExecProbe, Gate, Volume, VolumeArgs
 
     plain: dict[str, Any] = {
@@ -52,7 +54,8 @@ def program(environment: Environment) -> None:
         "gate": Gate(probe=ExecProbe(command=["true"])),
     }
     other = Container("other", ContainerArgs(**plain))
-    steps = changes(Volume("data", VolumeArgs(environment=environment)), other)
+    data = Volume("data", VolumeArgs(environment=environment))
+    steps = changes(data, other, pulumi.Output.secret("s3cret"))
     for service in _SERVICES[1:]:
         given: dict[str, Any] = {"memory_mb": 32, **plain}
         for change in steps[service][: int(environment.option("step")) + 1]:
@@ -60,8 +63,9 @@ def program(environment: Environment) -> None:
         Container(service, ContainerArgs(**given))
 
 
-def changes(data: Volume | None, other: Any) -> dict[str, list[dict[str, Any]]]:
-    """By service: what each step gives, one after the other; the first one is where it begins."""
+def changes(data: Volume | None, other: Any, secret: Any) -> dict[str, list[dict[str, Any]]]:
+    """By service: what each step gives, one after the other; the first one is where it begins. ``secret``: a word that
+    is known only later."""
     from ephemera.resources import ExecProbe, Gate, HealthCheck, Port
 
     web = {"web": Port(number=8000)}
@@ -86,7 +90,7 @@ def changes(data: Volume | None, other: Any) -> dict[str, list[dict[str, Any]]]:
         "health": [
             {},
             {"healthcheck": HealthCheck(**health, start_period_seconds=0)},
-            {"healthcheck": HealthCheck(**{**health, "retries": 1}, start_period_seconds=1.5)},
+            {"healthcheck": HealthCheck(**{**health, "command": ["true", secret]}, start_period_seconds=1.5)},
             {"healthcheck": None},
         ],
         "tmpfs": [

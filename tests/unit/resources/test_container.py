@@ -587,3 +587,17 @@ def test_container_that_the_network_has_no_address_for_is_refused(gates: OpenGat
         InputError, match="service 'api-13' is one container too many: an environment's network has 13 addr"
     ):
         programs.run(lambda: program(14))
+
+
+def test_fingerprint_tells_values_apart_and_no_secret(gates: OpenGates) -> None:
+    found: list[str] = []
+
+    def program() -> None:
+        environment = programs.environment()
+        for word in ("s3cret", pulumi.Output.secret("s3cret"), pulumi.Output.secret("other")):
+            environment.fingerprint({"command": ["ask", word]}).apply(found.append)
+
+    programs.run(program)
+    assert len(found) == 3
+    assert len(set(found)) == 2
+    assert not any("s3cret" in each for each in found)
