@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ephemera.contract.text import printable
 from ephemera.host import surroundings
 from ephemera.inside.counting import Counting
 from ephemera.plugin.systems import Systems, Wanted
@@ -159,7 +160,7 @@ class Session:
             return
         capture = self.config.pluginmanager.get_plugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
-            reporter.write_line(line)
+            reporter.write_line(_shown(reporter, line))
 
 
 class Reports(Counting):
@@ -184,10 +185,10 @@ class Reports(Counting):
             headline = f"ephemera: {count} {'test' if count == 1 else 'tests'} SKIPPED for lack of an environment"
             terminalreporter.write_sep("=", headline, yellow=True, bold=True)
             for reason, times in self._state.unmet.items():
-                terminalreporter.write_line(f"{times} of them: {reason}")
+                terminalreporter.write_line(_shown(terminalreporter, f"{times} of them: {reason}"))
             terminalreporter.write_line("with --ephemera-require-services they fail")
         for line in self._state.closing_lines:
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(_shown(terminalreporter, line))
 
 
 def check_options(config: pytest.Config) -> None:
@@ -231,3 +232,8 @@ def services_required(asked: bool, variables: Mapping[str, str]) -> bool:
     if text and text not in (*_YES, *_NO):
         raise pytest.UsageError(f"EPHEMERA_REQUIRE_SERVICES is {text!r}: it must be 1 or 0")
     return text in _YES if text else variables.get("CI", "").lower() in _YES
+
+
+def _shown(reporter: pytest.TerminalReporter, line: str) -> str:
+    """What names and services are called steers no terminal."""
+    return printable(line) if reporter.isatty else line
