@@ -171,21 +171,19 @@ def down(
     screen = Screen(output)
     workspace = Workspace.find()
     found = lifecycle.find_stack(workspace, stack, branch)
-    if forget:
-        if no_wait:
-            raise InputError("--no-wait and --forget are both given", remedy="forgetting takes no time")
-        lifecycle.forget(workspace, found)
+    if forget and no_wait:
+        raise InputError("--no-wait and --forget are both given", remedy="forgetting takes no time")
+    if forget or no_wait:
+        if forget:
+            lifecycle.forget(workspace, found)
+            told = "is forgotten; what its Docker engine may still hold of it has not been looked at"
+        else:
+            lifecycle.hand_over(workspace, found)
+            told = "is taken down in the background; `ephemera ls` shows it until it is gone"
         if screen.machine:
             screen.document({"stack": found, "seconds": None, "leftovers": None})
         else:
-            screen.note(f"{found} is forgotten; what its Docker engine may still hold of it has not been looked at")
-        return
-    if no_wait:
-        lifecycle.hand_over(workspace, found)
-        if screen.machine:
-            screen.document({"stack": found, "seconds": None, "leftovers": None})
-        else:
-            screen.note(f"{found} is taken down in the background; `ephemera ls` shows it until it is gone")
+            screen.note(f"{found} {told}")
         return
     gone = lifecycle.down(workspace, found, screen.progress)
     reaper.start_if_due()
