@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from ephemera.contract import labels
+from ephemera.contract.errors import ImageError
 from ephemera.contract.images import ServiceImage
 from ephemera.home import identity
 from ephemera.host import surroundings
 from ephemera.images import buildkit, context, disk, dockerfiles, reach
 from ephemera.images.errors import ImageBuildError, ImageMissingError
+from ephemera.images.ignoring import NAME as IGNORE_FILE
 from ephemera.images.modes import Mode
 from ephemera.images.references import resolve
 
@@ -38,6 +40,10 @@ _NO_CONTEXT = "failed to read downloaded context"
 Report = Callable[[str], None]
 
 
+class ContextChangedError(ImageError):
+    """Files changed between the hash of a context and its archive: the image's reference is another one by now."""
+
+
 def bases(image: ServiceImage, arguments: Mapping[str, str], mode: Mode) -> list[dockerfiles.Base]:
     """Return the images that the engine must have before the build: it is sent no credentials to pull them itself."""
     text = context.read_dockerfile(image.context, image.dockerfile)
@@ -53,8 +59,11 @@ def build(
     arguments: Mapping[str, str],
     mode: Mode,
     report: Report,
+    *,
+    last: bool,
 ) -> None:
-    """Build ``reference``; raises :class:`ImageBuildError`."""
+    """Build ``reference``; raise :class:`ImageBuildError` if a step fails, and unless this is the ``last`` try,
+    :class:`ContextChangedError` if what was packed is not what the reference says."""
     network = reach.network()
     text = context.read_dockerfile(image.context, image.dockerfile)
     needs = dockerfiles.buildkit_only(text)
@@ -79,7 +88,9 @@ def build(
     with tempfile.TemporaryFile(dir=surroundings.temporary()) as archive:
         _pack(image, text, archive)
         if resolve(image, mode) != reference:
-            raise ImageBuildError(image.name, "packing its context", "files changed meanwhile", (), "run it again")
+            if not last:
+                raise ContextChangedError(f"the context of image {image.name!r} changed while it was packed")
+            report(f"{image.name}: files of its context change all the time: name them in {IGNORE_FILE}")
         following.follow(parameters, archive)
     if not client.api.images(name=reference):
         raise following.failed("the engine ended it without a word")

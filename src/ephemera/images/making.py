@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ephemera.contract import labels
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 _BUILD_SECONDS = 1800
 """A build step that says nothing for that long is given up."""
 
+_TRIES = 3
+"""With sources that change while they are packed; the last one takes them as they are."""
+
 Report = Callable[[str], None]
 Begins = Callable[[str, str], None]
 """Records that a build begins: the name of its image, and the engine's address."""
@@ -40,22 +44,34 @@ def ensure(images: Iterable[AnyImage], mode: Mode, report: Report = lambda _: No
     with connected() as client:
         client.api.timeout = _BUILD_SECONDS
         for image, reference in references.items():
-            _have(client, image, reference, mode, report)
+            references[image] = _have(client, image, reference, mode, report)
     return references
 
 
-def _have(client: docker.DockerClient, image: AnyImage, reference: str, mode: Mode, report: Report) -> None:
+def _have(client: docker.DockerClient, image: AnyImage, reference: str, mode: Mode, report: Report) -> str:
+    """Have it there; returns its reference, which is another one if its sources change meanwhile."""
     name = None if isinstance(image, PublicImage) or _is_official(image, mode) else as_built(image).name
-    if _present(client, reference, name):
-        return
-    with builds.exclusive(reference) as begins:
-        # Another process may have made it while this one waited.
-        if not _present(client, reference, name):
-            _make(client, image, reference, mode, report, begins)
+    for tries_left in reversed(range(_TRIES)):
+        if _present(client, reference, name):
+            break
+        with suppress(building.ContextChangedError), builds.exclusive(reference) as begins:
+            # Another process may have made it while this one waited.
+            if not _present(client, reference, name):
+                _make(client, image, reference, mode, report, begins, last=not tries_left)
+            break
+        reference = resolve(image, mode)
+    return reference
 
 
 def _make(
-    client: docker.DockerClient, image: AnyImage, reference: str, mode: Mode, report: Report, begins: Begins
+    client: docker.DockerClient,
+    image: AnyImage,
+    reference: str,
+    mode: Mode,
+    report: Report,
+    begins: Begins,
+    *,
+    last: bool,
 ) -> None:
     if isinstance(image, PublicImage) or _is_official(image, mode):
         pull(client, reference, report)
@@ -65,13 +81,12 @@ def _make(
         build = as_built(image)
         arguments = dict(build.arguments)
         for argument, base in build.bases.items():
-            arguments[argument] = resolve(base, mode)
-            _have(client, base, arguments[argument], mode, report)
+            arguments[argument] = _have(client, base, resolve(base, mode), mode, report)
         for needed in building.bases(build, arguments, mode):
             if not _present(client, needed.reference):
                 pull(client, needed.reference, report, needed.platform)
         begins(build.name, docker_host())
-        building.build(client, build, reference, arguments, mode, report)
+        building.build(client, build, reference, arguments, mode, report, last=last)
 
 
 def _is_official(image: AnyImage, mode: Mode) -> bool:
