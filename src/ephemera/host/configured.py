@@ -171,7 +171,10 @@ def _of_context() -> Address | None:
         document = _json(meta)
         if document.get("Name") != name:
             continue
-        endpoint = document.get("Endpoints", {}).get("docker", {})
+        endpoints = document.get("Endpoints")
+        endpoint = endpoints.get("docker") if isinstance(endpoints, dict) else None
+        if not isinstance(endpoint, dict) or not isinstance(endpoint.get("Host", ""), str):
+            raise MachineError(f"{meta} is damaged: it names no Docker engine", remedy=f"make context {name!r} again")
         url = endpoint.get("Host") or DEFAULT_HOST
         skip = bool(endpoint.get("SkipTLSVerify"))
         material = folder / "contexts" / "tls" / meta.parent.name / "docker"

@@ -164,3 +164,12 @@ def test_a_socket_has_no_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_what_this_machine_shares_with_the_engines(url: str, reach: str) -> None:
     assert Address(url=url).reach == reach
+
+
+@pytest.mark.parametrize("endpoints", [[], None, {"docker": []}, {"docker": {"Host": 3}}, {}])
+def test_damaged_context_is_one_clear_error(endpoints: Any) -> None:
+    _context("far", "tcp://far:2375")
+    (meta,) = _docker(currentContext="far").rglob("meta.json")
+    meta.write_text(json.dumps({"Name": "far", "Endpoints": endpoints}))
+    with pytest.raises(MachineError, match=r"meta\.json is damaged: it names no Docker engine"):
+        configured()
