@@ -44,6 +44,8 @@ def execute(
     command = command[1:] if command[0] == "--" and len(command) > 1 else command
     said = {streams.STDOUT: bytearray(), streams.STDERR: bytearray()}
     show = (lambda kind, part: said[kind].extend(part)) if screen.machine else _write
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a terminal that is closed ends it too
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
     with (
         _handle(service, stack, branch, with_outputs=False) as handle,
         handle.executing(command, _standard_input(), marked=True) as execution,

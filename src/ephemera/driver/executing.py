@@ -45,7 +45,12 @@ class Execution:
         self._mark = f"{MARK}={secrets.token_hex(8)}" if marked else ""
         given: dict[str, Any] = {"environment": [self._mark]} if marked else {}
         self._id = client.api.exec_create(container, list(command), stdin=source is not None, **given)["Id"]
-        self._stream = client.api.exec_start(self._id, socket=True)
+        try:
+            self._stream = client.api.exec_start(self._id, socket=True)
+        except BaseException:
+            if marked:  # interrupted: it may have begun
+                self._signal("KILL")
+            raise
         self._conversation = streams.Conversation(self._stream, source)
         self.refusal = ""
 

@@ -10,7 +10,7 @@ from requests.exceptions import RequestException
 from ephemera.contract.errors import EphemeraError
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.redaction import Redactor
-from ephemera.driver import engine, services
+from ephemera.driver import encryption, engine, services
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.host.engine import connected
@@ -31,6 +31,7 @@ def redactor_for(workspace: Workspace, stack: str) -> Redactor:
     lease = leases.read(stack)
     with suppress(EphemeraError, OSError):
         redactor.learn_settings(workspace.read_config(stack))
+        redactor.learn_secrets(encryption.config_secrets(workspace, stack))
         if lease is None or lease.phase != "creating":
             redactor.learn_outputs(engine.outputs(workspace, stack))
     return redactor
