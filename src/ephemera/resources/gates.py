@@ -193,16 +193,18 @@ class Gatekeeper:
         return error
 
     def _tail(self, container: str, lines: int) -> list[str]:
-        redactor = Redactor()
+        def read() -> tuple[list[logs.LogLine], dict[str, Any]]:
+            found = list(logs.read(self._client, container, tail=lines))
+            return found, self._client.api.inspect_container(container)
+
         try:
-            read: list[logs.LogLine] = within(
-                _TAIL_SECONDS, lambda: list(logs.read(self._client, container, tail=lines)), "tail"
-            )
-            redactor.learn_container(self._client.api.inspect_container(container))
+            found, document = within(_TAIL_SECONDS, read, "tail")
         except (DockerException, RequestException, TimeoutError):
             return []
+        redactor = Redactor()
+        redactor.learn_container(document)
         redactor.learn_secrets(self._secrets())
-        return list(redactor.lines(line.text for line in read))
+        return list(redactor.lines(line.text for line in found))
 
     def _listen(self) -> None:
         filters = {"type": "container", "label": f"{labels.STACK}={self._stack}", "event": ["die", "oom", "start"]}

@@ -241,9 +241,7 @@ def test_what_publishes_nothing_is_asked_inside_by_its_health_check(gates: OpenG
 
 
 def test_what_publishes_nothing_and_cannot_be_asked_inside_is_refused(gates: OpenGates) -> None:
-    with pytest.raises(
-        InputError, match="publishes nothing over TCP, and its gate asks from outside: give it a healthcheck"
-    ):
+    with pytest.raises(InputError, match="publishes nothing, and its gate asks from outside: give it a healthcheck"):
         _one(ports={"http": Port(number=8080)}, publish=False, gate=Gate(probe=HttpProbe()))
     assert gates.asked == []
 
