@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chain import SYSTEM as CHAIN
 from every import SYSTEM as EVERY
 from once import SYSTEM as ONCE
+from slow import SYSTEM as SLOW
 from twins import SYSTEM as TWINS
 
 from ephemera.contract.catalog import Option, Runner, Service, System
@@ -68,6 +69,7 @@ SYSTEMS = {
     "once": ONCE,
     "every": EVERY,
     "twins": TWINS,
+    "slow": SLOW,
 }
 
 
