@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pulumi
 import pulumi_docker as docker
 
-from ephemera.contract import declared, labels, progress
+from ephemera.contract import declared, labels
 from ephemera.contract.catalog import Source
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, is_root
@@ -20,15 +20,10 @@ from ephemera.contract.names import check_service_name
 from ephemera.contract.redaction import PUBLIC_PURPOSES
 from ephemera.host.ports import Protocol
 from ephemera.host.probes import ExecProbe, describe
-from ephemera.resources import arguments, policy, spelling
+from ephemera.resources import arguments, given, policy, spelling
 from ephemera.resources.environment import Environment
 from ephemera.resources.gates import Gate, beside
 from ephemera.resources.volume import Volume
-
-# With times, which mean nothing: for what is not given, Docker takes the image's own, and a preview would find them.
-_NO_HEALTHCHECK = docker.ContainerHealthcheckArgs(
-    tests=["NONE"], interval="1s", timeout="1s", start_period="1s", retries=1
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,11 +143,13 @@ class Container(pulumi.ComponentResource):
         environment.policy.excuse(service, _reasons(args))
         if source is not None:
             environment.policy.mount_source(service, str(source.folder), source.target)
-        command, entrypoint = _command(service, args, source)
+        image = partial(environment.image_config, args.image)
+        words = source.command if source is not None and source.command else args.command
+        command, entrypoint = given.command(service, words, image)
         variables = environment.marked({**args.variables, **environment.development_variables(service)})
         volumes = {arguments.place(path): volume for path, volume in args.volumes.items()}
         tmpfs = {arguments.place(path): options for path, options in args.tmpfs.items()}
-        healthcheck = _healthcheck(service, args, gate)
+        healthcheck = given.healthcheck(service, args.healthcheck, image, finishes=gate.probe.finishes)
         for purpose in args.credentials.keys() - PUBLIC_PURPOSES:
             environment.hide(args.credentials[purpose])
         container = docker.Container(
@@ -162,7 +159,7 @@ class Container(pulumi.ComponentResource):
             image=environment.image_id(args.image),
             command=command,
             entrypoints=entrypoint,
-            envs=[_variable(service, name, value) for name, value in sorted(variables.items())],
+            envs=[given.variable(service, name, value) for name, value in sorted(variables.items())],
             ports=[
                 docker.ContainerPortArgs(
                     internal=args.ports[name].number,
@@ -207,7 +204,7 @@ class Container(pulumi.ComponentResource):
                 # What the provider can neither update in place nor knows to need a new container (ADR 0032).
                 replacement_trigger=environment.fingerprint(
                     {
-                        "healthcheck": _plain(healthcheck),
+                        "healthcheck": given.plain(healthcheck),
                         "tmpfs": tmpfs,
                         "command": bool(command),
                         "entrypoint": bool(entrypoint),
@@ -232,7 +229,7 @@ class Container(pulumi.ComponentResource):
                 "image": container.image,
                 "endpoints": dict(self.endpoints),
                 "credentials": {
-                    name: _text(f"credential {name!r} of service {service!r}", value)
+                    name: given.text(f"credential {name!r} of service {service!r}", value)
                     for name, value in args.credentials.items()
                 },
                 "capabilities": {
@@ -370,87 +367,20 @@ def _gate(service: str, args: ContainerArgs, *, published: bool) -> Gate:
     """The gate, or one that runs the health check's command in the container when nothing can be asked from outside."""
     probe = args.gate.probe
     if isinstance(probe, ExecProbe):
-        return replace(args.gate, probe=replace(probe, command=_plain_words(service, probe.command)))
+        return replace(args.gate, probe=replace(probe, command=given.plain_words(service, probe.command)))
     if published or not probe.from_outside:
         return args.gate
     health = args.healthcheck
     if health is None:
-        over_tcp = any(port.protocol == "tcp" for port in args.ports.values())
-        if args.environment.rehearsed and args.publish and over_tcp:
+        could_be_asked = args.publish and any(port.protocol == "tcp" for port in args.ports.values())
+        if args.environment.rehearsed and could_be_asked:
             return args.gate  # nothing is asked in a rehearsal, and `up` refuses it only where nothing is published
         over_tcp = " over TCP" if any(port.protocol == "udp" for port in args.ports.values()) else ""
         raise InputError(
             f"service {service!r} publishes nothing{over_tcp}, and its gate asks from outside",
             remedy="give it a healthcheck, whose command is then run inside, or a probe such as ExecProbe",
         )
-    return replace(args.gate, probe=ExecProbe(command=_plain_words(service, health.command)))
-
-
-def _plain_words(service: str, command: Sequence[Any]) -> list[str]:
-    words = arguments.words(f"command of the probe of service {service!r}", command)
-    if any(arguments.later(word) for word in words):
-        raise InputError(
-            f"command of the probe of service {service!r} has a word that is known only later",
-            remedy="give it as a variable, and read that in the command",
-        )
-    return words
-
-
-def _command(service: str, args: ContainerArgs, source: Source | None) -> tuple[list[Any] | None, list[Any] | None]:
-    """Return command and entrypoint, as the container is given them."""
-    given = source.command if source is not None and source.command else args.command
-    if given is None:
-        return None, None
-    words = arguments.words(f"command of service {service!r}", given)
-    if "" not in words:
-        return words, None
-    # The provider takes no empty word in a command, but does in an entrypoint; Docker runs the two as one.
-    return None, [*(args.environment.image_config(args.image).get("Entrypoint") or ()), *words]
-
-
-def _variable(service: str, name: str, value: pulumi.Input[Any]) -> pulumi.Input[str]:
-    text = _text(f"variable {name!r} of service {service!r}", value)
-    return f"{name}={text}" if isinstance(text, str) else text.apply(lambda known: f"{name}={known}")
-
-
-def _text(what: str, value: pulumi.Input[Any]) -> str | pulumi.Output[str]:
-    if not arguments.later(value):
-        return arguments.text_of(what, value)
-    return pulumi.Output.from_input(value).apply(partial(_known_text, what))
-
-
-def _known_text(what: str, value: Any) -> str:
-    try:
-        return arguments.text_of(what, value)
-    except InputError as error:
-        progress.emit({"type": "failed", "error": error.document()["error"]})
-        raise pulumi.RunError(str(error)) from None  # which Pulumi prints without a traceback
-
-
-def _healthcheck(service: str, args: ContainerArgs, gate: Gate) -> docker.ContainerHealthcheckArgs | None:
-    health = args.healthcheck
-    if health is None:
-        # The image's own asks a server. A container that is to end is none, and would stay unhealthy.
-        return _NO_HEALTHCHECK if gate.probe.finishes else None
-    # For what is 0, Docker takes the image's own, which a preview would find; what is meant by 0 is next to nothing.
-    own = args.environment.image_config(args.image).get("Healthcheck") or {}
-    start_period = health.start_period_seconds or (arguments.MIN_SECONDS if own.get("StartPeriod") else 0)
-    start_interval = own.get("StartInterval")
-    return docker.ContainerHealthcheckArgs(
-        tests=["CMD", *arguments.words(f"command of the health check of service {service!r}", health.command)],
-        interval=spelling.duration(health.interval_seconds),
-        timeout=spelling.duration(health.timeout_seconds),
-        start_period=spelling.duration(start_period),
-        start_interval=spelling.duration(start_interval / 1e9) if start_interval else None,
-        retries=health.retries,
-    )
-
-
-def _plain(healthcheck: docker.ContainerHealthcheckArgs | None) -> list[Any]:
-    if healthcheck is None:
-        return []
-    names = ("tests", "interval", "timeout", "start_period", "retries")
-    return [getattr(healthcheck, name) for name in names]
+    return replace(args.gate, probe=ExecProbe(command=given.plain_words(service, health.command)))
 
 
 def _started_after(needed: Container) -> pulumi.Resource | pulumi.Output[pulumi.Resource]:
