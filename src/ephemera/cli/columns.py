@@ -8,6 +8,8 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from ephemera.contract.text import printable
+
 _GAP = 2
 
 
@@ -21,17 +23,18 @@ class Columns:
     def __init__(self, *titles: str, dispensable: Sequence[str] = ()) -> None:
         self._titles = titles
         self._dispensable = dispensable
-        self._rows: list[list[Text]] = []
+        self._rows: list[tuple[str, ...]] = []
 
     def add_row(self, *cells: str) -> None:
         """Add a row; a cell is one line."""
-        self._rows.append([Text.from_markup(" ".join(cell.split("\n")), emoji=False) for cell in cells])
+        self._rows.append(cells)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         head = [[Text(title, style="bold") for title in self._titles]] if any(self._titles) else []
-        rows = [*head, *self._rows]
+        terminal = console.file.isatty()
+        rows = [*head, *([_cell(cell, filtered=terminal) for cell in row] for row in self._rows)]
         widths = [max(cell_len(cell.plain) for cell in column) for column in zip(*rows, strict=True)]
-        shown = self._that_fit(widths, console.width if console.file.isatty() else None)
+        shown = self._that_fit(widths, console.width if terminal else None)
         for row in rows:
             line = Text(no_wrap=True, overflow="ignore")
             for at in shown:
@@ -48,3 +51,8 @@ class Columns:
                 break
             shown.remove(self._titles.index(title))
         return shown
+
+
+def _cell(markup: str, *, filtered: bool) -> Text:
+    # Before rich, which takes some characters out of a control sequence and leaves the rest of it to be seen.
+    return Text.from_markup(" ".join((printable(markup) if filtered else markup).split("\n")), emoji=False)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ephemera.cli.columns import Columns
 from ephemera.cli.console import Screen
 from ephemera.contract.progress import Event
 from ephemera.driver import timeline
@@ -61,7 +62,7 @@ class Stopwatch:
 def show(screen: Screen, found: Timeline) -> None:
     """Print what took time as bars on one axis, then the critical path with every part's share."""
     screen.out.print(bars(found, screen.out.width, unicode=screen.out.encoding.startswith("utf")))
-    screen.out.print(critical_path(found))
+    screen.table(critical_path(found))
 
 
 def bars(found: Timeline, width: int, *, unicode: bool = True) -> Table:
@@ -93,19 +94,15 @@ def bars(found: Timeline, width: int, *, unicode: bool = True) -> Table:
     return table
 
 
-def critical_path(found: Timeline) -> Table:
+def critical_path(found: Timeline) -> Columns:
     """What the command took that long for: each part, how long, and its share of the whole. Short ones are summed up,
     and so are the gaps between parts, in which the engine compares one resource with its state."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("*", width=1)
-    table.add_column("critical path", no_wrap=True, overflow="ellipsis")
-    table.add_column("seconds", justify="right", no_wrap=True)
-    table.add_column("share", justify="right", no_wrap=True)
+    table = Columns("*", "critical path", f"{'seconds':>8}", f"{'share':>6}")
     long = [part for part in found.path if found.share(part) >= _LEAST_SHARE]
     for part in long:
         name = f"gap before {_named(part)}" if part.kind == "gap" else f"{_named(part)} {part.kind}"
         name = _named(part) if part.kind == "phase" else name
-        table.add_row("", escape(name), f"{part.seconds:.3f}", f"{found.share(part):.1%}")
+        table.add_row("", escape(name), f"{part.seconds:8.3f}", f"{found.share(part):6.1%}")
     short = [part for part in found.path if part not in long]
     for name, parts in (
         ("shorter ones", [part for part in short if part.kind != "gap"]),
@@ -113,8 +110,8 @@ def critical_path(found: Timeline) -> Table:
     ):
         if parts:
             seconds = sum(part.seconds for part in parts)
-            table.add_row("", f"{len(parts)} {name}", f"{seconds:.3f}", f"{seconds / found.seconds:.1%}")
-    table.add_row("", "[bold]whole[/]", f"{found.seconds:.3f}", "100.0%")
+            table.add_row("", f"{len(parts)} {name}", f"{seconds:8.3f}", f"{seconds / found.seconds:6.1%}")
+    table.add_row("", "[bold]whole[/]", f"{found.seconds:8.3f}", "100.0%")
     return table
 
 

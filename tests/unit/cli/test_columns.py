@@ -71,6 +71,7 @@ def test_text_of_others_cannot_steer_a_terminal() -> None:
     screen.out.print(_HOSTILE, soft_wrap=True, markup=False)
     shown = file.getvalue()
     assert printable(shown) == shown
+    assert shown.startswith("x\nabcde\n")
     assert shown.count("cde\n") == 2
 
 

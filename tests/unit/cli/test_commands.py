@@ -331,3 +331,18 @@ def test_state_of_another_user_is_one_error(ephemera: Command, monkeypatch: pyte
     assert said.exit_code == 5
     assert said.document["error"]["kind"] == "machine_not_ready"
     assert "set XDG_STATE_HOME" in said.document["error"]["remedy"]
+
+
+def test_logs_hide_secrets_unless_asked_for(ephemera: Command, driver: Driver, docker: FakeClient) -> None:
+    from ephemera.home import identity
+
+    own = marks("shop-main", identity.backend_id(), "db") | {"ephemera.secrets": '["DSN"]'}
+    docker.api.add("container", "shop-main-db", own)
+    config = {"Env": ["DSN=its own", "MODE=fast"], "Labels": own}
+    docker.api.documents["shop-main-db-id"] = {"Name": "/shop-main-db", "Config": config}
+    odd = "10%\r100% \x1b[31mred\x1b[0m \x1b]0;title\x07"
+    docker.api.log_texts["shop-main-db-id"] = f"2026-01-02T03:04:05Z its own, fast {odd}\n"
+    assert ephemera("logs", "db").out == f"***, fast {odd}\n", "in a pipe it is as it was, but for secrets"
+    assert ephemera("logs", "db", "--show-secrets").out == f"its own, fast {odd}\n"
+    (line,) = ephemera("logs", "--output", "json").document
+    assert line["line"] == f"***, fast {odd}"

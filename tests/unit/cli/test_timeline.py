@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ephemera.cli import timeline
+from ephemera.cli.columns import Columns
 from ephemera.cli.console import Screen
 from ephemera.driver.timeline import CONTAINER, Segment, Timeline
 
@@ -41,7 +42,7 @@ def _timeline() -> Timeline:
     )
 
 
-def _printed(table: Table, width: int) -> list[str]:
+def _printed(table: Table | Columns, width: int) -> list[str]:
     console = Console(width=width, no_color=True, force_terminal=False)
     with console.capture() as captured:
         console.print(table)
