@@ -28,6 +28,9 @@ _BLOCK_LINES = 512
 _GENERATED = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{32}(?![A-Za-z0-9_-])")
 _NAMES = r"(pass(word|wd|phrase)?|pwd|secret(_?key)?|token|credentials?|(api|access|private|encryption|signing)_?key)"
 _SECRET_NAME = re.compile(rf"(?i){_NAMES}$")
+_SHELLS_OWN = ("PWD", "OLDPWD")
+# Marked or named as secret, they would hide what is said all the time.
+_WORDS = frozenset(("true", "false", "none", "null"))
 # Part of what connects: "host=db password=… sslmode=off", "Server=db;Password=…".
 _SECRET_PART = re.compile(rf"(?i){_NAMES}\s*=\s*('[^']*'|\"[^\"]*\"|[^\s;&,]+)")
 _OPTION = re.compile(r"--?([A-Za-z][\w-]*)=(.+)", re.DOTALL)
@@ -80,7 +83,7 @@ class Redactor:
         for name, value in settings.items():
             self.learn(_GENERATED.findall(value))
             self.learn(_parts(value))
-            if _SECRET_NAME.search(name):
+            if _SECRET_NAME.search(name) and name not in _SHELLS_OWN:
                 self.learn([value])
 
     def learn_secrets(self, values: Iterable[str]) -> None:
@@ -114,14 +117,14 @@ class Redactor:
         return value
 
     def _all_forms(self) -> set[str]:
-        secrets = {secret for secret in self._secrets if len(secret) >= _SHORTEST} - self._public
-        return {form for secret in secrets for form in _forms(secret)}
+        long = {secret for secret in self._secrets if len(secret) >= _SHORTEST and secret.lower() not in _WORDS}
+        return {form for secret in long - self._public for form in _forms(secret)}
 
 
 def _forms(secret: str) -> set[str]:
     """A credential as it is written in JSON, in URLs, in shells, in HTML, and within what is encoded as base64 or in
     hex; of one that has several lines, each line too."""
-    raw = secret.encode(errors="surrogateescape")
+    raw = secret.encode(errors="surrogatepass")
     spelled = {secret, secret.strip(), *(line for line in secret.split("\n") if len(line) >= _SHORTEST_LINE)}
     spelled = {each for each in spelled if len(each) >= _SHORTEST and not each.startswith("-----")}
     forms = {form for each in spelled for form in _spellings(each)}
@@ -139,17 +142,17 @@ def _forms(secret: str) -> set[str]:
 def _spellings(secret: str) -> Iterator[str]:
     yield secret
     for safe in ("/", "", "!'()*", "!$&'()*+,;="):  # curl's, ours, a browser's, and as a URL's user may be written
-        quoted = quote(secret, safe=safe, errors="surrogateescape")
+        quoted = quote(secret, safe=safe, errors="surrogatepass")
         yield quoted
         yield re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quoted)
-    yield quote_plus(secret, errors="surrogateescape")
+    yield quote_plus(secret, errors="surrogatepass")
     for as_json in (json.dumps(secret), json.dumps(secret, ensure_ascii=False)):
         yield as_json[1:-1]
         yield as_json[1:-1].replace("/", "\\/")
         yield json.dumps(as_json)[3:-3]
     yield repr(secret)[1:-1]
     yield ascii(secret)[1:-1]
-    yield repr(secret.encode(errors="surrogateescape"))[2:-1]
+    yield repr(secret.encode(errors="surrogatepass"))[2:-1]
     yield shlex.quote(secret).strip("'")
     yield secret.replace("'", "''")
     yield html.escape(secret, quote=False)

@@ -125,6 +125,12 @@ def test_parts_of_a_variable_tell_credentials_by_name(value: str) -> None:
     assert redactor.text("login with p4ss-word!") == "login with ***!"
 
 
+def test_what_is_said_all_the_time_is_not_hidden() -> None:
+    redactor = Redactor()
+    redactor.learn_settings({"PWD": "/srv/app", "USE_TOKEN": "true", "OPTIONS": "bypass=false"})
+    assert redactor.text("started in /srv/app: true, false") == "started in /srv/app: true, false"
+
+
 def test_many_lines_are_redacted_as_each_is() -> None:
     lines = [f"line {number} {'s3cret' if number % 700 == 3 else ''}" for number in range(2000)]
     redactor = _redactor("s3cret")
@@ -139,6 +145,10 @@ def test_a_secret_of_several_lines_joins_no_lines() -> None:
 def test_no_form_of_a_secret_hides_everything(secret: str) -> None:
     assert _redactor(secret).text("") == ""
     assert "***" in _redactor(secret).text(f"a {secret} b")
+
+
+def test_secret_that_is_no_valid_unicode_is_hidden_too() -> None:
+    assert _redactor("odd\ud800one").text("an odd\ud800one") == "an ***"
 
 
 def test_documents_are_redacted_key_and_value() -> None:
