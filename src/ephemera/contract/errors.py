@@ -212,7 +212,7 @@ class ImageError(NotReadyError):
 
 
 class EngineError(NotReadyError):
-    """The engine's run failed: the message has the cause, ``output`` its last lines, for evidence and for machines."""
+    """The engine's run failed: ``remedy`` begins with the cause, ``output`` has its last lines, for evidence."""
 
     kind = "engine"
 

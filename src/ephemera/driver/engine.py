@@ -200,5 +200,4 @@ def of_another_passphrase(output: Sequence[str]) -> bool:
 
 
 def _failed(what: str, output: Sequence[str]) -> EngineError:
-    cause, remedy = diagnose(output)
-    return EngineError(f"{what}: {cause}", remedy=remedy, output=output)
+    return EngineError(what, remedy=": ".join(diagnose(output)), output=output)
