@@ -16,6 +16,7 @@ from docker import DockerClient
 from docker.errors import APIError, NotFound
 
 from ephemera.contract import labels
+from ephemera.contract.catalog import System
 from ephemera.contract.errors import EphemeraError, NotReadyError, UnknownNameError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.driver import streams
@@ -310,10 +311,19 @@ def missing(stack: str, names: Sequence[str]) -> NotReadyError:
     )
 
 
-def refuse_missing(found: Iterable[Mapping[str, Any]], outputs: EnvironmentOutputs) -> None:
-    """Raise :class:`NotReadyError` unless every service of the document has its container among ``found``."""
+def refuse_missing(found: Iterable[Mapping[str, Any]], outputs: EnvironmentOutputs, system: System) -> None:
+    """Raise :class:`NotReadyError` unless every service of the document has its container among ``found``.
+
+    Optional services may be missing, and one-shots, which were done when the environment became ready.
+    """
     there = {item["Labels"].get(labels.SERVICE) for item in found}
-    if names := [name for name in outputs.services if name not in there]:
+    optional = {name for name, service in system.services.items() if not service.required}
+    names = [
+        name
+        for name, service in outputs.services.items()
+        if name not in there | optional and not from_description(service.readiness).finishes
+    ]
+    if names:
         raise missing(outputs.stack, names)
 
 

@@ -227,10 +227,10 @@ class Broker:
         outputs = lifecycle.outputs(workspace, lifecycle.called(workspace, self._attached or ""))
         if outputs.system != wanted.system:
             raise lifecycle.wrong_system(outputs, wanted.system)
-        with connected() as client:
-            services.refuse_missing(services.containers(client, outputs.stack), outputs)
-        self._tell_development(outputs.stack)
         system = find_system(workspace.catalog, wanted.system)
+        with connected() as client:
+            services.refuse_missing(services.containers(client, outputs.stack), outputs, system)
+        self._tell_development(outputs.stack)
         seed = seeding.load(system)
         with leases.exclusive(outputs.stack):  # of several runs that attach, one seeds
             lease = leases.read(outputs.stack)

@@ -375,9 +375,9 @@ def _gate(service: str, args: ContainerArgs, *, published: bool) -> Gate:
         could_be_asked = args.publish and any(port.protocol == "tcp" for port in args.ports.values())
         if args.environment.rehearsed and could_be_asked:
             return args.gate  # nothing is asked in a rehearsal, and `up` refuses it only where nothing is published
-        over_tcp = " over TCP" if any(port.protocol == "udp" for port in args.ports.values()) else ""
+        anything = "nothing over TCP" if any(port.protocol == "udp" for port in args.ports.values()) else "nothing"
         raise InputError(
-            f"service {service!r} publishes nothing{over_tcp}, and its gate asks from outside",
+            f"service {service!r} publishes {anything}, and its gate asks from outside",
             remedy="give it a healthcheck, whose command is then run inside, or a probe such as ExecProbe",
         )
     return replace(args.gate, probe=ExecProbe(command=given.plain_words(service, health.command)))

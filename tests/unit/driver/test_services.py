@@ -15,7 +15,7 @@ from ephemera.driver import services
 from ephemera.driver.services import ServiceHandle
 from ephemera.home import identity
 from ephemera.host.ports import free_port
-from tests.unit.doubles import FakeClient, marks, refusal
+from tests.unit.doubles import SHOP, FakeClient, marks, refusal
 
 _STACK = "shop-main"
 _API = f"{_STACK}-api-id"
@@ -61,11 +61,11 @@ def test_container_that_should_be_there_and_is_not_is_told_with_the_way_back(eng
     with pytest.raises(NotReadyError) as caught:
         _handle(engine, "worker").inspect()
     assert str(caught.value) == "service 'worker' of shop-main has no container: bring it back with `ephemera up`"
-    document = EnvironmentOutputs(
-        stack=_STACK, system="shop", branch="main", services={"api": _outputs(), "one": _outputs(), "two": _outputs()}
-    )
-    with pytest.raises(NotReadyError, match="services one, two of shop-main have no containers"):
-        services.refuse_missing(services.containers(engine, _STACK), document)
+    one_shot = ServiceOutputs(container="x", image="i", readiness={"type": "exit_zero"})
+    names = {"api": _outputs(), "worker": _outputs(), "lab": _outputs(), "extra": _outputs(), "setup": one_shot}
+    document = EnvironmentOutputs(stack=_STACK, system="shop", branch="main", services=names)
+    with pytest.raises(NotReadyError, match="services worker, lab of shop-main have no containers"):
+        services.refuse_missing(services.containers(engine, _STACK), document, SHOP)
 
 
 def test_command_gives_its_exit_code_and_what_it_said(engine: FakeClient) -> None:
