@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from docker.errors import NotFound
 
 from ephemera.contract import labels
 from ephemera.host.engine import connected
@@ -34,6 +35,14 @@ class Hand:
             for name, found in self.containers().items():
                 if not services or name in services:
                     client.api.remove_container(found["Id"], force=True)
+
+    def is_waited_for(self, service: str) -> bool:
+        """Whether the program waits at its gate: it has limited its processes, as it does when it has been made."""
+        with connected() as client:
+            try:
+                return bool(client.api.inspect_container(f"{self.stack}-{service}")["HostConfig"]["PidsLimit"])
+            except NotFound:
+                return False
 
     def kill(self) -> None:
         """As a restart of the machine does."""
@@ -189,7 +198,7 @@ def test_plain_pulumi_names_the_way_back(web: tuple[Ephemera, Hand]) -> None:
 def test_container_that_is_removed_while_it_comes_up_is_told_of(ephemera: Ephemera) -> None:
     hand = Hand(ephemera, "web")
     process = ephemera.start("up", "web", "-c", "behaviour=deaf")
-    until(lambda: bool(hand.containers()), 60)
+    until(lambda: hand.is_waited_for("web"), 60)
     hand.remove()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 3
