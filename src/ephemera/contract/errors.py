@@ -223,6 +223,11 @@ class EngineError(NotReadyError):
     def details(self) -> Mapping[str, Any]:
         return {"log_tail": list(self.output)}
 
+    @property
+    def last_lines(self) -> Sequence[str]:
+        # Of an engine's run the cause is in the message; what a more special error has collected is the cause itself.
+        return () if self.kind == EngineError.kind else self.output
+
 
 class LeftoversError(EphemeraError):
     """Something was left behind after a destroy."""
