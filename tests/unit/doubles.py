@@ -319,7 +319,9 @@ class FakeApi:
         self._remove(name, self.listed_volumes, lambda item: str(item["Name"]))
 
     def remove_network(self, name: str) -> None:
-        self._remove(name, self.listed_networks, lambda item: str(item["Name"]))
+        # By its id, which tests do not tell from the name.
+        names = {item.get("Id"): item["Name"] for item in self.listed_networks}
+        self._remove(names.get(name, name), self.listed_networks, lambda item: str(item["Name"]))
 
     def _remove(self, name: str, items: list[dict[str, Any]], name_of: Any) -> None:
         if self.refusals.get(name):

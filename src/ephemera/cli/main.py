@@ -121,7 +121,7 @@ def _unexpected(error: Exception) -> EphemeraError:
 
 
 def _kept(error: Exception) -> str:
-    """Where its traceback is; itself, when nothing can be written."""
+    """Where its traceback is; where it was raised, when nothing can be written."""
     from ephemera.home.paths import state_dir
 
     text = "".join(traceback.format_exception(error))
@@ -130,7 +130,8 @@ def _kept(error: Exception) -> str:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     except (OSError, EphemeraError):
-        return text
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return f"line {last.lineno} of {last.filename}, as no file can be written"
     return str(path)
 
 

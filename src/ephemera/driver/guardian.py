@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from ephemera.contract.errors import EphemeraError
 from ephemera.home import leases
+from ephemera.home.documents import DiskError
 from ephemera.home.paths import state_dir
 from ephemera.host.processes import ProcessId
 from ephemera.warm.client import Forked, detached
@@ -49,7 +50,13 @@ def keep(project: Path, stack: str, record: Callable[[ProcessId], object] | None
     if record is None:
         leases.change(stack, guardian=guardian)
     else:
-        record(guardian)
+        try:
+            record(guardian)
+        except DiskError:
+            end(guardian)  # there is nothing that it could guard
+            process.wait()
+            _drop_log(stack)
+            raise
     watch = threading.Thread(target=_replace_when_killed, args=(project, stack, owner, guardian, process), daemon=True)
     watch.name = f"guardian-{stack}"
     watch.start()

@@ -60,6 +60,8 @@ def making(
         guardian.keep(workspace.project, lease.stack, lambda guardian: leases.write(replace(lease, guardian=guardian)))
         yield
     except BaseException as error:
+        if isinstance(error, DiskError) and leases.read(lease.stack) == before:
+            raise  # its lease could not be written: nothing was begun
         failed = isinstance(error, EphemeraError) and not isinstance(error, InterruptedByUserError)
         try:
             # Bad input is told in one line: nothing was created that could tell more.

@@ -48,6 +48,7 @@ from ephemera.driver.branches import current_branch
 from ephemera.driver.holding import let_go
 from ephemera.driver.known import remembering, unchanged
 from ephemera.driver.preflight import check_development, check_ports
+from ephemera.driver.state import StateError
 from ephemera.driver.timeline import phase
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
@@ -175,7 +176,7 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None],
         if created and (claimed := _claimed(workspace, request, stack, system, settings)):
             return Ready(outputs=claimed, created=True, claimed=True, seconds=clock.monotonic() - started)
         report(phase("prepare"))
-        docker = _refuse_taken(workspace, stack)
+        docker = _refuse_taken(workspace, stack, created)
         check_ports(stack, system, settings)
         lease = holding.new_lease(workspace, stack, settings, phase="creating" if created else "kept", docker=docker)
         with holding.making(workspace, lease, created, request.keep_on_failure, report):
@@ -395,8 +396,11 @@ def _unchanged(workspace: Workspace, stack: str, system: System, settings: Setti
     return _as_leased(same)
 
 
-def _refuse_taken(workspace: Workspace, stack: str) -> str:
-    """Return the id of the Docker engine in use, unless the stack is another's there, or is on another engine."""
+def _refuse_taken(workspace: Workspace, stack: str, created: bool) -> str:
+    """Return the id of the Docker engine in use, unless the stack is another's there, or is on another engine.
+
+    Raises :class:`StateError` for one that would be ``created`` anew beside its own objects: it has lost its state.
+    """
     lease = leases.read(stack)
     if lease is not None and lease.checkout != str(workspace.project):
         raise StackTakenError(
@@ -411,7 +415,14 @@ def _refuse_taken(workspace: Workspace, stack: str) -> str:
                     f"environment {stack!r} belongs to {owner.owner} (backend {owner.backend})",
                     remedy="choose another --branch",
                 )
-        return placement.refuse_other_engine(workspace, client, stack)
+        docker = placement.refuse_other_engine(workspace, client, stack)
+        if created and (found := sweep.find(client, stack)):
+            raise StateError(
+                f"the state of {stack} is gone, and {', '.join(map(str, found))} is there",
+                remedy=f"put {workspace.state_file(stack)} back from a copy; or `ephemera down {stack}`, which "
+                "finds by label what is there",
+            )
+        return docker
 
 
 def _refuse_unknown(workspace: Workspace, client: DockerClient, stack: str) -> None:

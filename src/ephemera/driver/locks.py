@@ -19,6 +19,8 @@ import psutil
 from ephemera.driver.workspace import Workspace
 
 _PROGRAM = "pulumi"
+_MOST = 2**31
+"""Process ids are below it."""
 # An engine writes its lock in one go: a file that stays empty is that of one that was killed while it did.
 _WRITING_SECONDS = 2.0
 _INTERVAL_SECONDS = 0.05
@@ -41,8 +43,10 @@ def _is_dead(lock: Path) -> bool:
         pid, host = int(document["pid"]), str(document["hostname"])
     except FileNotFoundError:
         return True  # released meanwhile
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return True  # it names no engine
+    if not 0 < pid < _MOST:
+        return True
     if host != socket.gethostname():
         return False
     try:

@@ -40,7 +40,8 @@ def mend(workspace: Workspace, stack: str, report: Callable[[Event], None]) -> N
         return  # another engine is at work on it, as the update will say
     with connected() as client:
         removing.remove_unwritten(client, stack, resources)
-        lost = _lost(client, resources)
+        with state.reading(workspace, stack):
+            lost = _lost(client, resources)
     if not lost:
         return
     names = ", ".join(f"{_KINDS[each['type']]} {_name(each)}" for each in lost)

@@ -17,6 +17,7 @@ from ephemera.contract import labels
 from ephemera.driver import state, sweep
 from ephemera.driver.state import Resource
 from ephemera.driver.sweep import Found
+from ephemera.home import identity
 
 _KINDS = {state.CONTAINER: "container", state.NETWORK: "network", state.VOLUME: "volume"}
 
@@ -25,7 +26,8 @@ def covered(client: DockerClient, resources: Iterable[Resource], found: Iterable
     """Whether removing what was ``found`` by the stack's label comes to the same as destroying its ``resources``.
 
     Not so when there are resources of other providers, of another engine, kinds of Docker's that have no labels, images
-    that are to go too, anything protected, kept, or destroyed by a hook, and objects that are there without the label.
+    that are to go too, anything protected, kept, or destroyed by a hook, and objects that were made without the label.
+    One that was made with it is found by it, or gone: what has its name without the label is somebody else's.
     """
     labelled = {(item.kind, item.name) for item in found}
     return all(_covered(client, resource, labelled) for resource in resources)
@@ -80,7 +82,14 @@ def _covered(client: DockerClient, resource: Resource, labelled: set[tuple[str, 
     if resource["type"] == state.IMAGE:
         return inputs.get("keepLocally") is True
     kind, name = _KINDS.get(resource["type"]), _name(resource)
-    return kind is not None and bool(name) and ((kind, name) in labelled or _gone(client, kind, name))
+    found_by_label = (kind, name) in labelled or _made_with_label(inputs)
+    return kind is not None and bool(name) and (found_by_label or _gone(client, kind, name))
+
+
+def _made_with_label(inputs: dict[str, Any]) -> bool:
+    marks = inputs.get("labels")
+    wanted = {"label": labels.BACKEND, "value": identity.backend_id()}
+    return isinstance(marks, list) and any(isinstance(mark, dict) and wanted.items() <= mark.items() for mark in marks)
 
 
 def _gone(client: DockerClient, kind: str, name: str) -> bool:

@@ -189,7 +189,7 @@ def _known(client: DockerClient, stack: str, name: str) -> Remembered:
     found = _read(stack).get("services", {}).get(name)
     if found is None:
         raise InputError(f"the data of {name!r} in {stack} was not remembered", remedy=_REMEDY_REMEMBER)
-    known = Remembered(**found)
+    known = _remembered(found)
     if known.problem:
         raise InputError(f"{name} cannot be reset: {known.problem}", remedy=_REMEDY_ANEW)
     current = _made_of(client, stack).get(name)
@@ -249,11 +249,20 @@ def _folder(stack: str) -> Path:
 
 
 def _read(stack: str) -> dict[str, Any]:
-    try:
-        document = json.loads((_folder(stack) / "remembered.json").read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
+    return documents.read(_folder(stack) / "remembered.json", _checked) or {}
+
+
+def _checked(document: dict[str, Any]) -> dict[str, Any]:
+    for found in document.get("services", {}).values():
+        _remembered(found)
+    return document
+
+
+def _remembered(found: Mapping[str, Any]) -> Remembered:
+    known = Remembered(**{key: found[key] for key in ("container", "given", "problem") if key in found})
+    if not all(isinstance(text, str) for text in vars(known).values()):
+        raise TypeError("what was remembered is no text")
+    return known
 
 
 def _write(stack: str, document: Mapping[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ephemera.contract.errors import EngineError
@@ -32,16 +34,25 @@ def resources(workspace: Workspace, stack: str) -> list[Resource]:
     Raises :class:`StateError` for a file that holds no state.
     """
     path = workspace.state_file(stack)
+    with reading(workspace, stack):
+        try:
+            return _resources(json.loads(path.read_text()))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ValueError(error.strerror) from error
+
+
+@contextmanager
+def reading(workspace: Workspace, stack: str) -> Iterator[None]:
+    """Around what takes the state for what it should be; raises :class:`StateError` where it is not."""
     try:
-        found = _resources(json.loads(path.read_text()))
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StateError(
-            f"the state of {stack} cannot be read ({type(error).__name__} in {path})",
+            f"the state of {stack} cannot be read ({type(error).__name__} in {workspace.state_file(stack)})",
             remedy=f"put the file back from a copy; or `ephemera down {stack}`, which finds by label what it had made",
         ) from error
-    return found
 
 
 def _resources(document: Any) -> list[Resource]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from docker import DockerClient
 from docker.errors import APIError, NotFound
@@ -22,11 +22,13 @@ _DEADLINE_SECONDS = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """An object of the engine: ``container``, ``network`` or ``volume``, its name and the stack it belongs to."""
+    """An object of the engine: ``container``, ``network`` or ``volume``, its name and the stack it belongs to.
+    ``identifier``: what tells it from others of its name, which networks may share."""
 
     kind: str
     name: str
     stack: str
+    identifier: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -53,7 +55,12 @@ def find(client: DockerClient, stack: str | None = None, backend: str | None = N
         for item in client.api.volumes(filters=filters)["Volumes"] or ()
     ]
     found += [
-        Found(kind="network", name=item["Name"], stack=(item["Labels"] or {}).get(labels.STACK, ""))
+        Found(
+            kind="network",
+            name=item["Name"],
+            stack=(item["Labels"] or {}).get(labels.STACK, ""),
+            identifier=item["Id"],
+        )
         for item in client.api.networks(filters=filters)
     ]
     return found
@@ -124,4 +131,4 @@ def remove_one(client: DockerClient, kind: str, name: str) -> None:
 def _remove_all(client: DockerClient, found: list[Found]) -> None:
     if found:
         with ThreadPoolExecutor(min(len(found), 16)) as pool:
-            list(pool.map(lambda item: remove_one(client, item.kind, item.name), found))
+            list(pool.map(lambda item: remove_one(client, item.kind, item.identifier or item.name), found))

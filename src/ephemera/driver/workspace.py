@@ -203,6 +203,8 @@ def _remove_all(folder: Path, stack: str) -> None:
         path.unlink(missing_ok=True)
     if inside.is_dir():
         inside.rmdir()
+    else:
+        documents.remove(inside)
 
 
 def is_secret(value: Any) -> bool:
@@ -216,6 +218,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         document = yaml.load(path.read_text(), _LOADER)  # noqa: S506 - a safe one, whose name the rule cannot see
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})", remedy="mend it, or remove it") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
         raise InputError(f"{path} is not valid YAML", remedy=str(error).replace("\n", " ")) from error
     return document if isinstance(document, dict) else {}

@@ -68,7 +68,7 @@ def read(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T | None:
         text = path.read_text()
     except FileNotFoundError:
         return None
-    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
+    except (IsADirectoryError, NotADirectoryError, PermissionError, UnicodeDecodeError) as error:
         set_aside(path, str(error))
         return None
     try:
@@ -104,12 +104,11 @@ def is_aside(path: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there, and what killed writers of it left."""
-    try:
+    """Remove a file, if it is there, and what killed writers of it left; a folder in its place is set aside."""
+    if path.is_dir() and not path.is_symlink():
+        set_aside(path, "it is a folder")
+    elif os.path.lexists(path):  # a read-only disk refuses also what is not there
         path.unlink(missing_ok=True)
-    except OSError:
-        if os.path.lexists(path):  # a read-only disk refuses also what is not there
-            raise
     remove_partials(path)
 
 

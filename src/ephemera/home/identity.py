@@ -6,17 +6,19 @@ import base64
 import secrets
 import shutil
 import socket
+import string
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from ephemera.contract.errors import MachineError
-from ephemera.home.documents import write_whole
+from ephemera.home.documents import DiskError, write_whole
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
 from ephemera.host import surroundings
 
 _KEY_BYTES = 32
+_BACKEND_BYTES = 6
 _OTHERS = 0o077
 
 
@@ -27,13 +29,20 @@ def owner() -> str:
 
 def backend_id() -> str:
     """Twelve hexadecimal digits, made on first use, that tell this user's environments from all others' objects."""
-    return _made_once(state_dir() / "backend-id", lambda: secrets.token_hex(6))
+    path = state_dir() / "backend-id"
+    found = _made_once(path, lambda: secrets.token_hex(_BACKEND_BYTES))
+    if len(found) != 2 * _BACKEND_BYTES or not set(found) <= set(string.hexdigits):
+        raise _damaged(path)  # with another one nothing would be found, and proven gone
+    return found
 
 
 def backend_dir() -> Path:
     """Folder of Pulumi's state, in the state directory."""
     directory = state_dir() / "pulumi"
-    directory.mkdir(exist_ok=True)
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError as error:
+        raise DiskError(directory, error) from error
     return directory
 
 

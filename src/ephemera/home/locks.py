@@ -49,10 +49,10 @@ def _opened(path: Path) -> int | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in (*_NO_ROOM, errno.EISDIR):
             raise
     with suppress(FileNotFoundError):
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # enough for a lock
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # enough for a lock, also of a folder
     return None
 
 

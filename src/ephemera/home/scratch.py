@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ephemera.home import documents
 from ephemera.home.documents import DiskError
 from ephemera.home.paths import state_dir
 
@@ -31,7 +32,10 @@ def scratch(stack: str) -> Iterator[Path]:
 
 def remove(stack: str) -> None:
     """Remove what killed processes left."""
-    shutil.rmtree(_of(stack), ignore_errors=True)
+    if (folder := _of(stack)).is_dir():
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        documents.remove(folder)
 
 
 def _of(stack: str) -> Path:

@@ -91,8 +91,12 @@ def connected() -> Iterator[docker.DockerClient]:
 
 
 def identity(client: docker.DockerClient) -> str:
-    """Return the engine's own id, which it keeps for life; its address may be another engine's by tomorrow."""
-    return str(client.info().get("ID") or "")
+    """Return the engine's own id, which it keeps for life, and where its data is; empty where it tells none.
+
+    Its address may be another engine's by tomorrow; and engines of one machine share the id, up to Docker 24.
+    """
+    told = client.info()
+    return f"{told['ID']} {told.get('DockerRootDir') or ''}".strip() if told.get("ID") else ""
 
 
 def said(error: HTTPError) -> str:

@@ -1,8 +1,8 @@
 """Processes of this machine, told apart by more than their number, which is used again.
 
 A process is identified by its start time as the kernel counts it (ticks since boot, which setting the clock does not
-move), the boot, the PID namespace and the host. A process of another namespace or host cannot be judged from here: it
-is neither alive nor dead, as far as this process can tell.
+move), the boot, the namespaces of PIDs and of time, and the host. A process of another namespace or host cannot be
+judged from here: it is neither alive nor dead, as far as this process can tell.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ Fate = Literal["alive", "dead", "unknown"]
 @dataclass(frozen=True, kw_only=True)
 class ProcessId:
     """One process for all time. ``ticks``: its start, in clock ticks since boot; ``boot``: id of that boot;
-    ``namespace``: of its number; ``host``: name and id of the machine. A record of before there were these has no
-    ``boot``."""
+    ``namespace``: of its number and its ticks; ``host``: name and id of the machine. A record of before there were
+    these has no ``boot``."""
 
     pid: int
     ticks: int = 0
@@ -96,7 +96,9 @@ def _host() -> str:
 
 
 def _namespace() -> str:
-    return (_PROC / "self/ns/pid").readlink().name
+    """Return the namespaces that numbers and ticks are counted in; kernels before 5.6 have none of time."""
+    spaces = (_PROC / "self/ns" / name for name in ("pid", "time"))
+    return " ".join(space.readlink().name for space in spaces if space.is_symlink())
 
 
 def _stat(pid: int) -> list[str]:

@@ -53,8 +53,9 @@ class Names:
 
     def _refuse(self, wanted: list[tuple[str, str]]) -> None:
         kinds = {kind for kind, _ in wanted}
-        there = {(kind, name): marks for kind in kinds for name, marks in self._there(kind)}
-        taken = [(kind, name, marks) for kind, name in wanted if (marks := self._foreign(there.get((kind, name))))]
+        # Networks may share a name: one that is foreign makes it ambiguous for whatever is attached by name.
+        there = [(kind, name, marks) for kind in kinds for name, marks in self._there(kind)]
+        taken = [found for found in there if found[:2] in wanted and self._is_foreign(found[2])]
         if taken:
             raise NameTakenError(
                 [f"{kind} {name!r} is there already and {_owner(marks)}" for kind, name, marks in taken],
@@ -71,13 +72,9 @@ class Names:
         else:
             yield from ((item["Name"], item["Labels"] or {}) for item in api.volumes()["Volumes"] or ())
 
-    def _foreign(self, marks: Mapping[str, str] | None) -> Mapping[str, str] | None:
-        """Return the marks of an object that is there and not ours; one without any has a mark that says nothing."""
-        if marks is None:
-            return None
+    def _is_foreign(self, marks: Mapping[str, str]) -> bool:
         backend = marks.get(labels.BACKEND, self._identity.backend)
-        ours = marks.get(labels.STACK) == self._identity.stack and backend == self._identity.backend
-        return None if ours else {"": "", **marks}
+        return marks.get(labels.STACK) != self._identity.stack or backend != self._identity.backend
 
 
 def _owner(marks: Mapping[str, str]) -> str:

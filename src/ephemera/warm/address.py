@@ -24,7 +24,7 @@ _READ_AT_START = (
 _PLACES = ("HOME", "XDG_CACHE_HOME")
 _STATUS = ("Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp:", "Cpus_allowed_list:")
 _SOURCE = Path(__file__).parents[1]
-_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 
 def wanted() -> bool:
@@ -44,7 +44,7 @@ def likeness() -> str:
             f"{sys.executable} {sys.version} {sys.flags} {sys.warnoptions} {sys.prefix} {os.nice(0)}",
             *(line for line in _of_this_process("status") if line.startswith(_STATUS)),
             *_of_this_process("limits"),
-            " ".join(str(Path(f"/proc/self/ns/{name}").readlink()) for name in _NAMESPACES),
+            " ".join(_namespace(name) for name in _NAMESPACES),
             " ".join(f"{name}={value}" for name, value in variables if name.startswith(_READ_AT_START)),
             *_installed(),
         )
@@ -91,6 +91,11 @@ def check_peer(connection: socket.socket) -> None:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     if struct.unpack("3i", credentials)[1] != os.getuid():
         raise PermissionError("the other end is another user's")
+
+
+def _namespace(name: str) -> str:
+    path = Path(f"/proc/self/ns/{name}")
+    return str(path.readlink()) if path.is_symlink() else ""  # kernels before 5.6 have none of time
 
 
 def _of_this_process(file: str) -> list[str]:
