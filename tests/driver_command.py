@@ -58,6 +58,10 @@ class Ephemera:
     def __call__(self, *arguments: str, cwd: Path | None = None, **variables: str) -> Done:
         return self._run(self.command(*arguments), cwd, variables)
 
+    def elsewhere(self, variables: Mapping[str, str], *arguments: str) -> Done:
+        """Run it with further variables, which may have any names."""
+        return self._run(self.command(*arguments), None, variables)
+
     def pytest(self, *arguments: str, **variables: str) -> Done:
         """Run the project's tests as a user does: plain pytest."""
         return self._run(self.pytest_command(*arguments), None, variables)

@@ -32,7 +32,7 @@ _EVENT_SECONDS = 0.05
 NOBODY = "nobody"
 """Who was killed when the strike came too late: what ended well is counted too, and is none of the kills."""
 
-Moment = Literal["lease", "build", "network", "volume", "container", "gate", "tests", "destroy"]
+Moment = Literal["lease", "build", "network", "volume", "container", "gate", "tests", "destroy", "replacement"]
 Victim = Literal["owner", "engine", "plugin", "guardian"]
 _ENGINE_PROCESSES = {"engine": "pulumi", "plugin": "pulumi-resource-docker"}
 # Where a command that was killed before it held anything leaves files, until the next one.
@@ -131,7 +131,12 @@ class Box:
             return found == "network create" and bool(attributes.get("name") == self.stack)
         if moment == "volume":
             return found == "volume create" and str(event["Actor"]["ID"]).startswith(self.stack or "?")
-        wanted = {"container": "container create", "gate": "container start", "destroy": "container die"}[moment]
+        wanted = {
+            "container": "container create",
+            "gate": "container start",
+            "destroy": "container die",
+            "replacement": "container destroy",
+        }[moment]
         ours = attributes.get(labels.BACKEND) == self.command.backend and labels.STACK in attributes  # no build's step
         return found == wanted and bool(ours)
 
@@ -148,6 +153,12 @@ class Box:
             *(f"layer {item}" for item in layers),
             *locks,
         ]
+
+
+def killed(process: subprocess.Popen[str]) -> None:
+    """SIGKILL a command, and wait for its end; not for its output, which what it started may hold open."""
+    process.kill()
+    process.wait(10)
 
 
 def remove_images(image: str) -> None:

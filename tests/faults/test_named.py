@@ -12,7 +12,7 @@ import pytest
 
 from ephemera.host.engine import connected
 from tests.driver_command import until
-from tests.faults.box import CLEAN_SECONDS, Box, Moment, Victim
+from tests.faults.box import CLEAN_SECONDS, Box, Moment, Victim, killed
 
 _ENDS_SECONDS = 60
 _LARGE_BYTES = 400 << 20
@@ -22,7 +22,7 @@ _LARGE_BYTES = 400 << 20
 @pytest.mark.parametrize("moment", ["lease", "build", "network", "volume", "container", "gate", "tests", "destroy"])
 def test_owner(box: Box, moment: Moment) -> None:
     process = run_until(box, moment)
-    _killed(process)
+    killed(process)
     box.is_clean("owner", moment)
 
 
@@ -76,7 +76,7 @@ def test_guardian_and_then_the_owner(box: Box, moment: Moment) -> None:
     assert first.guardian is not None
     assert box.kill("guardian", process)
     until(lambda: (now := box.lease()) is not None and now.guardian not in (None, first.guardian), CLEAN_SECONDS)
-    _killed(process)
+    killed(process)
     box.is_clean("guardian, then owner", moment)
 
 
@@ -85,7 +85,7 @@ def test_guardian_and_owner_at_once_and_the_next_command_reaps(box: Box, moment:
     process = run_until(box, moment)
     process.send_signal(signal.SIGSTOP)  # so that it cannot replace the guardian in between
     assert box.kill("guardian", process)
-    _killed(process)
+    killed(process)
     assert box.left()
     done = box.command("reap")
     assert done.code == 0, done.err
@@ -97,7 +97,7 @@ def test_any_next_command_reaps_in_the_background(box: Box) -> None:
     process = run_until(box, "gate")
     process.send_signal(signal.SIGSTOP)
     assert box.kill("guardian", process)
-    _killed(process)
+    killed(process)
     assert box.command("ls").code == 0
     box.is_clean("guardian and owner", "gate, then ls")
 
@@ -106,7 +106,7 @@ def test_guardian_while_it_cleans_up(box: Box) -> None:
     process = run_until(box, "gate")
     with box.at("destroy") as wait:
         lease = box.lease()
-        _killed(process)
+        killed(process)
         wait()
         assert lease is not None
         assert lease.guardian is not None
@@ -125,7 +125,7 @@ def test_suite_of_a_run(box: Box) -> None:
 
 def test_plain_pytest(box: Box) -> None:
     process = _pytest_until_tests(box)
-    _killed(process)
+    killed(process)
     box.is_clean("pytest", "tests")
 
 
@@ -141,13 +141,13 @@ def test_worker_of_xdist(box: Box) -> None:
 
 def test_controller_of_xdist(box: Box) -> None:
     process = _pytest_until_tests(box, "-n", "2")
-    _killed(process)
+    killed(process)
     box.is_clean("xdist controller", "tests")
 
 
 def test_destroy_by_hand_is_finished_by_its_guardian(box: Box) -> None:
     process = _down_until_destroy(box)
-    _killed(process)
+    killed(process)
     box.is_clean("owner", "down")
 
 
@@ -163,7 +163,7 @@ def test_interrupted_destroy_is_finished_in_the_background(box: Box) -> None:
 def test_checkout_that_is_deleted_under_a_run(box: Box) -> None:
     process = run_until(box, "tests")
     moved = box.command.project.rename(box.command.project.with_name("gone"))
-    _killed(process)
+    killed(process)
     box.command.project.mkdir()  # only for the count, which looks into it
     box.is_clean("owner", "its checkout gone")
     assert moved.exists()
@@ -200,8 +200,3 @@ def _pytest_until_tests(box: Box, *arguments: str) -> subprocess.Popen[str]:
         process = box.command.start_pytest("tests", *arguments, BOX_TEST_SECONDS="60")
         wait()
     return process
-
-
-def _killed(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.wait(10)  # not for its output: what it started may hold that open
