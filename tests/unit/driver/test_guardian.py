@@ -104,7 +104,10 @@ def test_guardian_that_is_dismissed_is_not_replaced(kept: ProcessId) -> None:
     guardian.dismiss(_STACK)
     watch.join(10)
     assert not watch.is_alive()
-    assert not kept.alive()
+    deadline = time.monotonic() + 20
+    while kept.alive():  # it lets go of what told of its end a moment before
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     assert _guardian() is None
     assert not guardian.log_file(_STACK).exists()
 

@@ -39,7 +39,6 @@ os.umask(0o077)
 given = sys.stdin.buffer.read(int(sys.stdin.buffer.readline()))
 tarfile.open(fileobj=io.BytesIO(given)).extractall({str(ROOT)!r}, filter="data")
 sys.path.insert(0, {str(ROOT / "lib")!r})
-from ephemera.host import clock
 from ephemera.inside.main import main
 sys.exit(main())
 """
