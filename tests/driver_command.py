@@ -152,7 +152,8 @@ class Ephemera:
             "pulumi/.pulumi/locks/**/*.json",
         ):
             found += [str(path) for path in home.glob(pattern)]
-        known = json.loads((home / "addresses.json").read_text())
+        file = home / "addresses.json"
+        known = json.loads(file.read_text()) if file.exists() else {}
         found += [f"address of {stack}" for stack in known if stack != "schema"]
         found += [str(path) for path in self.project.glob("Pulumi.*.yaml")]
         return found

@@ -215,10 +215,14 @@ def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lam
         placement.refuse_other_engine(workspace, client, stack)
         _refuse_unknown(workspace, client, stack)
         holding.end_what_a_dead_holder_left(stack)
+        known = leases.read(stack) is not None
         with holding.taking_down(workspace, stack, sweep.identity_of(client, stack), report):
             sweep.remove_runners(client, stack)
-            there = workspace.exists(stack)
-            left = _destroy(workspace, client, stack, report) if there else sweep.remove(client, stack)
+            if workspace.exists(stack):
+                left = _destroy(workspace, client, stack, report)
+            else:
+                found = sweep.remove(client, stack)
+                left = [] if known else found  # of one that has lost its state, all is found by label
     return Gone(stack=stack, seconds=clock.monotonic() - started, leftovers=tuple(str(found) for found in left))
 
 
@@ -439,6 +443,9 @@ def _destroy(
     locked = locks.release_dead(workspace, stack)
     recording.append(stack, "session", what="down")
     resources, found = teardown.readable(workspace, stack), sweep.find(client, stack)
+    if resources is None:  # then nothing tells what else may bear its label
+        sweep.remove(client, stack)
+        return []
     if not locked and removing.covered(client, resources, found):
         removing.remove(client, stack, resources)
         return removing.unknown(resources, found)

@@ -64,7 +64,7 @@ def discard(workspace: Workspace, stack: str, *, asked_for: bool = False) -> Non
     """
     with connected() as client:
         placement.refuse_other_engine(workspace, client, stack)
-        resources = readable(workspace, stack) if asked_for else state.resources(workspace, stack)
+        resources = (readable(workspace, stack) or []) if asked_for else state.resources(workspace, stack)
         covered = not asked_for or removing.covered(client, resources, sweep.find(client, stack))
         if not covered or has_foreign_resources(workspace, stack):
             locks.release_dead(workspace, stack)
@@ -81,13 +81,14 @@ def remove(stack: str) -> None:
         sweep.remove(client, stack, settle_seconds=_SETTLE_SECONDS)
 
 
-def readable(workspace: Workspace, stack: str) -> list[state.Resource]:
-    """Return the resources of a stack that is to go; a state that cannot be read is set aside, and names none."""
+def readable(workspace: Workspace, stack: str) -> list[state.Resource] | None:
+    """Return the resources of a stack that is to go; None for a state that cannot be read, which is set aside."""
     try:
         return state.resources(workspace, stack)
     except StateError as error:
-        documents.set_aside(workspace.state_file(stack), error.message)
-        return []
+        cause = error.__cause__
+        documents.set_aside(workspace.state_file(stack), f"{type(cause).__name__}: {cause}".splitlines()[0])
+        return None
 
 
 def forget(workspace: Workspace, stack: str) -> None:

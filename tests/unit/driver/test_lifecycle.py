@@ -416,6 +416,23 @@ def test_objects_without_state_are_taken_down_too(workspace: Workspace, docker: 
     assert _nothing_is_left(workspace, docker)
 
 
+@pytest.mark.parametrize("text", [None, "", "null", "{", "[]", '{"checkpoint": 3}'])
+def test_environment_that_has_lost_its_state_is_found_by_label_and_leaves_nothing(
+    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi, text: str | None
+) -> None:
+    _up(workspace)
+    if text is None:
+        workspace.state_file(_STACK).unlink()
+    else:
+        workspace.state_file(_STACK).write_text(text)
+    gone = lifecycle.down(workspace, _STACK)
+    assert gone.leftovers == (), "that is no defect"
+    assert docker.api.listed_containers == []
+    assert docker.api.listed_networks == []
+    kept = [path.read_text() for path in workspace.state_file(_STACK).parent.glob("*.unreadable-*")]
+    assert kept == ([] if text is None else [text])
+
+
 def test_absent_environment_is_refused_and_leaves_no_trace(
     workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
 ) -> None:
