@@ -59,7 +59,7 @@ def extend(
     workspace = Workspace.find()
     name = lifecycle.find_stack(workspace, stack, branch)
     listed = {item.stack for item in listing.environments(workspace)}
-    lease = leases.touch(name, hours * 3600) if name in listed else None
+    lease = leases.extend(name, hours * 3600) if name in listed else None
     if lease is None:
         raise NoSuchEnvironmentError(name, listed)
     if screen.machine:

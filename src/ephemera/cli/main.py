@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -34,6 +35,8 @@ from ephemera.contract.errors import (
     MachineError,
     UnexpectedError,
 )
+
+_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 app = typer.Typer(
     name="ephemera",
@@ -85,6 +88,7 @@ def main() -> NoReturn:
     screen = Screen(output=Output.json if _wants_json(sys.argv) else Output.table)
     try:
         code = _command(prog_name="ephemera", standalone_mode=False)
+        sys.stdout.flush()
     except typer.TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError" and not screen.machine:  # the help was printed
             sys.exit(InputError.exit_code)
@@ -103,12 +107,16 @@ def main() -> NoReturn:
 
 
 def _end(screen: Screen, error: EphemeraError) -> NoReturn:
-    screen.error(error)
+    with suppress(OSError):  # there is nowhere to say it
+        screen.error(error)
     sys.exit(error.exit_code)
 
 
 def _of_the_machine(error: OSError) -> EphemeraError:
-    """What the system refuses, on a file whose name says what to mend."""
+    """What the system refuses, on a file whose name says what to mend, or where the output goes."""
+    if error.filename is None and error.errno in _OUTPUT:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the interpreter would try once more when it ends
+        return MachineError(f"the output cannot be written ({error.strerror})", remedy="write it somewhere else")
     if error.filename is None or error.strerror is None:
         return _unexpected(error)
     remedy = "free disk space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to it that it can be used"

@@ -343,7 +343,7 @@ def _document_of(known: Known) -> dict[str, Any]:
 
 def _document(stack: str) -> Mapping[str, Any]:
     try:
-        document = json.loads(_path(stack).read_text())
+        document = json.loads(documents.text_of(_path(stack)))
     except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) and document.get("schema") == _SCHEMA else {}

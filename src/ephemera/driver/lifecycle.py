@@ -181,6 +181,7 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None],
         lease = holding.new_lease(workspace, stack, settings, phase="creating" if created else "kept", docker=docker)
         with holding.making(workspace, lease, created, request.keep_on_failure, report):
             workspace.write_config(stack, settings.to_config())
+            workspace.prepare_backend()
             if created:
                 workspace.create(stack)
             else:
@@ -450,6 +451,7 @@ def _destroy(
         removing.remove(client, stack, resources)
         return removing.unknown(resources, found)
     try:
+        mending.disown(client, workspace, stack, resources, report)
         engine.destroy(workspace, stack)
     except EngineError as error:
         if locks.release_dead(workspace, stack) or teardown.has_foreign_resources(workspace, stack):

@@ -39,6 +39,7 @@ def mend(workspace: Workspace, stack: str, report: Callable[[Event], None]) -> N
     if workspace.locks(stack):
         return  # another engine is at work on it, as the update will say
     with connected() as client:
+        resources = disown(client, workspace, stack, resources, report)
         removing.remove_unwritten(client, stack, resources)
         with state.reading(workspace, stack):
             lost = _lost(client, resources)
@@ -50,6 +51,26 @@ def mend(workspace: Workspace, stack: str, report: Callable[[Event], None]) -> N
     engine.run(workspace, stack, ["refresh", "--yes", "--skip-preview", "--clear-pending-creates", *targets])
     if any(each["type"] == state.VOLUME for each in lost) and leases.read(stack) is not None:
         leases.change(stack, seeded=False)  # what was put in for tests is gone
+
+
+def disown(
+    client: DockerClient,
+    workspace: Workspace,
+    stack: str,
+    resources: list[Resource],
+    report: Callable[[Event], None],
+) -> list[Resource]:
+    """Drop volumes from the state that are not ours any more, with what depends on them; return what is left of it.
+
+    Pulumi knows a volume by its name: it would delete one that has been made by hand under the name of a lost one.
+    """
+    foreign = [each for each in resources if each["type"] == state.VOLUME and removing.is_foreign(client, each)]
+    if not foreign or workspace.locks(stack):
+        return resources
+    for each in foreign:
+        report({"type": "notice", "message": f"volume {_name(each)} is not this environment's any more: it is left"})
+        engine.run(workspace, stack, ["state", "delete", each["urn"], "--yes", "--force", "--target-dependents"])
+    return state.resources(workspace, stack)
 
 
 def _lost(client: DockerClient, resources: Collection[Resource]) -> list[Resource]:

@@ -111,10 +111,12 @@ def read(stack: str) -> list[Record]:
     """Every record of the stack, by time."""
     records: list[Record] = []
     for path in (_older_path(stack), _path(stack)):
-        with suppress(FileNotFoundError):
-            for line in path.read_text(errors="replace").splitlines():
-                with suppress(json.JSONDecodeError):  # empty, or its writer was killed in the middle, or the disk full
-                    records.append(json.loads(line))
+        with suppress(OSError, UnicodeDecodeError):
+            for line in documents.text_of(path).split("\n"):
+                # Empty, or its writer was killed in the middle, or the disk full.
+                with suppress(ValueError, TypeError, KeyError, RecursionError):
+                    record = json.loads(line)
+                    records.append({**record, "time": float(record["time"]), "type": str(record["type"])})
     return sorted(records, key=lambda record: float(record["time"]))
 
 

@@ -86,6 +86,17 @@ def _covered(client: DockerClient, resource: Resource, labelled: set[tuple[str, 
     return kind is not None and bool(name) and (found_by_label or _gone(client, kind, name))
 
 
+def is_foreign(client: DockerClient, resource: Resource) -> bool:
+    """Return whether a volume that was made with our label has given its name to another one."""
+    if not _made_with_label(resource.get("inputs") or {}):
+        return False
+    try:
+        marks = client.api.inspect_volume(_name(resource)).get("Labels") or {}
+    except NotFound:
+        return False
+    return marks.get(labels.BACKEND) != identity.backend_id()
+
+
 def _made_with_label(inputs: dict[str, Any]) -> bool:
     marks = inputs.get("labels")
     wanted = {"label": labels.BACKEND, "value": identity.backend_id()}

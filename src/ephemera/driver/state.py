@@ -9,6 +9,7 @@ from typing import Any
 
 from ephemera.contract.errors import EngineError
 from ephemera.driver.workspace import Workspace
+from ephemera.home import documents
 
 Resource = dict[str, Any]
 
@@ -36,7 +37,7 @@ def resources(workspace: Workspace, stack: str) -> list[Resource]:
     path = workspace.state_file(stack)
     with reading(workspace, stack):
         try:
-            return _resources(json.loads(path.read_text()))
+            return _resources(json.loads(documents.text_of(path)))
         except FileNotFoundError:
             return []
         except OSError as error:

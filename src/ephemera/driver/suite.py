@@ -89,14 +89,14 @@ def run(workspace: Workspace, system: System, stack: str, arguments: Sequence[st
             env=surroundings.variables(),
             stdout=sys.stderr if to_stderr else None,
         )
-        leases.change(stack, suite=ProcessId.of(process.pid))
+        leases.note(stack, suite=ProcessId.of(process.pid))
         try:
             exit_code = process.wait()
         except BaseException:
             _end(process)
             raise
         finally:
-            leases.change(stack, suite=None)
+            leases.note(stack, suite=None)
         counts = json.loads(summary.read_text()) if summary.is_file() else {}
     return SuiteResult(
         **{key: counts.get(key, 0) for key in COUNTED},

@@ -117,12 +117,26 @@ class Workspace:
 
     def create(self, stack: str) -> None:
         """Give the stack a state without resources, as ``pulumi stack init`` does in a process of its own."""
-        # Without it, the backend would take the folder for one of before stacks had projects.
-        meta = (self._state / "meta.yaml", "version: 1\n")
-        state = (self.state_file(stack), json.dumps({"version": 3, "checkpoint": {"stack": self._reference(stack)}}))
-        for path, content in (meta, state):
-            if not path.exists():
-                write_whole(path, content)
+        if not self.exists(stack):
+            document = {"version": 3, "checkpoint": {"stack": self._reference(stack)}}
+            write_whole(self.state_file(stack), json.dumps(document))
+
+    def prepare_backend(self) -> None:
+        """Have the backend's own file there, without which it takes its folder for one of before stacks had projects.
+
+        One that Pulumi could not read would keep every stack from coming up: it is set aside.
+        """
+        path = self._state / "meta.yaml"
+        try:
+            version = yaml.load(documents.text_of(path), _LOADER)["version"]  # noqa: S506 - a safe one, as below
+            if type(version) is int and version > 0:
+                return
+            documents.set_aside(path, f"its version is {version!r}")
+        except FileNotFoundError:
+            pass
+        except (OSError, yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
+            documents.set_aside(path, f"{type(error).__name__}: {error}".splitlines()[0])
+        write_whole(path, "version: 1\n")
 
     def _reference(self, stack: str) -> str:
         return f"organization/{self.name}/{stack}"
@@ -215,7 +229,7 @@ def is_secret(value: Any) -> bool:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in that file, empty where there is none; raises :class:`InputError` for what is no YAML."""
     try:
-        document = yaml.load(path.read_text(), _LOADER)  # noqa: S506 - a safe one, whose name the rule cannot see
+        document = yaml.load(documents.text_of(path), _LOADER)  # noqa: S506 - a safe one, whose name the rule cannot see
     except FileNotFoundError:
         return {}
     except OSError as error:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ephemera.contract.errors import ImageError
 from ephemera.home import identity
+from ephemera.home.documents import text_of
 from ephemera.home.locks import LockTimeoutError, locked
 from ephemera.home.paths import cache_dir
 
@@ -93,7 +94,7 @@ def _without_tag(record: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        build = json.loads(path.read_text())
-    except ValueError:
+        build = json.loads(text_of(path))
+    except (ValueError, OSError):
         return None
     return build if isinstance(build, dict) and {"image", "engine", "backend", "since"} <= build.keys() else None

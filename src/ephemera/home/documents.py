@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +41,10 @@ class DiskError(MachineError):
         super().__init__(f"{path} cannot be written ({said})", remedy=f"{remedy}; `ephemera down` works without")
 
 
+class NotAFileError(OSError):
+    """A folder, a pipe or a device stands where a file should."""
+
+
 def write_whole(path: Path, content: str, *, mode: int = 0o600) -> None:
     """Write a text file so that it is never half there; ``mode``: before the umask. Raises :class:`DiskError`."""
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
@@ -65,10 +70,10 @@ def write(path: Path, document: Mapping[str, Any], *, schema: int) -> None:
 def read(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T | None:
     """Return what ``parse`` makes of the document, or None where there is none; one that it refuses is set aside."""
     try:
-        text = path.read_text()
+        text = text_of(path)
     except FileNotFoundError:
         return None
-    except (IsADirectoryError, NotADirectoryError, PermissionError, UnicodeDecodeError) as error:
+    except (NotAFileError, NotADirectoryError, PermissionError, UnicodeDecodeError) as error:
         set_aside(path, str(error))
         return None
     try:
@@ -79,6 +84,13 @@ def read(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T | None:
     except _NONE as error:
         set_aside(path, _why(text, error))
         return None
+
+
+def text_of(path: Path) -> str:
+    """Return the text in a file. Raises :class:`NotAFileError` for what is none: reading a pipe would wait for ever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise NotAFileError(errno.EINVAL, "it is no file", str(path))
+    return path.read_text()
 
 
 def set_aside(path: Path, why: str) -> Path | None:

@@ -20,6 +20,7 @@ from ephemera.host import surroundings
 _KEY_BYTES = 32
 _BACKEND_BYTES = 6
 _OTHERS = 0o077
+_BACKEND = "backend-id"
 
 
 def owner() -> str:
@@ -29,7 +30,7 @@ def owner() -> str:
 
 def backend_id() -> str:
     """Twelve hexadecimal digits, made on first use, that tell this user's environments from all others' objects."""
-    path = state_dir() / "backend-id"
+    path = state_dir() / _BACKEND
     found = _made_once(path, lambda: secrets.token_hex(_BACKEND_BYTES))
     if len(found) != 2 * _BACKEND_BYTES or not set(found) <= set(string.hexdigits):
         raise _damaged(path)  # with another one nothing would be found, and proven gone
@@ -130,7 +131,8 @@ def _remove(path: Path) -> None:
 
 
 def _damaged(path: Path) -> MachineError:
-    return MachineError(
-        f"{path} is damaged",
-        remedy="put it back from a copy; without one, end all environments, then remove it, and a new one is made",
-    )
+    remedy = "put it back from a copy; without one, end all environments, then remove it, and a new one is made"
+    if path.name == _BACKEND:
+        remedy = "write into it again what label ephemera.backend of your containers says (`docker ps --no-trunc`, or "
+        remedy += "`docker inspect`); remove it when you have no environment, and a new one is made"
+    return MachineError(f"{path} is damaged", remedy=remedy)

@@ -217,6 +217,19 @@ def first_seen(
     return lease
 
 
+def extend(stack: str, ttl_seconds: float) -> Lease | None:
+    """Move the expiry to ``ttl_seconds`` from now, should it be earlier; None without a lease.
+
+    Raises :class:`DiskError` where that cannot be recorded.
+    """
+    with _guarded(stack):
+        lease = read(stack)
+        if lease is not None:
+            lease = _used(lease, ttl_seconds)
+            _write(lease)
+        return lease
+
+
 def touch(stack: str, ttl_seconds: float = DEFAULT_TTL_SECONDS, **fields: Any) -> Lease | None:
     """Move the expiry to ``ttl_seconds`` from now, should it be earlier, and change ``fields``; None without a lease.
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,26 @@ def test_help_is_there(ephemera: Command, command: tuple[str, ...]) -> None:
     assert said.exit_code == 0
     assert "Usage: " in said.out
     assert " ".join(("ephemera", *command)) in said.out
+
+
+@pytest.mark.parametrize("arguments", ["--version", "pool --output json"])
+def test_output_that_cannot_be_written_is_no_defect(arguments: str, tmp_path: Path) -> None:
+    """Also where little is written, which is tried only when the command ends."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ephemera", *arguments.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "EPHEMERA_WARM": "off", "HOME": str(tmp_path)},
+            text=True,
+            check=False,
+        )
+    said = "ephemera: the output cannot be written (No space left on device): write it somewhere else\n"
+    assert (done.returncode, done.stderr) == (5, said if "json" not in arguments else done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_closed_standard_streams_lead_nowhere(tmp_path: Path) -> None:
+    command = f"exec {sys.executable} -m ephemera pool <&- >&- 2>&-"
+    environment = {**os.environ, "EPHEMERA_WARM": "off", "HOME": str(tmp_path)}
+    assert subprocess.run(["sh", "-c", command], env=environment, check=False).returncode == 0

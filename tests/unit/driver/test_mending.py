@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ephemera.contract import labels
 from ephemera.driver import engine, mending, state
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
@@ -23,6 +24,7 @@ class World:
         self.workspace = workspace
         self.api = docker.api
         self.refreshed: list[str] = []
+        self.disowned: list[list[str]] = []
         self.reported: list[str] = []
         self.resources: list[dict[str, Any]] = []
         self._state("network", state.NETWORK, _STACK)
@@ -82,6 +84,9 @@ class World:
 
     def _run(self, _workspace: Workspace, stack: str, arguments: Sequence[str]) -> str:
         assert stack == _STACK
+        if arguments[0] == "state":
+            self.disowned.append(list(arguments))
+            return ""
         assert arguments[:4] == ["refresh", "--yes", "--skip-preview", "--clear-pending-creates"]
         assert set(arguments[4::2]) == {"--target"}
         self.refreshed = [urn.removeprefix("urn::") for urn in arguments[5::2]]
@@ -188,3 +193,16 @@ def test_stack_that_an_engine_is_at_work_on_is_left(world: World, monkeypatch: p
     world.remove("api")
     monkeypatch.setattr(Workspace, "locks", lambda *_: ["a lock"])
     assert world.mend() == set()
+
+
+def test_volume_that_has_been_made_by_hand_under_the_name_of_a_lost_one_is_left(
+    world: World, docker: FakeClient
+) -> None:
+    """Pulumi, which knows it by its name, would delete it with the environment, or when the program drops it."""
+    volume = next(each for each in world.resources if each["type"] == state.VOLUME)
+    volume["inputs"]["labels"] = [{"label": labels.BACKEND, "value": identity.backend_id()}]
+    docker.api.listed_volumes[0]["Labels"] = {"com.docker.compose.project": "till"}
+    world.mend()
+    assert world.disowned == [["state", "delete", "urn::data", "--yes", "--force", "--target-dependents"]]
+    assert "volume shop-main-data is not this environment's any more: it is left" in world.reported[0]
+    assert docker.api.listed_volumes

@@ -285,3 +285,24 @@ def test_salt_that_is_none_is_not_shared(workspace: Workspace, salt: str) -> Non
     workspace.config_file("shop-a").write_text(yaml.dump({"encryptionsalt": salt}))
     workspace.share_salt("shop-a")
     assert not identity.salt_file().exists()
+
+
+@pytest.mark.parametrize("text", [None, "", "version: one", "[]", "version: -1", "{", "folder"])
+def test_backend_that_pulumi_could_not_read_is_made_good(workspace: Workspace, text: str | None) -> None:
+    path = workspace.state_file("shop-a").parents[2] / "meta.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if text == "folder":
+        path.mkdir()
+    elif text is not None:
+        path.write_text(text)
+    workspace.prepare_backend()
+    assert path.read_text() == "version: 1\n"
+    assert len(list(path.parent.glob("meta.yaml.unreadable-*"))) == (0 if text is None else 1)
+
+
+def test_backend_of_a_later_version_is_left_to_pulumi(workspace: Workspace) -> None:
+    path = workspace.state_file("shop-a").parents[2] / "meta.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("version: 2\n")
+    workspace.prepare_backend()
+    assert path.read_text() == "version: 2\n"

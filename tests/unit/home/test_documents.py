@@ -114,3 +114,12 @@ def test_lock_that_is_there_holds_on_a_read_only_disk(monkeypatch: pytest.Monkey
 def test_telling_reaches_a_person_where_nothing_is_subscribed(capsys: pytest.CaptureFixture[str]) -> None:
     progress.tell("the disk is full")
     assert capsys.readouterr().err == "ephemera: the disk is full\n"
+
+
+def test_pipe_in_its_place_is_set_aside_and_not_waited_for(events: list[Event]) -> None:
+    _path().parent.mkdir()
+    os.mkfifo(_path())
+    assert documents.read(_path(), dict) is None
+    (name,) = _names()
+    assert documents.is_aside(_path().with_name(name))
+    assert "it is no file" in events[0]["message"]
