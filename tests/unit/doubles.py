@@ -165,6 +165,7 @@ class FakeApi:
         self.started: list[str] = []
         self.renamed: list[tuple[str, str]] = []
         self.process_limits: dict[str, int] = {}
+        self.memory_limits: dict[str, tuple[int, int]] = {}
         self.usage: dict[str, list[dict[str, Any]]] = {}
         self.past_events: list[dict[str, Any]] = []
         self.calls = 0
@@ -229,6 +230,9 @@ class FakeApi:
         assert action == "update"
         self.process_limits[container] = json["PidsLimit"]
         return Answer()
+
+    def update_container(self, container: str, *, mem_limit: int, memswap_limit: int) -> None:
+        self.memory_limits[container] = (mem_limit, memswap_limit)
 
     def inspect_container(self, container: str) -> dict[str, Any]:
         if container in self.documents:

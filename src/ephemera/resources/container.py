@@ -249,6 +249,7 @@ class Container(pulumi.ComponentResource):
             gatekeeper = args.environment.gatekeeper
             finishes = gate.probe.finishes
             with gatekeeper.in_sight(service, identifier):
+                await beside(lambda: args.environment.limit_memory(identifier, args.memory_mb), f"limit {service}")
                 # Here, and not all at once beforehand: what it needs is ready by now.
                 await beside(lambda: args.environment.revive(identifier, finishes=finishes), f"revive {service}")
                 await asyncio.gather(

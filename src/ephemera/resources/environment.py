@@ -210,6 +210,19 @@ class Environment(pulumi.ComponentResource):
         elif not state["Running"] and not (finishes and state["Status"] == "exited" and state["ExitCode"] == 0):
             self._client.api.start(container)
 
+    def limit_memory(self, container: str, memory_mb: int) -> None:
+        """Set the memory limit of a container that was there before this run, should it have another one.
+
+        The provider updates it in place, and Pulumi takes an update that the engine has refused for done: its state has
+        the new limit, and the container the old one. What the engine refuses once more is raised.
+        """
+        if container not in {item["Id"] for item in self._before}:
+            return
+        limit = memory_mb * 1024 * 1024
+        current = self._client.api.inspect_container(container)["HostConfig"].get("Memory")
+        if current and current != limit:  # 0 where the engine ignores limits
+            self._client.api.update_container(container, mem_limit=limit, memswap_limit=limit)
+
     def limit_processes(self, container: str, pids: int) -> None:
         """Set the container's limit of processes and threads, which the provider has no property for.
 

@@ -214,6 +214,7 @@ def test_port_that_is_only_for_root_is_replaced(
     assert {"type": "notice", "message": message} in events
 
 
+_MIB = 1024 * 1024
 _EXITED = {"Status": "exited", "Running": False}
 
 
@@ -241,6 +242,29 @@ def test_container_of_before_goes_on(
 
     _asked(ask)
     assert docker.api.started == started
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ({"Memory": 256 * _MIB}, {"api-id": (40 * _MIB, 40 * _MIB)}),
+        ({"Memory": 40 * _MIB}, {}),
+        ({"Memory": 0}, {}),
+    ],
+    ids=["its update failed", "has it", "limits are ignored"],
+)
+def test_container_of_before_gets_the_memory_limit_that_it_was_not_given(
+    docker: FakeClient, gates: OpenGates, host: dict[str, Any], expected: dict[str, tuple[int, int]]
+) -> None:
+    docker.api.documents["api-id"] = docker.api.documents["new-id"] = {"HostConfig": host}
+    docker.api.add("container", "api", marks(IDENTITY.stack, IDENTITY.backend, "api"))
+
+    def ask(env: Any) -> None:
+        for container in ("api-id", "new-id"):  # this one was made by the run itself, with its limit
+            env.limit_memory(container, 40)
+
+    _asked(ask)
+    assert docker.api.memory_limits == expected
 
 
 def test_engine_without_cgroups_is_told_of_once(
