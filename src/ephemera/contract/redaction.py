@@ -33,6 +33,18 @@ _SHELLS_OWN = ("PWD", "OLDPWD")
 _WORDS = frozenset(("true", "false", "none", "null"))
 # Part of what connects: "host=db password=… sslmode=off", "Server=db;Password=…".
 _SECRET_PART = re.compile(rf"(?i){_NAMES}\s*=\s*('[^']*'|\"[^\"]*\"|[^\s;&,]+)")
+# Part of a secret of several: on its own, or after a name, "key=…" or "key: …". A "=" that ends it is base64's.
+_PIECE = re.compile(r"""(?:([\w.-]+)(?:\s*=\s*(?=[^=\s,;|&])|:\s+))?("[^"]*"|'[^']*'|[^\s,;|&]+)""")
+# Where nothing names it as one, a shorter part is rather a word that is said all the time, a port or a mode; and so are
+# these, though longer.
+_SHORTEST_PART = 8
+_SHORTEST_TOKEN = 16
+_PART_WORDS = frozenset(
+    (
+        *("authorization", "database", "development", "disabled", "localhost", "password", "postgres", "postgresql"),
+        *("production", "rabbitmq", "required", "username", "verify-ca", "verify-full", "127.0.0.1"),
+    )
+)
 _OPTION = re.compile(r"--?([A-Za-z][\w-]*)=(.+)", re.DOTALL)
 PUBLIC_PURPOSES = frozenset({"user", "username", "database", "dbname", "bucket", "region", "host", "port"})
 """What is listed with credentials and is none."""
@@ -60,7 +72,7 @@ class Redactor:
                 if purpose in PUBLIC_PURPOSES:
                     self._public.add(value)
                 else:
-                    self.learn([value])
+                    self.learn_secrets([value])
 
     def learn_container(self, document: Mapping[str, Any]) -> None:
         """What the engine's description of a container holds: in variables, command and health check."""
@@ -84,12 +96,13 @@ class Redactor:
             self.learn(_GENERATED.findall(value))
             self.learn(_parts(value))
             if _SECRET_NAME.search(name) and name not in _SHELLS_OWN:
-                self.learn([value])
+                self.learn_secrets([value])
 
     def learn_secrets(self, values: Iterable[str]) -> None:
-        """Values that are to be hidden, and what in them is a secret by itself, such as a URL's password."""
+        """Values that are to be hidden, and what in them may be a secret by itself: a URL's password, what a document
+        of JSON holds, each of a list."""
         for value in values:
-            self.learn([value, *_parts(value)])
+            self.learn([value, *_parts(value), *_pieces(value)])
 
     def text(self, text: str) -> str:
         """``text`` without them."""
@@ -171,3 +184,67 @@ def _parts(value: str) -> list[str]:
                 continue
             found += [password, unquote(password)] if password else []
     return found
+
+
+def _pieces(value: str) -> Iterator[str]:
+    """What of a secret value may be a secret by itself. Which part of it the program had marked is not known here: any
+    that is long enough, and any that is named like a secret. None that is named like what is public."""
+    pending = [("", value)]
+    while pending:
+        name, text = pending.pop()
+        document = _json(text)
+        if document is None:
+            yield from _separated(text)
+            continue
+        for key, leaf in _leaves(name, document):
+            if _may_be_secret(key, leaf):
+                yield leaf
+            if key.lower() not in PUBLIC_PURPOSES:
+                yield from _parts(leaf)
+                pending.append((key, leaf))
+
+
+def _json(text: str) -> Any:
+    """The document that ``text`` is; None if it is none, or a single value."""
+    try:
+        found = json.loads(text, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict | list) else None
+
+
+def _leaves(name: str, document: Any) -> Iterator[tuple[str, str]]:
+    """Each text and number in it, with the name that it has, or the list that it is in."""
+    pending = [(name, document)]
+    while pending:
+        key, part = pending.pop()
+        if isinstance(part, dict):
+            pending += part.items()
+        elif isinstance(part, list):
+            pending += [(key, each) for each in part]
+        elif isinstance(part, str):
+            yield key, part
+
+
+def _separated(text: str) -> Iterator[str]:
+    pending = [text]
+    while pending:
+        for match in _PIECE.finditer(pending.pop()):
+            name, piece = match[1] or "", match[2].strip("'\"")
+            if "://" in piece:  # its password is known by its place; its host is no secret
+                pending.append(piece.partition("?")[2])
+                user = piece.partition("://")[2].rpartition("@")[0]
+                if len(user) >= _SHORTEST_TOKEN and ":" not in user:
+                    yield user
+                continue
+            if _may_be_secret(name, piece):
+                yield piece
+            for part in piece.split(":"):
+                if len(part) >= _SHORTEST_PART and _may_be_secret(name, part):
+                    yield part
+
+
+def _may_be_secret(name: str, value: str) -> bool:
+    if name.lower() in PUBLIC_PURPOSES or "-----" in value:  # which begins and ends a key, and is none
+        return False
+    return bool(_SECRET_NAME.search(name)) or (len(value) >= _SHORTEST_PART and value.lower() not in _PART_WORDS)

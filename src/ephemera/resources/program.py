@@ -33,7 +33,7 @@ def run_project(catalog: Catalog) -> None:
         stack = pulumi.get_stack()
         config = _config()
         secret = [key for key in config if runtime_config.is_config_secret(f"{NAMESPACE}:{key}")]
-        redactor.learn(config[key] for key in secret if config[key] not in ("true", "false"))
+        redactor.learn_secrets(config[key] for key in secret if config[key] not in ("true", "false"))
         settings = read_settings(catalog, stack, config, secret)
         system = find_system(catalog, settings.system)
         refuse_unmountable(settings, system, configured())

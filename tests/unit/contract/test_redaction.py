@@ -118,6 +118,70 @@ def test_containers_tell_what_the_program_marked_as_secret() -> None:
     assert redactor.text("p4ss-word, second line of it, fast") == "***, ***, fast"
 
 
+@pytest.mark.parametrize(
+    ("value", "inner"),
+    [
+        ('{"password": "correct-horse"}', "correct-horse"),
+        ('{"db": {"password": "pa5s", "port": 5432}}', "pa5s"),
+        ('{"pin": 1, "token": 90210}', "90210"),
+        ('{"keys": ["first", "firstsecret"]}', "firstsecret"),
+        ('{"inner": "{\\"password\\": \\"pa5s\\"}"}', "pa5s"),
+        ('{"url": "amqp://app:pa5s@queue/"}', "pa5s"),
+        ("firstsecret,b", "firstsecret"),
+        ("a;firstsecret", "firstsecret"),
+        ("a|firstsecret|b", "firstsecret"),
+        ("Bearer firstsecret", "firstsecret"),
+        ("one\nfirstsecret\n", "firstsecret"),
+        ("admin:firstsecret", "firstsecret"),
+        ("firstsecret:b", "firstsecret"),
+        ("AccountKey=Zmlyc3RzZWNyZXQ=;x=1", "Zmlyc3RzZWNyZXQ="),
+        ("Zmlyc3RzZWNyZXQx==,b", "Zmlyc3RzZWNyZXQx=="),
+        ("user: shop\npassword: pa5s\n", "pa5s"),
+        ("password: 'two words'", "two words"),
+        ("https://ghp_0123456789abcdef@git/", "ghp_0123456789abcdef"),
+        ("https://store/blob?signed=firstsecret&x=1", "firstsecret"),
+    ],
+)
+def test_what_is_within_a_secret_is_hidden_by_itself(value: str, inner: str) -> None:
+    redactor = Redactor()
+    redactor.learn_secrets([value])
+    assert redactor.text(f"login with {inner}!") == "login with ***!"
+
+
+def test_everyday_words_within_a_secret_are_not_hidden() -> None:
+    redactor = Redactor(public=["orders-db"])
+    redactor.learn_secrets(
+        [
+            '{"username": "shop-user", "host": "db.internal", "port": 5432, "tls": true, "password": "correct-horse"}',
+            "host=orders-db user=shop-user password=correct-horse sslmode=require",
+            "postgres://shop-user:correct-horse@db.internal:5432/orders?sslmode=require",
+            "orders-db,postgres,localhost",
+            "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\n-----END PRIVATE KEY-----\n",
+        ]
+    )
+    said = "shop-user at orders-db db.internal:5432, postgres on localhost, tls true, require, PRIVATE KEY-----"
+    assert redactor.text(said) == said
+    assert redactor.text("correct-horse MIIEvQIBADANBgkq") == "*** ***"
+
+
+def test_secret_that_is_nested_deeply_is_hidden_all_the_same() -> None:
+    depth = 5000
+    redactor = Redactor()
+    for levels in (depth, 500):
+        redactor.learn_secrets(["[" * levels + '"correct-horse"' + "]" * levels])
+    assert redactor.text("correct-horse") == "***"
+
+
+def test_containers_tell_what_is_within_secret_variables() -> None:
+    config = {
+        "Env": ['CONF={"password": "correct-horse"}', "CSV=firstsecret,b", 'APP_CREDENTIALS={"id": "secondsecret"}'],
+        "Labels": {labels.SECRETS: '["CONF", "CSV"]'},
+    }
+    redactor = Redactor()
+    redactor.learn_container({"Name": "/x", "Config": config})
+    assert redactor.text("correct-horse, firstsecret, secondsecret") == "***, ***, ***"
+
+
 @pytest.mark.parametrize("value", ["host=db password=p4ss-word", "Server=db;Password='p4ss-word'", "PWD=p4ss-word,x=1"])
 def test_parts_of_a_variable_tell_credentials_by_name(value: str) -> None:
     redactor = Redactor()

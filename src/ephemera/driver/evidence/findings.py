@@ -127,7 +127,7 @@ def find(
     if outputs is not None:
         redactor.learn_outputs(outputs)
     with _noting(trouble, "secrets of the stack's config could not be read"):
-        redactor.learn(encryption.config_secrets(workspace, stack))
+        redactor.learn_secrets(encryption.config_secrets(workspace, stack))
     found = [_service(document, log, redactor) for document, log in zip(inspected, written, strict=True)]
     definition["containers"] = {service.name: _asked_for(service.document) for service in found}
     return Findings(
