@@ -177,11 +177,10 @@ def _handle(service: str, stack: str | None, branch: str | None, *, with_outputs
 
     from ephemera.contract import labels
     from ephemera.contract.outputs import ServiceOutputs
-    from ephemera.driver import lifecycle, services
+    from ephemera.driver import lifecycle, placement, services
     from ephemera.driver.services import ServiceHandle
     from ephemera.driver.workspace import Workspace
     from ephemera.home import leases
-    from ephemera.host.engine import connected
 
     @contextmanager
     def opened() -> Any:
@@ -193,7 +192,7 @@ def _handle(service: str, stack: str | None, branch: str | None, *, with_outputs
             if with_outputs
             else ServiceOutputs(container="", image="")
         )
-        with leases.using(name), connected() as client:
+        with leases.using(name), placement.connected(workspace, name) as client:
             there = {item["Labels"].get(labels.SERVICE) for item in services.containers(client, name)}
             if service not in there and service in lifecycle.expected(workspace, name).services:
                 raise services.missing(name, [service])

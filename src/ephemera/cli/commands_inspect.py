@@ -51,16 +51,15 @@ def status(
     """Every service of an environment: state, health, latency, endpoint. Exit code 3 when a required one is down or
     missing."""
     from ephemera.cli.tables import status_table
-    from ephemera.driver import lifecycle, services
+    from ephemera.driver import lifecycle, placement, services
     from ephemera.driver.workspace import Workspace
-    from ephemera.host.engine import connected
 
     screen = Screen(output)
     workspace = Workspace.find()
     name = lifecycle.find_stack(workspace, stack, branch)
-    document = lifecycle.expected(workspace, name)
-    required = {service: entry.required for service, entry in workspace.catalog[document.system].services.items()}
-    with connected() as client:
+    with placement.connected(workspace, name) as client:
+        document = lifecycle.expected(workspace, name)
+        required = {service: entry.required for service, entry in workspace.catalog[document.system].services.items()}
         found = services.statuses(client, document, required)
     if screen.machine:
         screen.document({"stack": name, "services": [{**asdict(item), "up": item.up} for item in found]})
@@ -122,16 +121,15 @@ def logs(
     """Logs of one service, or of all by time. Secrets of the environment are shown as ***."""
     from ephemera.contract.errors import UnknownNameError
     from ephemera.contract.redaction import Redactor
-    from ephemera.driver import hiding, lifecycle, services
+    from ephemera.driver import hiding, lifecycle, placement, services
     from ephemera.driver.workspace import Workspace
     from ephemera.home import leases
-    from ephemera.host.engine import connected
 
     screen = Screen(output)
     workspace = Workspace.find()
     name = lifecycle.find_stack(workspace, stack, branch)
     split_stack_name(name, workspace.catalog)
-    with leases.using(name) if follow else nullcontext(), connected() as client:
+    with leases.using(name) if follow else nullcontext(), placement.connected(workspace, name) as client:
         found = {item["Labels"].get("ephemera.service", "") for item in services.containers(client, name)}
         if not found or (service is not None and service not in found):
             expected = lifecycle.expected(workspace, name).services

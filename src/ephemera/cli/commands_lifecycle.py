@@ -202,7 +202,7 @@ def run_tests(
     output: options.OutputOption = Output.table,
 ) -> None:
     """Run the suite against an environment that is up."""
-    from ephemera.driver import lifecycle
+    from ephemera.driver import lifecycle, placement
     from ephemera.driver.workspace import Workspace
     from ephemera.home import leases
 
@@ -213,6 +213,8 @@ def run_tests(
     if not workspace.exists(stack):
         raise NoSuchEnvironmentError(stack, lifecycle.alive(workspace))
     name, _ = split_stack_name(stack, workspace.catalog)
+    with placement.connected(workspace, stack):
+        pass  # before a runner is built, or pytest starts
     if in_network:
         _check_runner(workspace, name)
     with leases.using(stack):

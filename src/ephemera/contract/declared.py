@@ -58,10 +58,11 @@ def check_positive(what: str, value: Any, kind: type | tuple[type, ...]) -> None
 
 def check_whole(what: str, value: Any, least: int, most: int = _MAX_WHOLE) -> None:
     """Raise unless ``value`` is a whole number from ``least`` to ``most``."""
-    rule = f"a whole number, {least} or more" if most == _MAX_WHOLE else f"a whole number from {least} to {most}"
+    bounded = f"a whole number from {least} to {most}"
+    rule = f"a whole number, {least} or more" if most == _MAX_WHOLE else bounded
     expect(what, value, int, rule)
     if not least <= value <= most:
-        raise InputError(f"{what} is {shown(value)}", remedy=f"it must be {rule}")
+        raise InputError(f"{what} is {shown(value)}", remedy=f"it must be {bounded if value > most else rule}")
 
 
 def check_limits(owner: str, *, memory_mb: Any, cpus: Any, pids: Any) -> None:

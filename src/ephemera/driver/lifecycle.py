@@ -7,6 +7,7 @@ there before is unlocked and left.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from ephemera.contract.errors import (
     EngineError,
     InputError,
     LeftoversError,
+    MachineError,
     NoSuchEnvironmentError,
     OtherEngineError,
     StackTakenError,
@@ -230,9 +232,17 @@ def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lam
 def forget(workspace: Workspace, stack: str) -> None:
     """Drop what is recorded of an environment whose Docker engine is gone for good; nothing is removed from any engine.
 
-    Raises :class:`InputError` for one that is on the engine in use, or that holds no record of its engine.
+    Raises :class:`InputError` for one that is on the engine in use, or that holds no record of its engine. Where the
+    engine in use does not answer either, whoever asks for this knows that it is gone.
     """
-    with leases.exclusive(stack), connected() as client:
+    with leases.exclusive(stack), ExitStack() as opened:
+        try:
+            client = opened.enter_context(connected())
+        except MachineError:
+            if not _is_recorded(workspace, stack):
+                raise
+            teardown.forget(workspace, stack)
+            return
         _refuse_unknown(workspace, client, stack)
         try:
             placement.refuse_other_engine(workspace, client, stack)
@@ -431,10 +441,13 @@ def _refuse_taken(workspace: Workspace, stack: str, created: bool) -> str:
 
 
 def _refuse_unknown(workspace: Workspace, client: DockerClient, stack: str) -> None:
-    # Plain `pulumi destroy` leaves what is ours alone to forget: an address, a lease.
-    known = workspace.exists(stack) or leases.read(stack) is not None or addresses.lookup(stack) is not None
-    if not known and not sweep.find(client, stack):
+    if not _is_recorded(workspace, stack) and not sweep.find(client, stack):
         raise NoSuchEnvironmentError(stack, alive(workspace))
+
+
+def _is_recorded(workspace: Workspace, stack: str) -> bool:
+    # Plain `pulumi destroy` leaves what is ours alone to forget: an address, a lease.
+    return workspace.exists(stack) or leases.read(stack) is not None or addresses.lookup(stack) is not None
 
 
 def _destroy(

@@ -6,7 +6,8 @@ it is taken to be on the engine in use.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from docker import DockerClient
 
@@ -37,6 +38,15 @@ def refuse_other_engine(workspace: Workspace, client: DockerClient, stack: str) 
     if known and current and known != current:
         raise OtherEngineError(stack, url, engine.docker_host())
     return current
+
+
+@contextmanager
+def connected(workspace: Workspace, stack: str) -> Iterator[DockerClient]:
+    """Yield a client, as :func:`ephemera.host.engine.connected` does, of the engine that the stack is on; raise
+    :class:`OtherEngineError` when that is not the one in use: there, all of the stack would seem to be missing."""
+    with engine.connected() as client:
+        refuse_other_engine(workspace, client, stack)
+        yield client
 
 
 def here(found: Iterable[Lease]) -> list[Lease]:

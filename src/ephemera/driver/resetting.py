@@ -21,11 +21,13 @@ from docker import DockerClient
 from docker.errors import DockerException
 
 from ephemera.contract import labels
+from ephemera.contract.catalog import find_system
 from ephemera.contract.data import Data, DatabaseData, Databases, DataError, load_data
 from ephemera.contract.errors import EphemeraError, InputError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.contract.progress import Event
-from ephemera.driver.services import ServiceHandle, containers, missing
+from ephemera.driver import placement
+from ephemera.driver.services import ServiceHandle, containers, missing, refuse_missing
 from ephemera.driver.workspace import Workspace
 from ephemera.home import documents, leases, scratch
 from ephemera.home.paths import state_dir
@@ -88,9 +90,10 @@ def remembering(
 def remember(workspace: Workspace, outputs: EnvironmentOutputs) -> list[str]:
     """Take the state that the data has now for the one to come back to; names of the services that have data.
 
-    Raises :class:`DataError` where that cannot be.
+    Raises :class:`DataError` where that cannot be, and :class:`NotReadyError` for a service without its container.
     """
-    with connected() as client:
+    with placement.connected(workspace, outputs.stack) as client:
+        _refuse_incomplete(client, workspace, outputs, ())
         found = _remember(client, workspace, outputs, _made_of(client, outputs.stack))
     for name, known in found.items():
         if known.problem:
@@ -101,12 +104,14 @@ def remember(workspace: Workspace, outputs: EnvironmentOutputs) -> list[str]:
 def reset(workspace: Workspace, outputs: EnvironmentOutputs, only: Collection[str] = ()) -> list[Restored]:
     """Bring the data of all services, or of ``only`` these, back to the state that was remembered.
 
-    Raises :class:`InputError`, with nothing changed, where one has data that nothing can bring back, or that was not
-    remembered; :class:`DataError` when one of them could not be brought back, whatever became of the others.
+    Raises, with nothing changed, :class:`InputError` where one has data that nothing can bring back, or that was not
+    remembered, and :class:`NotReadyError` for one without its container; :class:`DataError` when one of them could not
+    be brought back, whatever became of the others.
     """
     for name in only:
         outputs.service(name)
-    with connected() as client:
+    with placement.connected(workspace, outputs.stack) as client:
+        _refuse_incomplete(client, workspace, outputs, only)
         _refuse_unprotected(client, outputs, only)
         wanted = {name: each for name, each in _with_data(outputs).items() if not only or name in only}
         known = {name: _known(client, outputs.stack, name) for name in wanted}
@@ -200,6 +205,16 @@ def _known(client: DockerClient, stack: str, name: str) -> Remembered:
             f"{name!r} in {stack} is another container than the one whose data was remembered", remedy=_REMEDY_REMEMBER
         )
     return known
+
+
+def _refuse_incomplete(
+    client: DockerClient, workspace: Workspace, outputs: EnvironmentOutputs, only: Collection[str]
+) -> None:
+    # What a service keeps is known by the mounts of its container: without it, there would seem to be nothing.
+    asked = {name: service for name, service in outputs.services.items() if not only or name in only}
+    found = containers(client, outputs.stack)
+    system = find_system(workspace.catalog, outputs.system)
+    refuse_missing(found, outputs.model_copy(update={"services": asked}), system)
 
 
 def _refuse_unprotected(client: DockerClient, outputs: EnvironmentOutputs, only: Collection[str]) -> None:

@@ -75,7 +75,7 @@ class Workspace:
 
     def exported(self) -> dict[str, str]:
         """The variables alone, for a shell; ``PATH`` holds only what goes in front."""
-        return {**self._pulumi(), **engine.exported()}
+        return {**self._pulumi(), **engine.exported(), **_no_proxy(surroundings.variables())}
 
     def unset(self) -> list[str]:
         """Variables of this process's environment that would steer ``pulumi``, for a shell to unset."""
@@ -204,7 +204,8 @@ def _home() -> str:
 def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
     """Engine, program and plugin talk to each other over 127.0.0.1, which must not go through the machine's proxy."""
     hosts = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    value = ",".join(part for part in (hosts, "localhost", "127.0.0.1") if part)
+    named = [host.strip() for host in hosts.split(",") if host.strip()]
+    value = ",".join(dict.fromkeys((*named, "localhost", "127.0.0.1")))  # once each: shells take it over again
     return {"no_proxy": value, "NO_PROXY": value}
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import ssl
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,11 +112,23 @@ def damaged_config() -> MachineError | None:
     it is in order, or is no JSON at all, which is ignored."""
     path = client_config_file()
     try:
-        problem = _damage(json.loads(path.read_text())) if path else ""
+        problem = _damage(json.loads(_text(path))) if path else ""
     except (OSError, ValueError):
         return None
     remedy = "mend it, or move it away and run `docker login` again"
     return MachineError(f"{path} is damaged: {problem}", remedy=remedy) if problem else None
+
+
+def refuse_irregular_config(path: str | None) -> None:
+    """Raise :class:`MachineError` for a ``config.json`` that docker-py would open and never finish with: a FIFO, or a
+    device other than ``/dev/null``."""
+    try:
+        mode = Path(path).stat().st_mode if path else 0
+    except OSError:
+        return
+    if stat.S_ISFIFO(mode) or (stat.S_ISCHR(mode) and not Path(str(path)).samefile(os.devnull)):
+        remedy = "move it away, or set DOCKER_CONFIG to another folder"
+        raise MachineError(f"{path} is not a regular file", remedy=remedy)
 
 
 def _damage(document: Any) -> str:
@@ -221,7 +234,15 @@ def _docker_folder() -> Path:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(_text(path))
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def _text(path: Path) -> str:
+    """The content of a file; raises :class:`OSError` for what might never end: a FIFO, a device."""
+    with open(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path} is not a regular file")
+        return file.read()

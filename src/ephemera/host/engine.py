@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ephemera.contract.errors import EphemeraError, MachineError, NotReadyError
 from ephemera.host import tunnel
-from ephemera.host.configured import DEFAULT_HOST, Address, configured, damaged_config
+from ephemera.host.configured import DEFAULT_HOST, Address, configured, damaged_config, refuse_irregular_config
 from ephemera.host.deadline import begin
 
 if TYPE_CHECKING:
@@ -192,7 +192,9 @@ def _client(address: Address, arguments: Mapping[str, Any]) -> docker.DockerClie
 def _unasked(arguments: Mapping[str, Any], version: str) -> docker.DockerClient:
     """A client that has not asked the engine anything yet."""
     import docker
+    from docker.utils.config import find_config_file
 
+    refuse_irregular_config(find_config_file())  # the one that docker-py is about to read
     client = docker.DockerClient(**arguments, timeout=_ANSWER_SECONDS, version=version, max_pool_size=32)
     # An engine is not behind the machine's proxy for HTTP, and what REQUESTS_CA_BUNDLE names would win over its own
     # authority.

@@ -35,6 +35,8 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _BUILDKIT = "2"
 _UNKNOWN = re.compile(r"unknown flag|unknown instruction|dockerfile parse error", re.IGNORECASE)
 _EXIT_CODE = re.compile(r"(exit code: \d+)\s*$")
+_NO_SESSION = "no active sessions"
+"""What BuildKit says of a mount that only the client of a build could fill."""
 _NO_CONTEXT = "failed to read downloaded context"
 
 Report = Callable[[str], None]
@@ -176,6 +178,12 @@ class _Following:
         if full := disk.full(self._client, [cause, *output[-_TELLING_LINES:]]):
             return ImageBuildError(self._name, step, full, output, disk.REMEDY)
         remedy = self._of_engine(cause) or reach.remedy(output[-_TELLING_LINES:], self._arguments)
+        if self._needs and _NO_SESSION in cause:
+            cause = "a build is given no secrets and no SSH agent"
+            remedy = (
+                "leave out its `--mount=type=secret` or `type=ssh`: fetch before the build what needs them, and "
+                "COPY it; or build it elsewhere, and use that image"
+            )
         if self._needs and (ended := _EXIT_CODE.search(cause)):
             cause = f"its command ended with {ended[1]}"  # not the whole command, which is in the step
         return ImageBuildError(self._name, step, " ".join(cause.split()), output, remedy)

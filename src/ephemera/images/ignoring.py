@@ -37,8 +37,14 @@ class Ignored:
 
     @staticmethod
     def of(context: Path, dockerfile: str) -> Ignored:
-        """Read ``<dockerfile>.dockerignore``, else ``.dockerignore``. Neither it nor the Dockerfile can be ignored."""
-        for name in (f"{dockerfile}{NAME}", NAME):
+        """Read ``<dockerfile>.dockerignore``, else ``.dockerignore``. Neither it nor the Dockerfile can be ignored.
+
+        Raises :class:`InputError` when one of them is no regular file.
+        """
+        names = (f"{dockerfile}{NAME}", NAME)
+        for name in names:
+            _refuse_irregular(context / name)
+        for name in names:
             path = context / name
             if path.is_file():
                 lines = path.read_bytes().decode(errors="surrogateescape").removeprefix("\ufeff").split("\n")
@@ -60,6 +66,12 @@ class Ignored:
     def all_below(self, folder: str) -> bool:
         """Whether nothing in a folder that is ignored may be left by an exception."""
         return not any(pattern.excepted and pattern.may_match_below(folder) for pattern in self.patterns)
+
+
+def _refuse_irregular(path: Path) -> None:
+    # The engine opens both of what it is sent, and would wait for a writer of a FIFO.
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a regular file", remedy="make it one, or remove it")
 
 
 def _pattern(file: Path, line: str) -> _Pattern | None:

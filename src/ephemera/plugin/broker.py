@@ -33,7 +33,7 @@ from ephemera.contract.names import random_suffix
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
 from ephemera.contract.settings import meant_for
-from ephemera.driver import lifecycle, listing, services, sweep
+from ephemera.driver import lifecycle, listing, placement, services, sweep
 from ephemera.driver.failures import error_from_document
 from ephemera.driver.way_in import way_into
 from ephemera.driver.workspace import Workspace
@@ -228,7 +228,7 @@ class Broker:
         if outputs.system != wanted.system:
             raise lifecycle.wrong_system(outputs, wanted.system)
         system = find_system(workspace.catalog, wanted.system)
-        with connected() as client:
+        with placement.connected(workspace, outputs.stack) as client:
             services.refuse_missing(services.containers(client, outputs.stack), outputs, system)
         self._tell_development(outputs.stack)
         seed = seeding.load(system)

@@ -16,6 +16,7 @@ from typing import Any, get_args
 import pulumi
 
 from ephemera.contract import declared
+from ephemera.contract.data import load_data
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage
 from ephemera.host.probes import ExecProbe, HttpProbe, PostgresProbe
@@ -252,9 +253,15 @@ def check_capabilities(owner: str, capabilities: Any) -> None:
 
 
 def check_data(owner: str, data: Any) -> None:
-    """Raise unless ``data`` is empty or of the form ``module:NAME``."""
+    """Raise unless ``data`` is empty, or of the form ``module:NAME`` and can be imported as an implementation of
+    :mod:`ephemera.contract.data`: when the data is wanted back, it would be too late."""
     if not isinstance(data, str) or (data and not _DATA.fullmatch(data)):
         raise InputError(f"data of {owner} is {declared.shown(data)}", remedy="it must be of the form module:NAME")
+    if data:
+        try:
+            load_data(data)
+        except InputError as error:
+            raise InputError(f"data of {owner}: {error.message}", remedy=error.remedy) from error
 
 
 def refuse_reserved(owner: str, variables: Mapping[str, Any], reserved: Iterable[str]) -> None:

@@ -16,11 +16,11 @@ from ephemera.driver import lifecycle, suite
 from ephemera.driver.lifecycle import Gone, Ready, Request
 from ephemera.driver.suite import SuiteResult
 from ephemera.driver.workspace import Workspace
-from ephemera.home import paths
+from ephemera.home import leases, paths
 from ephemera.home.paths import state_dir
 from ephemera.machine import toolchain
 from tests.unit.cli.conftest import Command
-from tests.unit.doubles import SHOP, FakeClient, marks
+from tests.unit.doubles import SHOP, FakeClient, lease_of, marks
 from tests.unit.users import belongs_to
 
 _RESULT = SuiteResult(passed=2, failed=0, skipped=1, errors=0, exit_code=0, seconds=1.5, evidence=None)
@@ -346,3 +346,29 @@ def test_logs_hide_secrets_unless_asked_for(ephemera: Command, driver: Driver, d
     assert ephemera("logs", "db", "--show-secrets").out == f"its own, fast {odd}\n"
     (line,) = ephemera("logs", "--output", "json").document
     assert line["line"] == f"***, fast {odd}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status", "shop"),
+        ("logs", "--stack", "shop"),
+        ("logs", "--stack", "shop", "db"),
+        ("exec", "--stack", "shop", "db", "true"),
+        ("cp", "--stack", "shop", "db:/etc/passwd", "-"),
+        ("restart", "--stack", "shop", "db"),
+        ("test", "shop"),
+        ("reset", "shop"),
+        ("reset", "shop", "--remember"),
+    ],
+    ids=" ".join,
+)
+def test_environment_on_another_engine_is_not_said_to_be_missing(
+    ephemera: Command, driver: Driver, docker: FakeClient, arguments: tuple[str, ...]
+) -> None:
+    docker.told = {"ID": "HERE"}
+    leases.write(lease_of(docker="THERE", docker_url="ssh://build-box", phase="kept", expires_at=2e9))
+    said = ephemera(*arguments)
+    assert said.exit_code == 2
+    assert "'shop-main' is on another Docker engine (ssh://build-box)" in said.err
+    assert len(said.err.splitlines()) == 1

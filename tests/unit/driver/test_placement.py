@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from ephemera.contract.errors import InputError, OtherEngineError
-from ephemera.driver import lifecycle, listing, placement, reaper, teardown
+from ephemera.contract.errors import InputError, MachineError, OtherEngineError
+from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.driver import lifecycle, listing, placement, reaper, resetting, teardown
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
+from ephemera.host import engine
 from tests.unit.doubles import FakeClient, lease_of, marks
 
 _STACK = "shop-main"
@@ -63,6 +65,41 @@ def test_what_another_engine_holds_can_be_forgotten_and_nothing_else(
     with pytest.raises(InputError, match="is on the Docker engine in use: `ephemera down shop-main` destroys it"):
         lifecycle.forget(workspace, _STACK)
     assert leases.read(_STACK) is not None
+
+
+def test_what_an_engine_held_that_does_not_answer_any_more_can_be_forgotten(
+    workspace: Workspace, elsewhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases.change(_STACK, docker="HERE")
+
+    def silent() -> None:
+        raise MachineError("no Docker engine answers")
+
+    monkeypatch.setattr(engine, "connect", silent)
+    with pytest.raises(MachineError, match="no Docker engine answers"):
+        lifecycle.forget(workspace, "shop-unknown")
+    lifecycle.forget(workspace, _STACK)
+    assert not workspace.exists(_STACK)
+    assert leases.read(_STACK) is None
+
+
+def test_client_is_given_of_the_engine_that_it_is_on_alone(
+    workspace: Workspace, docker: FakeClient, elsewhere: str
+) -> None:
+    with pytest.raises(OtherEngineError), placement.connected(workspace, _STACK):
+        pass
+    assert docker.closed
+    leases.change(_STACK, docker="HERE")
+    with placement.connected(workspace, _STACK) as client:
+        assert client is docker
+
+
+def test_data_is_not_looked_for_on_another_engine(workspace: Workspace, elsewhere: str) -> None:
+    outputs = EnvironmentOutputs(stack=_STACK, system="shop", branch="main", services={})
+    with pytest.raises(OtherEngineError):
+        resetting.reset(workspace, outputs)
+    with pytest.raises(OtherEngineError):
+        resetting.remember(workspace, outputs)
 
 
 def test_state_tells_the_engine_of_a_stack_without_a_lease(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ephemera.contract.data import NO_DATA, DataError
-from ephemera.contract.errors import InputError, UnknownNameError
+from ephemera.contract.errors import InputError, NotReadyError, UnknownNameError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.driver import resetting
 from ephemera.driver.workspace import Workspace
@@ -231,6 +231,18 @@ class Users:
             leave.set()
         for thread in self._threads:
             thread.join(30)
+
+
+@pytest.mark.parametrize("only", [(), ("web",)])
+def test_container_that_is_missing_is_named(world: World, only: tuple[str, ...]) -> None:
+    world.add("web", data="", volume="shop-main-web")
+    world.ready()
+    world.docker.api.listed_containers.pop()
+    with pytest.raises(NotReadyError, match="service 'web' of shop-main has no container: bring it back"):
+        resetting.reset(world.workspace, world.outputs, only)
+    with pytest.raises(NotReadyError, match="'web'"):
+        resetting.remember(world.workspace, world.outputs)
+    resetting.reset(world.workspace, world.outputs, ["db"])
 
 
 @pytest.fixture

@@ -186,6 +186,15 @@ def test_loopback_goes_past_the_machines_proxy(workspace: Workspace, monkeypatch
     assert environment["no_proxy"] == environment["NO_PROXY"] == "intern.example,localhost,127.0.0.1"
 
 
+def test_plain_pulumi_goes_past_the_machines_proxy_too(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("no_proxy", "intern.example, localhost")
+    for _ in ("a shell", "the same, where it was evaluated before"):
+        exported = workspace.exported()
+        assert exported["no_proxy"] == exported["NO_PROXY"] == "intern.example,localhost,127.0.0.1"
+        monkeypatch.setenv("no_proxy", exported["no_proxy"])
+
+
 def test_engine_is_told_who_runs_it_where_nothing_else_tells(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,3 +173,28 @@ def test_damaged_context_is_one_clear_error(endpoints: Any) -> None:
     meta.write_text(json.dumps({"Name": "far", "Endpoints": endpoints}))
     with pytest.raises(MachineError, match=r"meta\.json is damaged: it names no Docker engine"):
         configured()
+
+
+def test_fifo_is_taken_for_no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = module.client_config_file()
+    assert path is not None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+    meta = path.parent / "contexts/meta/x/meta.json"
+    meta.parent.mkdir(parents=True)
+    os.mkfifo(meta)
+    assert module.client_config() == {}
+    assert module.damaged_config() is None
+    assert configured().url.startswith("unix://")
+    monkeypatch.setenv("DOCKER_CONTEXT", "work")
+    with pytest.raises(MachineError, match="'work' is not there"):
+        configured()
+
+
+def test_configuration_that_would_never_end_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(MachineError, match=f"{path} is not a regular file: move it away"):
+            module.refuse_irregular_config(str(path))
+    for harmless in (None, os.devnull, str(tmp_path), str(tmp_path / "nowhere")):
+        module.refuse_irregular_config(harmless)

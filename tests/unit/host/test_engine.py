@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -173,3 +174,13 @@ def test_child_gets_the_address_whatever_the_plugin_is_told(monkeypatch: pytest.
             monkeypatch.setenv(key, value)
         monkeypatch.setenv("DOCKER_HOST", "unix:///tmp/tunnel.sock")
         assert configured() == address
+
+
+def test_client_configuration_that_is_a_fifo_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    with pytest.raises(MachineError, match=r"config\.json is not a regular file: move it away"):
+        engine.connect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,20 @@ def test_ignored_folder_is_not_entered_where_no_exception_can_be_below(context: 
 def test_pattern_that_is_none_is_refused(context: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"\.dockerignore: '.*' (is not a pattern|names nothing)"):
         _files(context, text)
+
+
+@pytest.mark.parametrize("name", [".dockerignore", "Dockerfile.dockerignore"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_regular_file_is_refused_and_not_opened(context: Path, name: str, linked: bool) -> None:
+    (context / "Dockerfile").write_text("FROM x\n")
+    os.mkfifo(context / ("pipe" if linked else name))
+    if linked:
+        (context / name).symlink_to("pipe")
+    with pytest.raises(InputError, match=rf"/{name} is not a regular file: make it one"):
+        entries(context, "Dockerfile")
+
+
+def test_link_that_leads_nowhere_ignores_nothing(context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM x\n")
+    (context / ".dockerignore").symlink_to("nowhere")
+    assert "README.md" in {entry.path for entry in entries(context, "Dockerfile")}

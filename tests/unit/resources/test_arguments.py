@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ephemera.contract.data import NO_DATA
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import EngineImage
 from ephemera.resources import (
@@ -165,7 +166,7 @@ _REFUSED: dict[str, list[Any]] = {
         {"token": b"x"},
     ],
     "engine_capabilities": [None, ["version"], {"": "1"}, {"version": None}, {"version": [1]}],
-    "data": [None, 5, "module", "module:", ":NAME", "module:NAME:MORE", "a b:NAME", "module.:NAME"],
+    "data": [None, 5, "module", "module:", ":NAME", "module:NAME:MORE", "a b:NAME", "module.:NAME", "nosuch:X"],
 }
 # What looks odd and works.
 _TAKEN: dict[str, list[Any]] = {
@@ -188,7 +189,7 @@ _TAKEN: dict[str, list[Any]] = {
     "stop_grace_seconds": [0, 30],
     "credentials": [{"api.key": "x", "my pass": "x", "pin": 1234}],
     "engine_capabilities": [{"version": "16", "major": 16}],
-    "data": ["", "a.b:C"],
+    "data": ["", NO_DATA],
 }
 
 
@@ -215,6 +216,17 @@ def test_value_that_cannot_work_is_refused_in_one_line(name: str, value: Any) ->
     assert "\n" not in str(refused.value)
     assert "api" in refused.value.message
     assert refused.value.remedy
+
+
+def test_refusal_of_what_is_too_large_names_the_largest_that_is_taken() -> None:
+    with pytest.raises(InputError, match=r"stop_grace_seconds of service 'api' is 10+: it must be .* to 2147483647$"):
+        check("api", _args(stop_grace_seconds=10**12))
+    check("api", _args(stop_grace_seconds=2147483647))
+
+
+def test_refusal_of_data_tells_why_it_cannot_be_imported() -> None:
+    with pytest.raises(InputError, match=r"data of service 'api': 'nosuch:X' cannot be imported: .*No module named"):
+        check("api", _args(data="nosuch:X"))
 
 
 @pytest.mark.parametrize(("name", "value"), _cases(_TAKEN))
