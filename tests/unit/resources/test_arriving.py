@@ -30,6 +30,7 @@ from components import (
     WebService,
     WebServiceArgs,
 )
+from ephemera.contract.data import NO_DATA
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import EngineImage, PublicImage
 from ephemera.resources import (
@@ -156,7 +157,7 @@ _CONTAINER: dict[str, list[Change]] = {
     ],
     "credentials": [_change({}, {"credentials": {"a": "b"}})],
     "engine_capabilities": [_change({}, {"engine_capabilities": {"a": "b"}})],
-    "data": [_change({}, {"data": "a:B"})],
+    "data": [_change({}, {"data": NO_DATA})],
 }
 _PROGRAM = {"image": _IMAGE, "gate": _GATE}
 _SERVER = {"image": _IMAGE, "database": "shop", "user": "shop"}
