@@ -205,7 +205,11 @@ def test_a_secret_of_several_lines_joins_no_lines() -> None:
     assert list(_redactor("one and two\nthree and four").lines(["one and two", "three and four"])) == ["***", "***"]
 
 
-@given(secret=st.text(min_size=4, max_size=20))
+@given(
+    secret=st.text(min_size=4, max_size=20).filter(
+        lambda text: text.strip().lower() not in ("true", "false", "none", "null")
+    )
+)
 def test_no_form_of_a_secret_hides_everything(secret: str) -> None:
     assert _redactor(secret).text("") == ""
     assert "***" in _redactor(secret).text(f"a {secret} b")
