@@ -210,7 +210,8 @@ def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _remove_all(folder: Path, stack: str) -> None:
-    files = [path for path in folder.glob(f"{stack}.json*") if path.is_file() and not documents.is_aside(path)]
+    named = [path for path in folder.glob(f"{stack}.json*") if not documents.is_aside(path)]
+    files = [path for path in named if path.is_file() or path.is_symlink()]  # also a link that leads nowhere
     inside = folder / stack
     if inside.is_dir():
         files.extend(path for path in inside.rglob("*") if path.is_file())
