@@ -39,7 +39,7 @@ _KEPT_LINES = 400
 def main(arguments: list[str]) -> int:
     """Run the engine once; exit code 0 when it succeeded."""
     project, stack, *wanted = arguments
-    reads = Reads()
+    reads = Reads(project)
     channel = _Channel(timed=bool(wanted))
     from pulumi import automation
 

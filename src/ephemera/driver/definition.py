@@ -1,8 +1,9 @@
 """The definition of an environment: all that decides what a run of the engine would make of its program.
 
-Files and folders that the program's process read (:mod:`ephemera.driver.reads`), the stack's settings and config, the
-process environment, the machine's engine, plugin and packages, and the images that the system's containers use. It is
-recorded after a run, and compared before the next one; what cannot be told counts as a difference.
+The files of the project, and what else its program reads (:mod:`ephemera.driver.reads`), by their fingerprint; the
+stack's settings and config, the process environment, the machine's engine, plugin and packages, and the images that the
+system's containers use. It is recorded after a run, and compared before the next one; what cannot be told counts as a
+difference.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hmac
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from ephemera.driver.workspace import Workspace, read_yaml
 from ephemera.home import identity
 from ephemera.host import surroundings
 from ephemera.host.configured import configured
+from ephemera.host.fingerprint import Fingerprint, TooManyFilesError, fingerprint, same
 from ephemera.machine.toolchain import steers
 
 _BY_BRANCH = ("branch", "owner")
@@ -38,8 +40,6 @@ _VOLATILE = frozenset(
     "EPHEMERA_OUTPUT EPHEMERA_WARM EPHEMERA_KEEP EPHEMERA_KEEP_ON_FAILURE EPHEMERA_REQUIRE_SERVICES".split()
 )
 _VOLATILE_PREFIXES = ("SSH_", "PYTEST_")
-_UNLISTED = frozenset(("__pycache__", ".ephemera", ".git", ".pytest_cache", ".mypy_cache", ".ruff_cache"))
-_MODULE_SUFFIXES = (".py", ".pyc", ".so")
 _INSTALLED_SUFFIXES = (".dist-info", ".egg-info", ".egg-link", ".pth")
 # The kernel's clock for files ticks every few milliseconds: one that changed just before may be stamped a bit later.
 _TICK_NANOSECONDS = 20_000_000
@@ -52,8 +52,7 @@ Stamp = list[int]
 class Definition:
     """Plain values, so that it can be kept. ``settings``: as config; ``config``: digest of what else the stack's config
     holds; ``variables``: digest of the process environment, ``shared_variables``: of what of it differs by no branch.
-    ``images``: id by reference. ``files``: stamp and digest by path, None where there was none. ``folders``: digest of
-    names by path; ``listed`` ones with all names, others with what can be imported."""
+    ``images``: id by reference. ``files``: fingerprint of ``paths``."""
 
     settings: Mapping[str, str]
     config: str
@@ -61,23 +60,23 @@ class Definition:
     shared_variables: str
     machine: str
     images: Mapping[str, str]
-    files: Mapping[str, tuple[Stamp, str] | None]
-    searched: Mapping[str, str]
-    listed: Mapping[str, str]
+    paths: Sequence[str]
+    files: Fingerprint
 
 
-def define(workspace: Workspace, stack: str, settings: Settings, reads: Mapping[str, Any], started: int) -> Definition:
-    """The definition as it is now, of a program that has read ``reads``; the images' ids are still to be asked for.
+def define(workspace: Workspace, stack: str, settings: Settings, paths: Iterable[str], started: int) -> Definition:
+    """The definition as it is now, of a program that reads ``paths``; the images' ids are still to be asked for.
 
-    ``started``: when the run began, nanoseconds since the epoch. Raises :class:`ChangedMeanwhileError` when a file was
-    written since: then nobody knows what was read.
+    ``started``: when the run began, nanoseconds since the epoch. Raises :class:`UnknownFilesError` when a file was
+    written since, or when there are too many: then nobody knows what was read.
     """
-    paths = {str(workspace.project / "Pulumi.yaml"), *reads["files"]} - {str(workspace.config_file(stack))}
-    files = {path: _file(path) for path in sorted(paths)}
-    latest = started - _TICK_NANOSECONDS
-    for path, known in files.items():
-        if known is not None and max(known[0][:2]) >= latest:
-            raise ChangedMeanwhileError(path)
+    paths = sorted({*paths} - {str(workspace.config_file(stack))})
+    try:
+        files = fingerprint(paths)
+    except TooManyFilesError as error:
+        raise UnknownFilesError(str(error)) from error
+    if files.changed_at >= started - _TICK_NANOSECONDS:
+        raise UnknownFilesError("a file of the project was written meanwhile")
     return Definition(
         settings=settings.to_config(),
         config=config_digest(workspace, stack),
@@ -85,14 +84,13 @@ def define(workspace: Workspace, stack: str, settings: Settings, reads: Mapping[
         shared_variables=_variables(_VOLATILE | _BRANCH_VARIABLES),
         machine=_machine(workspace),
         images={},
+        paths=paths,
         files=files,
-        searched={path: _searched(path) for path in reads["searched"]},
-        listed={path: _listed(path) for path in reads["listed"]},
     )
 
 
-class ChangedMeanwhileError(Exception):
-    """A file of the definition was written while the program ran."""
+class UnknownFilesError(Exception):
+    """It cannot be told which files the program has read."""
 
 
 def difference(
@@ -108,7 +106,7 @@ def difference(
         return "engine, plugin or packages differ"
     if known.config != config_digest(workspace, stack):
         return "the stack's config differs"
-    return _changed_file(known)
+    return "" if _same_files(known) else "the project's files differ"
 
 
 def same_variables(known: Definition) -> bool:
@@ -145,7 +143,7 @@ def config_digest(workspace: Workspace, stack: str) -> str:
 def stamp(path: str | Path) -> Stamp | None:
     """The file's stamp, or None when there is no such file."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - of some hundred files, whose paths are text
+        found = Path(path).stat()
     except OSError:
         return None
     return [found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino]
@@ -156,58 +154,11 @@ def _same_settings(known: Definition, settings: Settings, any_branch: bool) -> b
     return {**known.settings, **left_out} == {**settings.to_config(), **left_out}
 
 
-def _changed_file(known: Definition) -> str:
-    for path, before in known.files.items():
-        now = stamp(path)
-        if before is None or now is None:
-            if (before is None) is not (now is None):
-                return f"{path} is {'new' if now else 'gone'}"
-        elif now != list(before[0]) and _content(path) != before[1]:
-            return f"{path} differs"
-    for folders, digest in ((known.searched, _searched), (known.listed, _listed)):
-        for path, names in folders.items():
-            if names != digest(path):
-                return f"other files are in {path}"
-    return ""
-
-
-def _file(path: str) -> tuple[Stamp, str] | None:
-    found = stamp(path)
-    return (found, _content(path)) if found is not None else None
-
-
-def _content(path: str) -> str:
+def _same_files(known: Definition) -> bool:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - as above
-            return hashlib.sha256(file.read()).hexdigest()
-    except OSError as error:
-        return error.__class__.__name__
-
-
-def _searched(path: str) -> str:
-    """Digest of what an import could find there: a new file may stand before the one that was found."""
-    return _digest(sorted(_importable(path)))
-
-
-def _importable(path: str) -> Iterable[str]:
-    try:
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.name.endswith(_MODULE_SUFFIXES):
-                    yield entry.name
-                elif entry.name.isidentifier() and entry.name not in _UNLISTED and entry.is_dir():
-                    yield f"{entry.name}/{stamp(f'{entry.path}/__init__.py') is not None}"
-    except OSError as error:
-        yield error.__class__.__name__
-
-
-def _listed(path: str) -> str:
-    try:
-        with os.scandir(path) as entries:
-            names = {entry.name for entry in entries} - _UNLISTED
-    except OSError as error:
-        return error.__class__.__name__
-    return _digest(sorted(name for name in names if not name.startswith("Pulumi.") or name == "Pulumi.yaml"))
+        return same(known.files, known.paths)
+    except TooManyFilesError:
+        return False
 
 
 def _variables(left_out: frozenset[str]) -> str:

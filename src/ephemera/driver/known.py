@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from ephemera.contract.progress import Event
 from ephemera.contract.redaction import PUBLIC_PURPOSES
 from ephemera.contract.settings import Settings
 from ephemera.driver import definition, state, sweep
-from ephemera.driver.definition import ChangedMeanwhileError, Definition, Stamp
+from ephemera.driver.definition import Definition, Stamp, UnknownFilesError
 from ephemera.driver.services import ServiceHandle
 from ephemera.driver.state import Resource
 from ephemera.driver.workspace import Workspace
@@ -39,9 +39,10 @@ from ephemera.home.documents import DiskError
 from ephemera.home.paths import state_dir
 from ephemera.host import clock
 from ephemera.host.engine import connected
+from ephemera.host.fingerprint import Fingerprint
 from ephemera.host.probes import describe, from_description
 
-_SCHEMA = 1
+_SCHEMA = 2
 _REFERENCE = "ephemera:credential"
 _THREADS = 16
 # Resources that labels tell of, and that nothing but the program decides.
@@ -93,11 +94,9 @@ def remembering(
     def ready(outputs: EnvironmentOutputs) -> None:
         try:
             doubt, known = _known(workspace, stack, system, settings, listener.reads, outputs, before, started)
-        except _TROUBLE as error:
+        except (*_TROUBLE, UnknownFilesError) as error:
             doubt, known = str(error), None
-        except ChangedMeanwhileError as error:
-            doubt, known = f"{error} was written meanwhile", None
-        _write(stack, {"schema": _SCHEMA, "doubt": doubt, "known": _document_of(known) if known else None})
+        _write(stack, {"schema": _SCHEMA, "doubt": doubt, "known": asdict(known) if known else None})
 
     yield listener, ready
 
@@ -142,7 +141,7 @@ def read(stack: str) -> Known | None:
     document = _document(stack)
     try:
         found = document["known"]
-        files = {path: None if entry is None else tuple(entry) for path, entry in found["definition"]["files"].items()}
+        files = Fingerprint(**found["definition"]["files"])
         known = Known(**{**found, "definition": Definition(**{**found["definition"], "files": files})})
     except (KeyError, TypeError, AttributeError, ValueError):
         return None
@@ -191,7 +190,7 @@ def _known(
     doubts += _uncovered(resources)
     doubts += [f"{name} has a probe of its own" for name, each in outputs.services.items() if not _askable(each)]
     doubts += [] if hidden is not None else ["its outputs hold a secret that is not generated"]
-    defined = definition.define(workspace, stack, settings, reads, started)
+    defined = definition.define(workspace, stack, settings, reads["paths"], started)
     doubts += [] if defined.config == config_before else ["its config was written meanwhile"]
     wanted = definition.references(system, settings)
     doubts += [f"{image} is made from something else by now" for image in _images(resources) - set(wanted)]
@@ -334,11 +333,6 @@ def _state_is(workspace: Workspace, stack: str, known: Known) -> bool:
 def _mark(stack: str) -> str:
     """Of the user's key, which may have been replaced."""
     return credentials.credential(stack, "", "known")
-
-
-def _document_of(known: Known) -> dict[str, Any]:
-    # Not asdict, which copies each of some hundred files' entries.
-    return {**vars(known), "definition": vars(known.definition)}
 
 
 def _document(stack: str) -> Mapping[str, Any]:

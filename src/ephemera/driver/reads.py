@@ -1,8 +1,8 @@
-"""What a program's process reads while it runs, noted for whoever wants to know later whether it would read the same.
+"""What a program's process reads while it runs: paths, for a fingerprint, and what no fingerprint tells of.
 
-Python tells of every file that is opened and every folder that is listed, also on behalf of ``import``, and of whatever
-reaches beyond files: processes, connections, databases. The latter is not followed; it is a *doubt*, if the program
-itself asked for it. What libraries, the interpreter and ephemera's own machinery do is not the program's.
+Python tells of every file that is opened and every folder that is listed, and of what reaches beyond files: processes,
+connections, databases. The latter are *doubts*, if the program itself asked for it. What libraries, the interpreter and
+ephemera's own machinery do is not the program's.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 
 from ephemera.home import credentials
 from ephemera.home.paths import cache_dir, state_dir
+from ephemera.host.fingerprint import covered
 
-_LISTED = ("os.listdir", "os.scandir")
 _DOUBTFUL = {
     **dict.fromkeys(("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"), "starts a process"),
     **dict.fromkeys(("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"), "asks another process"),
@@ -32,12 +32,11 @@ _KERNEL = ("/dev/", "/proc/", "/sys/")
 
 
 class Reads:
-    """Notes what this process reads from its making on; nothing of it is kept but names."""
+    """Notes what this process, which runs the program of ``project``, reads from its making on."""
 
-    def __init__(self) -> None:
-        self._files: set[str] = set()
-        self._listed: set[str] = set()
-        self._searched: set[str] = set()
+    def __init__(self, project: str) -> None:
+        self._project = project
+        self._noted: set[str] = set()
         self._doubts: dict[str, None] = {}
         self._ours = (*libraries(), *_KERNEL, f"{state_dir()}{os.sep}", f"{cache_dir()}{os.sep}")
         sys.addaudithook(self._heard)
@@ -58,19 +57,17 @@ class Reads:
             self.doubt("puts a secret of its own into the outputs")
 
     def document(self) -> dict[str, Any]:
-        """All of it, as plain values: ``files`` and ``listed`` and ``searched`` folders by absolute path,
-        ``credentials`` (service and purpose of each generated one), ``doubts``."""
-        modules = [file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))]
-        for file in modules:  # those that were there before anybody listened
-            # Most of some thousand are libraries'. One that only seems to be, by a path with a detour, is looked at.
-            if not file.startswith(self._ours) or os.pardir in file:
-                self._note(self._files, file)
-        for folder in list(sys.path_importer_cache):
-            self._note(self._searched, folder)
+        """All of it, as plain values: ``paths`` of the project, of folders that modules come from, and of what else was
+        read; ``credentials`` (service and purpose of each generated one), ``doubts``."""
+        # Those that were imported before anybody listened, too.
+        modules = {os.path.dirname(file) for module in list(sys.modules.values()) if (file := _file(module))}  # noqa: PTH120
+        paths = [self._project]
+        for path in (*sys.path, *sorted(modules), *sorted(self._noted)):
+            name = os.path.abspath(path)  # noqa: PTH100 - no links followed
+            if not f"{name}{os.sep}".startswith(self._ours) and not covered(name, paths):
+                paths.append(name)
         return {
-            "files": sorted(file for file in self._files if "__pycache__" not in file),
-            "listed": sorted(self._listed),
-            "searched": sorted(self._searched - self._listed),
+            "paths": paths,
             "credentials": sorted({(service, purpose) for _, service, purpose in credentials.derived()}),
             "doubts": list(self._doubts),
         }
@@ -80,21 +77,20 @@ class Reads:
             path, mode, flags = arguments
             written = mode[:1] in ("w", "a", "x") if isinstance(mode, str) else flags & os.O_ACCMODE == os.O_WRONLY
             if not written:
-                self._note(self._files, path)
-        elif event in _LISTED:
-            importing = sys._getframe(1).f_code.co_filename.startswith("<frozen importlib")
-            self._note(self._searched if importing else self._listed, arguments[0])
+                self._note(path, sys._getframe(1))
+        elif event in ("os.listdir", "os.scandir"):
+            self._note(arguments[0] or os.curdir, sys._getframe(1))
         elif (why := _DOUBTFUL.get(event)) and _asked_by_program(sys._getframe(1)):
             self.doubt(why)
 
-    def _note(self, notes: set[str], path: Any) -> None:
-        if path is None:
-            path = os.curdir
+    def _note(self, path: Any, frame: Any) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
             return  # a descriptor: it was opened by name before
         name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - in the middle of others' work: no links followed
-        if not f"{name}{os.sep}".startswith(self._ours) and not _made_by_images(sys._getframe(1)):
-            notes.add(name)
+        # Modules count by the folders that they are in, sources of images by the references that images go by.
+        importing = frame.f_code.co_filename.startswith("<frozen importlib")
+        if not importing and not any(file.startswith(_IMAGES) for file in _frames(frame)):
+            self._noted.add(name)
 
     def _doubting(self, function: Any) -> Any:
         def doubting(*arguments: Any, **named: Any) -> Any:
@@ -122,6 +118,11 @@ def site_folders() -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _file(module: Any) -> str | None:
+    file = getattr(module, "__file__", None)
+    return file if isinstance(file, str) else None
+
+
 def _frames(frame: Any) -> Iterator[str]:
     while frame is not None:
         yield frame.f_code.co_filename
@@ -136,11 +137,6 @@ def _asked_by_program(frame: Any) -> bool:
         if not file.startswith((*libraries(), "<frozen")):
             return True
     return False
-
-
-def _made_by_images(frame: Any) -> bool:
-    """Sources of images: they count by the references that images go by."""
-    return any(file.startswith(_IMAGES) for file in _frames(frame))
 
 
 def secrets_in(value: Any, outputs: type[Any]) -> Any:

@@ -88,12 +88,14 @@ def forked(
     descriptors: tuple[int, int, int],
     environment: Mapping[str, str] | None = None,
     folder: str | None = None,
+    fresh: bool = False,
     outlives: bool = False,
 ) -> Forked | None:
     """Have ``program`` (``module:function``, called with the arguments, returns the exit code) run in a fork; None
     where there is no warm process.
 
-    ``outlives``: goes on when this process dies. Otherwise it is killed then, as a terminal's programs are not.
+    ``fresh``: imports as ``python -m`` in that folder does, not as this process, where tests may have places of their
+    own. ``outlives``: goes on when this process dies. Otherwise it is killed then, as a terminal's programs are not.
     """
     if not address.wanted():
         return None
@@ -109,7 +111,7 @@ def forked(
             "arguments": list(arguments),
             "environment": dict(surroundings.variables() if environment is None else environment),
             "folder": folder or str(surroundings.folder()),
-            "path": sys.path,
+            "path": None if fresh else sys.path,
             "umask": address.umask(),
             "outlives": outlives,
         }
@@ -141,6 +143,7 @@ def started(
             descriptors=(nothing.fileno(), writing, noise.fileno()),
             environment=environment,
             folder=folder,
+            fresh=True,
         )
     os.close(writing)
     if process is None:

@@ -238,7 +238,7 @@ def _dress(request: dict[str, Any], descriptors: list[int]) -> None:
     surroundings.take()
     time.tzset()
     tempfile.tempdir = None
-    sys.path[:] = request["path"]
+    sys.path[:] = request["path"] or [request["folder"], *sys.path]
     sys.argv[:] = [request["name"], *request["arguments"]]
     # What else the interpreter found out about them at its start, such as their encoding, holds for these too.
     sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
@@ -276,4 +276,6 @@ def _flush() -> None:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # this process's own folder
     sys.exit(main(sys.argv[1:]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import pytest
 
 from ephemera.contract.settings import Settings
 from ephemera.driver import definition
-from ephemera.driver.definition import ChangedMeanwhileError, Definition
+from ephemera.driver.definition import Definition, UnknownFilesError
 from ephemera.driver.workspace import Workspace
+from ephemera.host import fingerprint
 
 _STACK = "shop-main"
 _SETTINGS = Settings(system="shop", branch="main", owner="me@here", options={})
@@ -21,19 +21,14 @@ _SETTINGS = Settings(system="shop", branch="main", owner="me@here", options={})
 
 @pytest.fixture
 def known(workspace: Workspace) -> Definition:
-    """Of a program that read a module, a data file, one that was not there, and what is in a folder."""
+    """Of a program that read something besides the project's files."""
     project = workspace.project
     (project / "shop.py").write_text("SIZE = 1")
-    (project / "data.txt").write_text("one")
-    (project / "conf.d").mkdir()
-    (project / "conf.d" / "a.toml").write_text("")
+    (project / "tests").mkdir()
+    (project / "tests" / "data.txt").write_text("one")
     workspace.write_config(_STACK, _SETTINGS.to_config())
-    reads = {
-        "files": [str(project / name) for name in ("shop.py", "data.txt", "local.toml")],
-        "searched": [str(project)],
-        "listed": [str(project / "conf.d")],
-    }
-    return definition.define(workspace, _STACK, _SETTINGS, reads, time.time_ns() + 10**9)
+    paths = [str(project), str(project / "tests" / "data.txt"), str(workspace.config_file(_STACK))]
+    return definition.define(workspace, _STACK, _SETTINGS, paths, time.time_ns() + 10**9)
 
 
 def _difference(known: Definition, workspace: Workspace, settings: Settings = _SETTINGS, **more: Any) -> str:
@@ -45,56 +40,33 @@ def test_nothing_changed_is_no_difference(known: Definition, workspace: Workspac
     assert definition.same_variables(known)
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (lambda project: (project / "shop.py").write_text("SIZE = 2"), "shop.py differs"),
-        (lambda project: (project / "data.txt").write_text("two"), "data.txt differs"),
-        (lambda project: (project / "data.txt").unlink(), "data.txt is gone"),
-        (lambda project: (project / "local.toml").write_text("x"), "local.toml is new"),
-        (lambda project: (project / "Pulumi.yaml").write_text("name: demo\n"), "Pulumi.yaml differs"),
-        (lambda project: (project / "yaml.py").write_text(""), "other files are in"),
-        (lambda project: (project / "shop").mkdir(), "other files are in"),
-        (lambda project: (project / "conf.d" / "__init__.py").write_text(""), "other files are in"),
-        (lambda project: (project / "conf.d" / "b.toml").write_text(""), "other files are in"),
-        (lambda project: (project / "conf.d" / "a.toml").unlink(), "other files are in"),
-    ],
-)
-def test_what_the_program_would_read_otherwise_is_a_difference(
-    known: Definition, workspace: Workspace, change: Callable[[Path], Any], told: str
-) -> None:
-    change(workspace.project)
-    assert told in _difference(known, workspace)
-
-
-def test_content_of_the_same_size_and_age_is_a_difference(known: Definition, workspace: Workspace) -> None:
-    path = workspace.project / "data.txt"
-    before = path.stat()
-    path.write_text("two")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert "data.txt differs" in _difference(known, workspace)
-
-
-def test_same_content_written_anew_is_no_difference(known: Definition, workspace: Workspace) -> None:
-    path = workspace.project / "data.txt"
-    path.unlink()
-    path.write_text("one")
-    assert _difference(known, workspace) == ""
-
-
-@pytest.mark.parametrize("name", ["README.md", "Pulumi.shop-other.yaml", "notes.txt"])
-def test_what_is_not_read_is_no_difference(known: Definition, workspace: Workspace, name: str) -> None:
+@pytest.mark.parametrize("name", ["shop.py", "yaml.py", "Pulumi.yaml", "tests/data.txt"])
+def test_file_that_the_program_may_read_is_part_of_it(known: Definition, workspace: Workspace, name: str) -> None:
     (workspace.project / name).write_text("x")
-    (workspace.project / "__pycache__").mkdir()
+    assert _difference(known, workspace) == "the project's files differ"
+
+
+@pytest.mark.parametrize("name", ["README.md", f"Pulumi.{_STACK}.yaml", "Pulumi.shop-other.yaml", "tests/test_shop.py"])
+def test_what_it_does_not_read_is_not(known: Definition, workspace: Workspace, name: str) -> None:
+    path = workspace.project / name
+    path.write_text(path.read_text() if path.exists() else "x")
     assert _difference(known, workspace) == ""
 
 
 def test_file_that_was_written_while_the_program_ran_is_not_known(workspace: Workspace) -> None:
-    reads: dict[str, Any] = {"files": [], "searched": [], "listed": []}
     started = time.time_ns()
     os.utime(workspace.project / "Pulumi.yaml")
-    with pytest.raises(ChangedMeanwhileError, match=r"Pulumi\.yaml"):
-        definition.define(workspace, _STACK, _SETTINGS, reads, started)
+    with pytest.raises(UnknownFilesError, match="written meanwhile"):
+        definition.define(workspace, _STACK, _SETTINGS, [str(workspace.project)], started)
+
+
+def test_more_files_than_can_be_looked_at_are_a_difference(
+    known: Definition, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprint, "_MOST_FILES", 2)
+    assert _difference(known, workspace) == "the project's files differ"
+    with pytest.raises(UnknownFilesError, match="more than 2 files"):
+        definition.define(workspace, _STACK, _SETTINGS, known.paths, time.time_ns() + 10**9)
 
 
 def test_settings_are_part_of_it(known: Definition, workspace: Workspace) -> None:
@@ -132,8 +104,7 @@ def test_variables_are_part_of_it_but_for_what_differs_by_terminal_test_or_branc
 
 def test_no_value_of_a_variable_is_kept(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_PASSWORD", "hunter2")
-    reads: dict[str, Any] = {"files": [], "searched": [], "listed": []}
-    assert "hunter2" not in repr(definition.define(workspace, _STACK, _SETTINGS, reads, time.time_ns() + 10**9))
+    assert "hunter2" not in repr(definition.define(workspace, _STACK, _SETTINGS, [], time.time_ns() + 10**9))
 
 
 def test_engine_and_plugin_are_part_of_it(

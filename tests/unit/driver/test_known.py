@@ -37,9 +37,7 @@ class World:
         self.api = docker.api
         self.images = {"ephemera/shop:1": "sha256:1"}
         self.reads: dict[str, Any] | None = {
-            "files": [],
-            "searched": [],
-            "listed": [],
+            "paths": [str(workspace.project)],
             "credentials": [["db", "password"]],
             "doubts": [],
         }
@@ -157,8 +155,8 @@ def test_no_credential_is_in_the_file_which_is_for_the_user_alone(world: World) 
         lambda _: os.environ.update(SHOP_SIZE="2"),
         lambda _: (state_dir() / "key").write_text("0" * 64),
         lambda _: _file().write_text("{"),
-        lambda _: _file().write_text(json.dumps({"schema": 1, "known": {"state": []}})),
-        lambda _: _file().write_text(_file().read_text().replace('"schema": 1', '"schema": 0')),
+        lambda _: _file().write_text(json.dumps({"schema": 2, "known": {"state": []}})),
+        lambda _: _file().write_text(_file().read_text().replace('"schema": 2', '"schema": 0')),
         lambda _: known.forget(_STACK),
     ],
 )
@@ -236,7 +234,7 @@ def test_image_whose_source_is_edited_while_the_engine_runs_is_not_known(world: 
 def test_file_that_is_written_while_the_engine_runs_is_not_known(world: World) -> None:
     world.started = time.time_ns()
     world.remember(lambda: (world.workspace.project / "Pulumi.yaml").write_text("name: demo\nruntime: python\n"))
-    assert "Pulumi.yaml was written meanwhile" in known.doubt(_STACK)
+    assert "a file of the project was written meanwhile" in known.doubt(_STACK)
 
 
 def test_run_that_fails_leaves_nothing_known(world: World) -> None:

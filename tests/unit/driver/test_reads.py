@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -14,7 +15,7 @@ import pytest
 _RUN = """
 import json, os, runpy, sys
 from ephemera.driver.reads import Reads
-reads = Reads()
+reads = Reads(sys.argv[1])
 os.chdir(sys.argv[1])
 sys.path.insert(0, sys.argv[1])
 runpy.run_path(os.path.join(sys.argv[1], "__main__.py"), {"reads": reads})
@@ -39,55 +40,61 @@ def _reads(project: Path, program: str) -> dict[str, Any]:
     return document
 
 
-def test_files_that_are_opened_and_modules_that_are_imported(project: Path) -> None:
-    (project / "data.txt").write_text("x")
-    (project / "shop.py").write_text("import pathlib\n")
-    (project / "parts").mkdir()
-    (project / "parts" / "one.py").write_text("")
-    found = _reads(
-        project, "import shop, parts.one\nopen('data.txt').read()\nimport os\nos.open('shop.py', os.O_RDONLY)"
-    )
-    names = {path.removeprefix(f"{project}/") for path in found["files"] if path.startswith(str(project))}
-    assert names == {"__main__.py", "data.txt", "shop.py", "parts/one.py"}
-    assert {str(project), str(project / "parts")} <= set(found["searched"])
+def test_project_and_folders_that_modules_may_come_from(project: Path) -> None:
+    import ephemera
+
+    found = _reads(project, "import sys\nsys.path.insert(0, '../lib')\nopen('data.txt', 'w').close()\nopen('data.txt')")
+    assert found["paths"][0] == str(project)
+    assert str(project.parent / "lib") in found["paths"]
+    assert str(Path(ephemera.__file__).parents[1]) in found["paths"], "an editable install"
+    assert [path for path in found["paths"] if path.startswith(f"{project}/")] == [], "the project counts as a whole"
     assert found["doubts"] == []
 
 
-def test_modules_that_were_there_before_count_too(project: Path) -> None:
-    import ephemera
-
-    assert str(Path(ephemera.__file__)) in _reads(project, "")["files"]
-
-
-def test_modules_path_with_a_detour_through_a_library_is_not_taken_for_the_librarys(project: Path) -> None:
+def test_module_from_a_place_of_no_path_counts_by_its_folder(project: Path) -> None:
+    (project.parent / "odd").mkdir()
+    (project.parent / "odd" / "mine.py").write_text("")
     library = Path(sysconfig.get_paths()["stdlib"])
-    program = f"import sys, types; sys.modules['odd'] = types.SimpleNamespace(__file__='{library}/../odd.py')"
-    assert str(library.parent / "odd.py") in _reads(project, program)["files"]
+    program = f"""
+import sys, types
+from importlib.util import module_from_spec, spec_from_file_location
+sys.modules["mine"] = module_from_spec(spec_from_file_location("mine", "{project.parent}/odd/mine.py"))
+sys.modules["odd"] = types.SimpleNamespace(__file__="{library}/../detour/odd.py")
+"""
+    assert {str(project.parent / "odd"), str(library.parent / "detour")} <= set(_reads(project, program)["paths"])
 
 
-def test_file_that_is_not_there_is_noted_as_one_that_may_come(project: Path) -> None:
-    found = _reads(project, "try:\n    open('local.toml')\nexcept FileNotFoundError:\n    pass")
-    assert str(project / "local.toml") in found["files"]
+@pytest.mark.parametrize(
+    ("program", "read"),
+    [
+        ("open('../data.txt').read()", "../data.txt"),
+        ("import os\nos.open('../data.txt', os.O_RDONLY)", "../data.txt"),
+        ("import pathlib\nlist(pathlib.Path('../conf.d').iterdir())", "../conf.d"),
+        ("import os\nlist(os.scandir('../conf.d'))", "../conf.d"),
+        ("open('tests/data.txt').read()", "tests/data.txt"),
+        ("try:\n    open('../none.toml')\nexcept FileNotFoundError:\n    pass", "../none.toml"),
+        ("import tests.one", "tests"),
+        ("import reading", "../data.txt"),
+    ],
+)
+def test_what_is_read_besides_the_projects_files(project: Path, program: str, read: str) -> None:
+    for folder in (project.parent / "conf.d", project / "tests"):
+        folder.mkdir()
+    for path in (project.parent / "data.txt", project / "tests" / "data.txt", project / "tests" / "one.py"):
+        path.write_text("")
+    (project / "reading.py").write_text("open('../data.txt').read()")
+    assert os.path.normpath(project / read) in _reads(project, program)["paths"]
 
 
 def test_what_is_written_is_not_read(project: Path) -> None:
-    found = _reads(project, "open('new.txt', 'w').close()\nopen('log', 'a').close()")
-    assert [path for path in found["files"] if path.endswith(("new.txt", "log"))] == []
-
-
-def test_folders_that_are_listed(project: Path) -> None:
-    (project / "conf.d").mkdir()
-    (project / "conf.d" / "deep").mkdir()
-    found = _reads(
-        project, "import os, pathlib\nlist(pathlib.Path('conf.d').iterdir())\nlist(os.scandir('conf.d/deep'))"
-    )
-    assert {str(project / "conf.d"), str(project / "conf.d" / "deep")} <= set(found["listed"])
+    found = _reads(project, "open('../new.txt', 'w').close()\nopen('../log', 'a').close()")
+    assert [path for path in found["paths"] if path.endswith(("new.txt", "log"))] == []
 
 
 def test_libraries_and_the_interpreter_are_none_of_the_programs(project: Path) -> None:
     found = _reads(project, "import yaml, email.mime.text\nopen('/dev/null').read()\nopen('/proc/self/stat').read()")
     foreign = ("/dev/", "/proc/", str(Path(json.__file__).parent), str(Path(pytest.__file__).parent))
-    assert [path for path in found["files"] if path.startswith(foreign)] == []
+    assert [path for path in found["paths"] if path.startswith(foreign)] == []
 
 
 @pytest.mark.parametrize(

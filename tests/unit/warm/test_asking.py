@@ -21,6 +21,7 @@ from tests.unit.processes import heard
 from tests.unit.warm.asking import DEADLINE_SECONDS, PROGRAMS, begun, kill, run, server_pid, until_gone
 from tests.unit.warm.conftest import Light
 
+_ROOT = Path(__file__).parents[3]
 _ASKING = f"""
 import sys; sys.path[:] = {sys.path!r}
 from ephemera.warm import client
@@ -111,20 +112,37 @@ def test_detached_program_is_a_process_of_its_own_either_way(light: Light, tmp_p
 def test_pipe_from_a_forks_output_ends_with_it(light: Light, tmp_path: Path) -> None:
     light()
     with (tmp_path / "noise").open("w+") as noise:
-        process = client.started(f"{PROGRAMS}:write", ["100000"], environment={}, folder="/", noise=noise)
+        process = client.started(f"{PROGRAMS}:write", ["100000"], environment={}, folder=str(_ROOT), noise=noise)
         assert process is not None
         assert process.stdout is not None
         with process.stdout as out:
             assert len(out.read()) == 100000
         assert process.wait(20) == 0
     with (tmp_path / "noise").open("w+") as noise:
-        process = client.started(f"{PROGRAMS}:end", ["exception"], environment={}, folder="/", noise=noise)
+        process = client.started(f"{PROGRAMS}:end", ["exception"], environment={}, folder=str(_ROOT), noise=noise)
         assert process is not None
         assert process.stdout is not None
         process.stdout.close()
         assert process.wait(20) == 1
         noise.seek(0)
         assert "JSONDecodeError" in noise.read()
+
+
+def test_program_of_the_engine_imports_as_python_does_in_that_folder(
+    light: Light, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    light()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "tests"), *sys.path])
+    (tmp_path / "mine.py").write_text("import sys\ndef main(arguments):\n    print(*sys.path, sep='\\n')\n")
+    with (tmp_path / "noise").open("w+") as noise:
+        process = client.started("mine:main", [], environment={}, folder=str(tmp_path), noise=noise)
+        assert process is not None
+        assert process.stdout is not None
+        with process.stdout as out:
+            found = out.read().splitlines()
+        assert process.wait(20) == 0
+    assert found[0] == str(tmp_path)
+    assert str(tmp_path / "tests") not in found
 
 
 # Signals to who handed over.
