@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from ephemera import images
-from ephemera.driver import sweep
+from ephemera.contract import labels
+from ephemera.driver import removal
 from ephemera.host.engine import connected
 
 PROJECT = Path(__file__).parent / "driver" / "project"
@@ -133,12 +134,12 @@ class Ephemera:
     def running(self) -> bool:
         """Whether a container of an environment of this user runs."""
         with connected() as client:
-            return bool(client.api.containers(filters=sweep.filters_of(backend=self.backend)))
+            return bool(client.api.containers(filters=labels.filters(self.backend)))
 
     def left(self) -> list[str]:
         """Everything of this user that nobody should leave: objects, leases, addresses, state, config."""
         with connected() as client:
-            found = [str(item) for item in sweep.find(client, backend=self.backend)]
+            found = [str(item) for item in removal.find(client, backend=self.backend)]
         home = self.state / "ephemera"
         for pattern in (
             "leases/*",
@@ -218,5 +219,5 @@ def until(true: Callable[[], bool], seconds: float) -> None:
 
 def _remove_leftovers(backend: str) -> None:
     with connected() as client:
-        for stack in {found.stack for found in sweep.find(client, backend=backend)}:
-            sweep.remove(client, stack, backend)
+        for stack in {found.stack for found in removal.find(client, backend=backend)}:
+            removal.remove(client, stack, backend)

@@ -17,6 +17,7 @@ _PROGRAM = """
 from pathlib import Path as _Path
 _HERE = _Path(__file__).parent
 (_HERE / "size.txt").read_text()
+(_HERE.parent / "beside.txt").read_text()
 """
 
 
@@ -29,6 +30,7 @@ class Environment:
         program = ephemera.project / "shop.py"
         program.write_text(program.read_text() + _PROGRAM)
         (ephemera.project / "size.txt").write_text("1")
+        (ephemera.project.parent / "beside.txt").write_text("1")
 
     @property
     def stack(self) -> str:
@@ -85,13 +87,15 @@ def test_nothing_changed_is_the_same_document_without_an_engine(settled: Environ
 
 def test_process_of_the_engine_is_not_even_started(settled: Environment, tmp_path: Path) -> None:
     log = tmp_path / "engine"
-    (tmp_path / "sitecustomize.py").write_text(
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
         "import sys\n"
         "def heard(event, arguments):\n"
         f"    if event == 'subprocess.Popen':\n        open({str(log)!r}, 'a').write(f'{{arguments[1]}}\\n')\n"
         "sys.addaudithook(heard)\n"
     )
-    variables = {"PYTHONPATH": str(tmp_path), "EPHEMERA_WARM": "off"}
+    variables = {"PYTHONPATH": str(folder), "EPHEMERA_WARM": "off"}
     settled.up(**variables)  # PYTHONPATH is part of the definition
     log.unlink()
     ran, done = settled.up(**variables)
@@ -133,6 +137,7 @@ def _pulumi(*arguments: str) -> Callable[[Environment], Any]:
     [
         pytest.param(_appended("shop.py"), id="source"),
         pytest.param(_file("size.txt", "2"), id="data file"),
+        pytest.param(_file("../beside.txt", "2"), id="data file beside the project"),
         pytest.param(_file("antigravity.py", ""), id="new module"),
         pytest.param(_appended("Pulumi.yaml"), id="project file"),
         pytest.param(_container("restart"), id="container restarted"),

@@ -7,7 +7,7 @@ from docker import DockerClient
 from docker.errors import APIError
 from docker.types import IPAMConfig, IPAMPool
 
-from ephemera.driver import sweep
+from ephemera.driver import removal
 from tests.engine_daemon import private_engine
 
 from .conftest import Ephemera
@@ -34,7 +34,7 @@ def test_environment_needs_none_of_dockers_pools(ephemera: Ephemera, python_imag
             assert done.code == 5, done.err
             assert f"all 16 subnets of {first}/24 are in use: end environments (`ephemera ls`)" in done.err
             assert "ephemera:subnet_pool" in done.err
-            assert sweep.find(client, backend=ephemera.backend) == []
+            assert removal.find(client, backend=ephemera.backend) == []
 
 
 def _use_up(client: DockerClient) -> None:

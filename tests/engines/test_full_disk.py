@@ -9,7 +9,7 @@ import pytest
 
 from ephemera import images
 from ephemera.contract.images import ServiceImage
-from ephemera.driver import sweep
+from ephemera.driver import removal
 from tests.engine_daemon import PrivateEngine, private_engine
 from tests.surroundings import follow
 
@@ -86,7 +86,7 @@ def test_full_disk_while_an_environment_is_made(ephemera: Ephemera, engine: Priv
     assert done.code == 3, done.err
     assert "no space left on device" in done.err
     with engine.client() as client:
-        assert sweep.find(client, backend=ephemera.backend) == []
+        assert removal.find(client, backend=ephemera.backend) == []
     ballast.unlink()
     assert ephemera("up", "web").code == 0
     assert ephemera("down", "web").code == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import docker
 
-from ephemera.driver import sweep
+from ephemera.driver import removal
 from ephemera.host.engine import connected
 
 from .person import Person
@@ -30,7 +30,7 @@ def test_user_in_dockers_group_needs_no_root(user: Person, postgres_image: str) 
     assert f"data-{user.branch}" in run("ls")
     run("down", "data")
     with connected() as client:
-        assert sweep.find(client, backend=user.backend) == []
+        assert removal.find(client, backend=user.backend) == []
 
 
 def test_user_outside_of_the_group_is_told_what_to_do(user: Person) -> None:
@@ -63,5 +63,5 @@ def test_rootless_engine(user: Person, postgres_image: str) -> None:
         for branch in (user.branch, f"{user.branch}x"):
             assert own("down", f"data-{branch}").code == 0
         client = docker.DockerClient(base_url=url)
-        assert sweep.find(client, backend=own.backend) == []
+        assert removal.find(client, backend=own.backend) == []
         client.close()

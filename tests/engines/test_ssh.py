@@ -6,7 +6,7 @@ import urllib.request
 
 import psutil
 
-from ephemera.driver import sweep
+from ephemera.driver import removal
 from tests.driver_command import until
 
 from .conftest import Ephemera, Remote
@@ -33,7 +33,7 @@ def _forwarders(stack: str) -> list[psutil.Process]:
 
 def _objects(remote: Remote, command: Ephemera) -> list[str]:
     with remote.engine.client() as client:
-        return [str(item) for item in sweep.find(client, backend=command.backend)]
+        return [str(item) for item in removal.find(client, backend=command.backend)]
 
 
 def test_environment_over_there_is_reached_here(away: Ephemera, remote: Remote) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ephemera.driver import sweep
+from ephemera.driver import removal
 
 from .conftest import THERE, TLS_PORT, Ephemera, Remote
 
@@ -52,7 +52,7 @@ def test_what_cannot_be_reached_is_refused_before_anything_is_made(secured: Ephe
     assert "EPHEMERA_EXPOSE=none" in done.err
     assert done.err.count("ephemera: ") == 1
     with machine.engine.client() as client:
-        assert sweep.find(client, backend=secured.backend) == []
+        assert removal.find(client, backend=secured.backend) == []
 
 
 def test_published_where_the_user_says(secured: Ephemera, machine: Remote) -> None:
@@ -64,7 +64,7 @@ def test_published_where_the_user_says(secured: Ephemera, machine: Remote) -> No
         assert answer.status == 200
     assert secured("down", "web").code == 0
     with machine.engine.client() as client:
-        assert sweep.find(client, backend=secured.backend) == []
+        assert removal.find(client, backend=secured.backend) == []
 
 
 def test_context_with_certificates(ephemera: Ephemera, machine: Remote, tmp_path: Path) -> None:

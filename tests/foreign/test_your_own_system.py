@@ -20,7 +20,7 @@ import pytest
 from docker.errors import APIError
 
 from ephemera import images
-from ephemera.driver import sweep
+from ephemera.driver import removal
 from ephemera.home import identity
 from ephemera.host.engine import connected
 from ephemera.machine.prebuilt import base_image
@@ -61,7 +61,7 @@ class Walk:
         )
         files = [str(path) for pattern in patterns for path in home.glob(pattern)]
         with connected() as client:
-            objects = [str(found) for found in sweep.find(client, backend=(home / "backend-id").read_text())]
+            objects = [str(found) for found in removal.find(client, backend=(home / "backend-id").read_text())]
         return [*files, *objects, *(json.loads((home / "addresses.json").read_text()).keys() - {"schema"})]
 
 
@@ -108,8 +108,8 @@ def clean_up(state: Path) -> None:
     """Remove what a failed walk left, and the images that were built for it: they are of nobody else's sources."""
     with connected() as client:
         if (backend := state / "ephemera" / "backend-id").is_file():
-            for stack in {found.stack for found in sweep.find(client, backend=backend.read_text())}:
-                sweep.remove(client, stack, backend.read_text())
+            for stack in {found.stack for found in removal.find(client, backend=backend.read_text())}:
+                removal.remove(client, stack, backend.read_text())
         for reference in ("ephemera/shop-store", "ephemera/shop-api"):
             for image in client.images.list(name=reference):
                 for tag in image.tags:

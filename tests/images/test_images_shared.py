@@ -10,7 +10,7 @@ import pytest
 
 from ephemera.contract import labels
 from ephemera.contract.images import ServiceImage
-from ephemera.driver import sweep
+from ephemera.driver import removal
 from ephemera.home import builds, identity
 from ephemera.host.engine import docker_host
 from ephemera.images import ImageTakenError, drop_abandoned, ensure, prune, resolve, stored
@@ -68,7 +68,7 @@ def test_rests_of_an_abandoned_build_are_told_from_another_users_build(
         assert drop_abandoned(settle_seconds=0) == [step]
         left = {item["Id"] for item in client.api.containers(all=True)}
         assert left >= {kept, by_hand}
-        assert all(item.stack for item in sweep.find(client)), "what runs our image by hand is none of an environment"
+        assert all(item.stack for item in removal.find(client)), "what runs our image by hand is none of an environment"
     finally:
         for container in (kept, by_hand, step):
             with suppress(docker.errors.NotFound):

@@ -16,7 +16,7 @@ from ephemera.contract import labels
 from ephemera.contract.errors import EphemeraError
 from ephemera.contract.outputs import ServiceOutputs
 from ephemera.driver.services import ServiceHandle, containers
-from ephemera.driver.sweep import filters_of
+from ephemera.home import identity
 from ephemera.host import logs
 from ephemera.host.logs import LogLine
 
@@ -109,7 +109,7 @@ class Following:
 
 
 def _events_of(stack: str) -> dict[str, Any]:
-    return {**filters_of(stack), "event": ["start", "destroy"]}
+    return {**labels.filters(identity.backend_id(), stack), "event": ["start", "destroy"]}
 
 
 def _read(

@@ -33,6 +33,15 @@ def of_image(name: str, backend: str) -> dict[str, str]:
     return {IMAGE: name, BACKEND: backend}
 
 
+def filters(backend: str, stack: str | None = None, *further: str) -> dict[str, list[str]]:
+    """Return what the engine's lists are asked with for objects of ``stack`` (of all) that are recorded in ``backend``.
+
+    ``further``: labels that they must have besides.
+    """
+    # Any stack, but one: what runs an image of ours by hand has its backend's label from it.
+    return {"label": [f"{BACKEND}={backend}", STACK if stack is None else f"{STACK}={stack}", *further]}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Identity:
     """Whose an object is. ``owner``: ``user@host``; ``backend``: id of the state it is recorded in."""

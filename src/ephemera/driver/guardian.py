@@ -114,7 +114,7 @@ def _cleaned_up(project: Path, lease: Lease) -> bool:
     # Imported late: until it is needed, a guardian is a small process.
     from docker.errors import DockerException
 
-    from ephemera.driver.teardown import clean_up_after
+    from ephemera.driver.removal import clean_up_after
     from ephemera.driver.workspace import Workspace
 
     deadline = time.monotonic() + _PATIENCE_SECONDS

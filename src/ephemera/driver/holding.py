@@ -14,7 +14,7 @@ from ephemera.contract.errors import EngineError, EphemeraError, InputError, Int
 from ephemera.contract.labels import Identity
 from ephemera.contract.progress import Event
 from ephemera.contract.settings import Settings
-from ephemera.driver import evidence, guardian, listing, locks, reaper, teardown
+from ephemera.driver import evidence, guardian, listing, locks, reaper, removal
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.home.documents import DiskError
@@ -107,7 +107,7 @@ def taking_down(
         raise
     else:
         held = leases.read(stack)
-        teardown.forget(workspace, stack)
+        removal.forget(workspace, stack)
         guardian.dismiss(stack, held)
 
 
@@ -138,13 +138,13 @@ def end_what_a_dead_holder_left(stack: str) -> None:
     """Its guardian may not have come to it yet, and finds that we have taken over."""
     lease = leases.read(stack)
     if lease is not None and lease.holder is not None and lease.holder.dead():
-        teardown.end_processes(lease)
+        removal.end_processes(lease)
 
 
 def _discard(workspace: Workspace, lease: Lease, report: Callable[[Event], None]) -> None:
     held = leases.read(lease.stack) or lease
     try:
-        teardown.discard(workspace, lease.stack)
+        removal.discard(workspace, lease.stack)
     except (EphemeraError, DockerException, OSError) as trouble:
         # Its lease and guardian stay: as soon as this process ends, it tries until Docker is back.
         report({"type": "notice", "message": f"{lease.stack} is cleaned up in the background, not yet: {trouble}"})

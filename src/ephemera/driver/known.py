@@ -29,12 +29,12 @@ from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.contract.progress import Event
 from ephemera.contract.redaction import PUBLIC_PURPOSES
 from ephemera.contract.settings import Settings
-from ephemera.driver import definition, state, sweep
+from ephemera.driver import definition, state
 from ephemera.driver.definition import Definition, Stamp, UnknownFilesError
 from ephemera.driver.services import ServiceHandle
 from ephemera.driver.state import Resource
 from ephemera.driver.workspace import Workspace
-from ephemera.home import credentials, documents
+from ephemera.home import credentials, documents, identity
 from ephemera.home.documents import DiskError
 from ephemera.home.paths import state_dir
 from ephemera.host import clock
@@ -227,7 +227,7 @@ def _unlike(known: Known, stack: str, wanted: Iterable[str]) -> str:
 
 def _objects(client: DockerClient, pool: ThreadPoolExecutor, stack: str) -> dict[str, Any]:
     """What the engine holds of the stack, as plain values that are equal only when nobody touched any of it."""
-    filters = sweep.filters_of(stack)
+    filters = labels.filters(identity.backend_id(), stack)
     networks = pool.submit(client.api.networks, filters=filters)
     volumes = pool.submit(client.api.volumes, filters=filters)
     listed = client.api.containers(all=True, filters=filters)

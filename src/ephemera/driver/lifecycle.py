@@ -40,11 +40,9 @@ from ephemera.driver import (
     pool,
     reaper,
     recording,
-    removing,
+    removal,
     resetting,
     services,
-    sweep,
-    teardown,
 )
 from ephemera.driver.branches import current_branch
 from ephemera.driver.holding import let_go
@@ -219,12 +217,12 @@ def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lam
         _refuse_unknown(workspace, client, stack)
         holding.end_what_a_dead_holder_left(stack)
         known = leases.read(stack) is not None
-        with holding.taking_down(workspace, stack, sweep.identity_of(client, stack), report):
-            sweep.remove_runners(client, stack)
+        with holding.taking_down(workspace, stack, removal.identity_of(client, stack), report):
+            removal.remove_runners(client, stack)
             if workspace.exists(stack):
                 left = _destroy(workspace, client, stack, report)
             else:
-                found = sweep.remove(client, stack)
+                found = removal.remove(client, stack)
                 left = [] if known else found  # of one that has lost its state, all is found by label
     return Gone(stack=stack, seconds=clock.monotonic() - started, leftovers=tuple(str(found) for found in left))
 
@@ -241,13 +239,13 @@ def forget(workspace: Workspace, stack: str) -> None:
         except MachineError:
             if not _is_recorded(workspace, stack):
                 raise
-            teardown.forget(workspace, stack)
+            removal.forget(workspace, stack)
             return
         _refuse_unknown(workspace, client, stack)
         try:
             placement.refuse_other_engine(workspace, client, stack)
         except OtherEngineError:
-            teardown.forget(workspace, stack)
+            removal.forget(workspace, stack)
             return
     raise InputError(
         f"environment {stack!r} is on the Docker engine in use", remedy=f"`ephemera down {stack}` destroys it"
@@ -266,7 +264,7 @@ def hand_over(workspace: Workspace, stack: str) -> None:
         holding.end_what_a_dead_holder_left(stack)
         if locks.release_dead(workspace, stack):
             raise EngineError(f"{stack} is locked: an engine is at work on it", remedy="try again when that has ended")
-        holding.begin_to_take_down(workspace, stack, sweep.identity_of(client, stack))
+        holding.begin_to_take_down(workspace, stack, removal.identity_of(client, stack))
 
 
 def proven(gone: Gone) -> Gone:
@@ -336,7 +334,7 @@ def _selected(workspace: Workspace, found: EnvironmentOutputs) -> tuple[str, ...
 def alive(workspace: Workspace) -> list[str]:
     """Every stack of the project that has state, or objects on the engine; none that waits in a pool."""
     with connected() as client:
-        objects = {found.stack for found in sweep.find(client)}
+        objects = {found.stack for found in removal.find(client)}
     return sorted({*workspace.stacks(), *objects} - pool.waiting())
 
 
@@ -431,7 +429,7 @@ def _refuse_taken(workspace: Workspace, stack: str, created: bool) -> str:
                     remedy="choose another --branch",
                 )
         docker = placement.refuse_other_engine(workspace, client, stack)
-        if created and (found := sweep.find(client, stack)):
+        if created and (found := removal.find(client, stack)):
             raise StateError(
                 f"the state of {stack} is gone, and {', '.join(map(str, found))} is there",
                 remedy=f"put {workspace.state_file(stack)} back from a copy; or `ephemera down {stack}`, which "
@@ -441,7 +439,7 @@ def _refuse_taken(workspace: Workspace, stack: str, created: bool) -> str:
 
 
 def _refuse_unknown(workspace: Workspace, client: DockerClient, stack: str) -> None:
-    if not _is_recorded(workspace, stack) and not sweep.find(client, stack):
+    if not _is_recorded(workspace, stack) and not removal.find(client, stack):
         raise NoSuchEnvironmentError(stack, alive(workspace))
 
 
@@ -452,26 +450,26 @@ def _is_recorded(workspace: Workspace, stack: str) -> bool:
 
 def _destroy(
     workspace: Workspace, client: DockerClient, stack: str, report: Callable[[Event], None]
-) -> list[sweep.Found]:
+) -> list[removal.Found]:
     """Destroy what the stack's state names, and prove that all is gone; what else bore its label, and went with it."""
     locked = locks.release_dead(workspace, stack)
     recording.append(stack, "session", what="down")
-    resources, found = teardown.readable(workspace, stack), sweep.find(client, stack)
+    resources, found = removal.readable(workspace, stack), removal.find(client, stack)
     if resources is None:  # then nothing tells what else may bear its label
-        sweep.remove(client, stack)
+        removal.remove(client, stack)
         return []
-    if not locked and removing.covered(client, resources, found):
-        removing.remove(client, stack, resources)
-        return removing.unknown(resources, found)
+    if not locked and removal.covered(client, resources, found):
+        removal.remove(client, stack, resources=resources)
+        return removal.unknown(resources, found)
     try:
         mending.disown(client, workspace, stack, resources, report)
         engine.destroy(workspace, stack)
     except EngineError as error:
-        if locks.release_dead(workspace, stack) or teardown.has_foreign_resources(workspace, stack):
+        if locks.release_dead(workspace, stack) or removal.has_foreign_resources(workspace, stack):
             raise  # an engine that we did not start is at work on it, or labels do not cover all of it
         lease = leases.read(stack)
         run = (lease.run if lease else "") or evidence.new_run(stack)
         evidence.take(workspace, stack, run, error, report)
         report({"type": "notice", "message": f"{error.message}; removed by label instead"})
-        teardown.remove(stack)
-    return sweep.remove(client, stack)
+        removal.remove(client, stack, settle_seconds=removal.SETTLE_SECONDS)
+    return removal.remove(client, stack)

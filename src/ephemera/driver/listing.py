@@ -9,11 +9,11 @@ from typing import Any, Literal
 from docker import DockerClient
 
 from ephemera.contract import labels
-from ephemera.driver import placement, state, sweep
+from ephemera.driver import placement, removal, state
 from ephemera.driver.services import developed, is_done
 from ephemera.driver.state import StateError
 from ephemera.driver.workspace import Workspace
-from ephemera.home import leases
+from ephemera.home import identity, leases
 from ephemera.host import engine
 from ephemera.host.engine import connected
 
@@ -43,7 +43,7 @@ def environments(workspace: Workspace) -> list[Listed]:
     """Every environment of this user, by stack. One that plain ``pulumi up`` made gets a lease when first seen."""
     by_stack: dict[str, list[dict[str, Any]]] = {stack: [] for stack in workspace.stacks()}
     with connected() as client:
-        for item in client.api.containers(all=True, filters=sweep.filters_of()):
+        for item in client.api.containers(all=True, filters=labels.filters(identity.backend_id())):
             by_stack.setdefault(item["Labels"].get(labels.STACK, ""), []).append(item)
         for lease in leases.all_leases():
             by_stack.setdefault(lease.stack, [])
@@ -57,7 +57,7 @@ def _listed(
 ) -> Listed | None:
     lease = leases.read(stack)
     if lease is None:
-        if not workspace.exists(stack) and not sweep.find(client, stack):
+        if not workspace.exists(stack) and not removal.find(client, stack):
             return None  # taken down since it was found: a lease would make it come back
         whose = labels.Identity.of(items[0]["Labels"] if items else {})
         lease = first_seen(workspace, stack, whose, current if items else "")

@@ -16,7 +16,7 @@ from docker import DockerClient
 from docker.errors import NotFound
 
 from ephemera.contract.progress import Event
-from ephemera.driver import engine, removing, state
+from ephemera.driver import engine, removal, state
 from ephemera.driver.state import Resource
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
@@ -40,7 +40,7 @@ def mend(workspace: Workspace, stack: str, report: Callable[[Event], None]) -> N
         return  # another engine is at work on it, as the update will say
     with connected() as client:
         resources = disown(client, workspace, stack, resources, report)
-        removing.remove_unwritten(client, stack, resources)
+        removal.remove_unwritten(client, stack, resources)
         with state.reading(workspace, stack):
             lost = _lost(client, resources)
     if not lost:
@@ -64,7 +64,7 @@ def disown(
 
     Pulumi knows a volume by its name: it would delete one that has been made by hand under the name of a lost one.
     """
-    foreign = [each for each in resources if each["type"] == state.VOLUME and removing.is_foreign(client, each)]
+    foreign = [each for each in resources if each["type"] == state.VOLUME and removal.is_foreign(client, each)]
     if not foreign or workspace.locks(stack):
         return resources
     for each in foreign:
@@ -91,7 +91,7 @@ def _lost(client: DockerClient, resources: Collection[Resource]) -> list[Resourc
     undone = _undone(resources, found, gone | broken)
     for each in ours:
         if each["urn"] in broken | undone:
-            removing.remove_container(client, each)
+            removal.remove_container(client, each)
         elif each["type"] == state.CONTAINER and each["urn"] not in gone:
             _name_again(client, each, found[each["urn"]])
     return [each for each in ours if each["urn"] in gone | broken | undone]
@@ -99,13 +99,9 @@ def _lost(client: DockerClient, resources: Collection[Resource]) -> list[Resourc
 
 def _look(client: DockerClient, resource: Resource) -> Found:
     kind, identifier = resource["type"], str(resource["id"])
+    if kind != state.IMAGE:
+        return removal.inspected(client, _KINDS[kind], identifier)
     try:
-        if kind == state.CONTAINER:
-            return dict(client.api.inspect_container(identifier))
-        if kind == state.NETWORK:
-            return dict(client.api.inspect_network(identifier))
-        if kind == state.VOLUME:
-            return dict(client.api.inspect_volume(identifier))
         image = client.api.inspect_image((resource.get("inputs") or {}).get("name") or identifier)
     except NotFound:
         return None

@@ -96,13 +96,13 @@ def _act(lease: Lease, reason: Reason) -> str:
     # Imported late: a command that finds nothing to reap needs none of it.
     from docker.errors import DockerException
 
-    from ephemera.driver import lifecycle, teardown
+    from ephemera.driver import lifecycle, removal
     from ephemera.driver.workspace import Workspace
 
     workspace = Workspace(Path(lease.checkout), lease.project)
     try:
         if reason == "its owner died":
-            teardown.clean_up_after(workspace, lease)
+            removal.clean_up_after(workspace, lease)
         elif leases.claim(lease.stack, lambda now: _reason(now, clock.now()) is not None):  # nobody uses it since
             lifecycle.down(workspace, lease.stack)
     except (EphemeraError, DockerException, OSError) as error:

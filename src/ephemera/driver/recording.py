@@ -261,8 +261,7 @@ def _after(records: list[Record]) -> str:
 
 
 def _filters(stack: str) -> dict[str, Any]:
-    wanted = [f"{labels.STACK}={stack}", f"{labels.BACKEND}={identity.backend_id()}"]
-    return {"type": "container", "label": wanted, "event": list(_ACTIONS)}
+    return {"type": "container", "event": list(_ACTIONS), **labels.filters(identity.backend_id(), stack)}
 
 
 def _running(client: DockerClient, stack: str) -> Iterator[tuple[str, str]]:

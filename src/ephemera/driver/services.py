@@ -285,8 +285,8 @@ class ServiceHandle:
 
 def containers(client: DockerClient, stack: str) -> list[dict[str, Any]]:
     """Containers of the stack, ended ones too, as the engine lists them."""
-    wanted = [f"{labels.STACK}={stack}", f"{labels.BACKEND}={identity.backend_id()}"]
-    found: list[dict[str, Any]] = client.api.containers(all=True, filters={"label": wanted})
+    filters = labels.filters(identity.backend_id(), stack)
+    found: list[dict[str, Any]] = client.api.containers(all=True, filters=filters)
     return found
 
 

@@ -98,7 +98,7 @@ def _follow(url: str, own: Path, stack: str, backend: str) -> bool:
 def _published(client: Any, stack: str, backend: str) -> set[Forward] | None:
     """Loopback addresses and ports that the stack's containers publish over TCP, since SSH forwards nothing else; None
     when its network is gone."""
-    filters = {"label": [f"{labels.STACK}={stack}", f"{labels.BACKEND}={backend}"]}
+    filters = labels.filters(backend, stack)
     if not client.api.networks(filters=filters):
         return None
     return {

@@ -33,7 +33,7 @@ from ephemera.contract.names import random_suffix
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
 from ephemera.contract.settings import meant_for
-from ephemera.driver import lifecycle, listing, placement, services, sweep
+from ephemera.driver import lifecycle, listing, placement, removal, services
 from ephemera.driver.failures import error_from_document
 from ephemera.driver.way_in import way_into
 from ephemera.driver.workspace import Workspace
@@ -236,7 +236,7 @@ class Broker:
             lease = leases.read(outputs.stack)
             if lease is None:  # made by plain `pulumi up`
                 with connected() as client:
-                    identity = sweep.identity_of(client, outputs.stack)
+                    identity = removal.identity_of(client, outputs.stack)
                 lease = listing.first_seen(workspace, outputs.stack, identity)
             self._uses.enter_context(leases.using(outputs.stack))
             if seed is not None and not lease.seeded:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ephemera.contract.errors import MachineError
-from ephemera.driver import guardian, teardown
+from ephemera.driver import guardian, removal
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.home.leases import Lease
@@ -27,7 +27,7 @@ _STACK = IDENTITY.stack
 def cleaned(monkeypatch: pytest.MonkeyPatch) -> list[Lease]:
     """Leases of dead owners that were cleaned up after."""
     seen: list[Lease] = []
-    monkeypatch.setattr(teardown, "clean_up_after", lambda _, lease: seen.append(lease))
+    monkeypatch.setattr(removal, "clean_up_after", lambda _, lease: seen.append(lease))
     return seen
 
 
@@ -138,7 +138,7 @@ def test_guardian_tries_until_what_is_in_its_way_is_gone(
         if len(calls) < 3:
             raise trouble
 
-    monkeypatch.setattr(teardown, "clean_up_after", clean)
+    monkeypatch.setattr(removal, "clean_up_after", clean)
     monkeypatch.setattr(guardian, "_RETRY_SECONDS", 0.01)
     dead = ProcessId.of_started(2**22 - 1)
     leases.write(replace(lease, holder=dead))
@@ -152,7 +152,7 @@ def test_guardian_whose_patience_ends_leaves_it_to_the_reaper(
     def clean(_: Workspace, __: Lease) -> None:
         raise MachineError("no Docker engine answers")
 
-    monkeypatch.setattr(teardown, "clean_up_after", clean)
+    monkeypatch.setattr(removal, "clean_up_after", clean)
     monkeypatch.setattr(guardian, "_PATIENCE_SECONDS", 0.0)
     dead = ProcessId.of_started(2**22 - 1)
     leases.write(replace(lease, holder=dead))

@@ -21,7 +21,7 @@ from ephemera.contract.errors import (
 )
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
-from ephemera.driver import engine, guardian, lifecycle, mending, reaper, sweep
+from ephemera.driver import engine, guardian, lifecycle, mending, reaper, removal
 from ephemera.driver.lifecycle import Gone, Request
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
@@ -400,7 +400,7 @@ def test_clean_up_that_has_to_wait_leaves_lease_and_guardian_and_tells_what_fail
     def remove(*_: Any, **__: Any) -> None:
         raise MachineError("no Docker engine answers")
 
-    monkeypatch.setattr(sweep, "remove", remove)
+    monkeypatch.setattr(removal, "remove", remove)
     pulumi.failure = ServiceFailedError("api", "exited")
     said: list[str] = []
     with pytest.raises(ServiceFailedError):

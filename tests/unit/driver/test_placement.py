@@ -6,7 +6,7 @@ import pytest
 
 from ephemera.contract.errors import InputError, MachineError, OtherEngineError
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.driver import lifecycle, listing, placement, reaper, resetting, teardown
+from ephemera.driver import lifecycle, listing, placement, reaper, removal, resetting
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
 from ephemera.host import engine
@@ -43,7 +43,7 @@ def test_down_on_another_engine_refuses_and_forgets_nothing(workspace: Workspace
 def test_guardian_and_reaper_take_nothing_down_there(workspace: Workspace, elsewhere: str) -> None:
     assert reaper.due() == []
     with pytest.raises(OtherEngineError):
-        teardown.discard(workspace, _STACK, asked_for=True)
+        removal.discard(workspace, _STACK, asked_for=True)
     leases.change(_STACK, docker="HERE")
     assert [(lease.stack, why) for lease, why in reaper.due()] == [(_STACK, "expired")]
 

@@ -11,7 +11,7 @@ import pytest
 
 from ephemera import images
 from ephemera.contract.errors import EngineError
-from ephemera.driver import guardian, lifecycle, reaper, teardown
+from ephemera.driver import guardian, lifecycle, reaper, removal
 from ephemera.driver.workspace import Workspace
 from ephemera.home import builds, leases
 from ephemera.home.leases import Lease
@@ -35,7 +35,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def down(workspace: Workspace, stack: str) -> None:
         seen.append(f"down {workspace.name}/{stack}")
 
-    monkeypatch.setattr(teardown, "clean_up_after", clean_up_after)
+    monkeypatch.setattr(removal, "clean_up_after", clean_up_after)
     monkeypatch.setattr(lifecycle, "down", down)
     return seen
 

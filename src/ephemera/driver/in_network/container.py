@@ -19,7 +19,7 @@ from ephemera.contract.images import is_root
 from ephemera.contract.names import random_suffix
 from ephemera.contract.runner import Runner
 from ephemera.contract.text import lines
-from ephemera.driver import streams, sweep
+from ephemera.driver import removal, streams
 from ephemera.driver.in_network import account
 from ephemera.driver.in_network.account import Account
 from ephemera.host import clock
@@ -76,7 +76,7 @@ class RunnerContainer:
         finally:
             if self._stream is not None:
                 streams.close(self._stream)
-            sweep.remove_one(self._client, "container", self._id)
+            removal.remove_one(self._client, "container", self._id)
 
     def run(self, archive: bytes, show: Callable[[bytes], object]) -> Account:
         """Hand ``archive`` in, ``show`` what pytest says as it says it, and return when it has ended; the container

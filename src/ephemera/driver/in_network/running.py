@@ -17,7 +17,7 @@ from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
 from ephemera.contract.runner import IN_NETWORK, Runner
 from ephemera.contract.settings import Images, Settings
-from ephemera.driver import evidence, hiding, recording, sweep
+from ephemera.driver import evidence, hiding, recording, removal
 from ephemera.driver.in_network import account, handing_in, taking_out
 from ephemera.driver.in_network.container import RunnerContainer
 from ephemera.driver.suite import COUNTED, SuiteResult, suite_folder
@@ -91,7 +91,7 @@ def run(
     reference = _image(runner, mode, report)
     this_run = evidence.new_run(stack)
     with connected() as client:
-        identity = sweep.identity_of(client, stack)
+        identity = removal.identity_of(client, stack)
         if not identity.backend:
             raise NoSuchEnvironmentError(stack, ())
         started = time.monotonic()

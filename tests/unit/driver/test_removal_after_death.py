@@ -8,7 +8,7 @@ import pytest
 
 from ephemera import images
 from ephemera.contract.errors import EngineError
-from ephemera.driver import engine, teardown
+from ephemera.driver import engine, removal
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
 from ephemera.home.leases import Lease
@@ -60,7 +60,7 @@ def _state(workspace: Workspace, *types: str) -> Path:
 def test_half_made_environment_is_gone_with_all_that_is_recorded_of_it(
     workspace: Workspace, docker: FakeClient, lease: Lease, calls: list[str]
 ) -> None:
-    teardown.clean_up_after(workspace, lease)
+    removal.clean_up_after(workspace, lease)
     assert set(docker.api.removed) == {f"{_STACK}-db", _STACK}
     assert not workspace.exists(_STACK)
     assert leases.read(_STACK) is None
@@ -78,7 +78,7 @@ def test_kept_environment_is_unlocked_and_left(
     workspace.state_file(_STACK).write_text(json.dumps({"checkpoint": {"latest": {"resources": known}}}))
     # Made by the engine that was killed, and not written down: in the way of the next one.
     docker.api.add("container", f"{_STACK}-db", marks(_STACK, identity.backend_id(), "db"), Id="made-anew")
-    teardown.clean_up_after(workspace, lease)
+    removal.clean_up_after(workspace, lease)
     assert calls == []
     assert docker.api.removed == ["made-anew"]
     left = leases.read(_STACK)
@@ -89,14 +89,14 @@ def test_kept_environment_is_unlocked_and_left(
 def test_rests_of_its_build_go_when_nobody_waits_for_the_stack_any_more(
     workspace: Workspace, lease: Lease, dropped: list[bool]
 ) -> None:
-    teardown.clean_up_after(workspace, lease)
+    removal.clean_up_after(workspace, lease)
     assert dropped == [False]
-    teardown.clean_up_after(workspace, lease)
+    removal.clean_up_after(workspace, lease)
     assert dropped == [False, False], "also by one who was killed, or found no Docker, in between"
 
 
 def test_checkout_may_be_gone(workspace: Workspace, lease: Lease) -> None:
-    teardown.clean_up_after(Workspace(Path("/gone"), workspace.name), lease)
+    removal.clean_up_after(Workspace(Path("/gone"), workspace.name), lease)
     assert leases.read(_STACK) is None
 
 
@@ -107,7 +107,7 @@ def test_engine_of_the_dead_owner_is_ended_first(workspace: Workspace, lease: Le
         left = ProcessId.of(process.pid)
         lease = replace(lease, engine=left)
         leases.write(lease)
-        teardown.clean_up_after(workspace, lease)
+        removal.clean_up_after(workspace, lease)
         assert not left.alive()
 
 
@@ -115,7 +115,7 @@ def test_environment_that_somebody_took_over_is_left_alone(
     workspace: Workspace, docker: FakeClient, lease: Lease, calls: list[str]
 ) -> None:
     leases.change(_STACK, holder=ProcessId.of())
-    teardown.clean_up_after(workspace, lease)
+    removal.clean_up_after(workspace, lease)
     assert docker.api.removed == []
     assert workspace.exists(_STACK)
     assert calls == []
@@ -125,7 +125,7 @@ def test_what_labels_do_not_cover_is_destroyed_by_the_engine(
     workspace: Workspace, docker: FakeClient, lease: Lease, calls: list[str]
 ) -> None:
     _state(workspace, "docker:index/container:Container", "aws:s3/bucket:Bucket")
-    teardown.discard(workspace, _STACK)
+    removal.discard(workspace, _STACK)
     assert calls == [f"destroy {_STACK}"]
     assert set(docker.api.removed) == {f"{_STACK}-db", _STACK}
 
@@ -135,7 +135,7 @@ def test_state_of_an_engine_that_was_killed_early_holds_nothing(
     workspace: Workspace, lease: Lease, calls: list[str], text: str
 ) -> None:
     workspace.state_file(_STACK).write_text(text)
-    teardown.discard(workspace, _STACK)
+    removal.discard(workspace, _STACK)
     assert calls == []
     assert not workspace.exists(_STACK)
 
@@ -143,5 +143,5 @@ def test_state_of_an_engine_that_was_killed_early_holds_nothing(
 def test_state_that_cannot_be_read_is_not_thrown_away(workspace: Workspace, lease: Lease) -> None:
     workspace.state_file(_STACK).write_text("{")
     with pytest.raises(EngineError, match=f"the state of {_STACK} cannot be read"):
-        teardown.discard(workspace, _STACK)
+        removal.discard(workspace, _STACK)
     assert workspace.exists(_STACK)

@@ -5,8 +5,8 @@ from docker.errors import APIError
 
 from ephemera.contract import labels
 from ephemera.contract.errors import EngineError
-from ephemera.driver import sweep
-from ephemera.driver.sweep import Found
+from ephemera.driver import removal
+from ephemera.driver.removal import Found
 from ephemera.home import identity
 from tests.unit.doubles import FakeClient, marks, refusal
 
@@ -37,17 +37,17 @@ _OURS = {
 
 
 def test_objects_of_a_stack_are_found_stopped_ones_too(engine: FakeClient) -> None:
-    assert set(sweep.find(engine, "shop-a")) == _OURS
+    assert set(removal.find(engine, "shop-a")) == _OURS
 
 
 def test_without_a_stack_all_of_this_backend_are_found(engine: FakeClient) -> None:
-    found = sweep.find(engine)
+    found = removal.find(engine)
     assert {item.stack for item in found} == {"shop-a", "shop-a-b"}
     assert len(found) == 8
 
 
 def test_another_backend_is_only_looked_at_when_it_is_asked_for(engine: FakeClient) -> None:
-    assert {item.name for item in sweep.find(engine, backend="another")} == {
+    assert {item.name for item in removal.find(engine, backend="another")} == {
         "foreign-shop-a-db",
         "foreign-shop-a-api",
         "foreign-shop-a",
@@ -56,19 +56,19 @@ def test_another_backend_is_only_looked_at_when_it_is_asked_for(engine: FakeClie
 
 
 def test_remove_takes_all_of_the_stack_and_nothing_else(engine: FakeClient) -> None:
-    assert set(sweep.remove(engine, "shop-a")) == _OURS
+    assert set(removal.remove(engine, "shop-a")) == _OURS
     assert set(engine.api.removed) == {item.name for item in _OURS}
-    assert sweep.find(engine, "shop-a") == []
-    assert len(sweep.find(engine, "shop-a-b")) == 4
+    assert removal.find(engine, "shop-a") == []
+    assert len(removal.find(engine, "shop-a-b")) == 4
 
 
 def test_containers_go_before_what_they_hold(engine: FakeClient) -> None:
-    sweep.remove(engine, "shop-a")
+    removal.remove(engine, "shop-a")
     assert set(engine.api.removed[:2]) == {"shop-a-db", "shop-a-api"}
 
 
 def test_it_is_over_after_two_empty_passes(client: FakeClient) -> None:
-    assert sweep.remove(client, "shop-a") == []
+    assert removal.remove(client, "shop-a") == []
     assert client.api.calls == 2
 
 
@@ -82,7 +82,7 @@ def test_object_that_appears_between_two_passes_is_taken(engine: FakeClient) -> 
         return original(**arguments)  # type: ignore[arg-type]
 
     engine.api.containers = containers  # type: ignore[method-assign, assignment]
-    found = sweep.remove(engine, "shop-a")
+    found = removal.remove(engine, "shop-a")
     assert "shop-a-late" in {item.name for item in found}
     assert "shop-a-late" in engine.api.removed
 
@@ -90,22 +90,22 @@ def test_object_that_appears_between_two_passes_is_taken(engine: FakeClient) -> 
 @pytest.mark.parametrize("status", [409, 403], ids=["in progress", "in use, as Docker 20.10 says it"])
 def test_conflict_is_tried_again_and_told_once(engine: FakeClient, status: int) -> None:
     engine.api.refusals = {"shop-a": [refusal(status), refusal(status)], "shop-a-db": [refusal(status)]}
-    found = sweep.remove(engine, "shop-a")
+    found = removal.remove(engine, "shop-a")
     assert len(found) == len(set(found)) == 4
-    assert sweep.find(engine, "shop-a") == []
+    assert removal.find(engine, "shop-a") == []
 
 
 def test_object_that_will_not_go_is_told_of(engine: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "_DEADLINE_SECONDS", 0.1)
+    monkeypatch.setattr(removal, "_DEADLINE_SECONDS", 0.1)
     engine.api.refusals = {"shop-a": [refusal(409) for _ in range(100_000)]}
     with pytest.raises(EngineError, match="network shop-a of shop-a cannot be removed"):
-        sweep.remove(engine, "shop-a")
+        removal.remove(engine, "shop-a")
 
 
 def test_any_other_refusal_is_raised(engine: FakeClient) -> None:
     engine.api.refusals = {"shop-a-data": [refusal(500)]}
     with pytest.raises(APIError):
-        sweep.remove(engine, "shop-a")
+        removal.remove(engine, "shop-a")
 
 
 def test_object_is_named_with_its_kind() -> None:

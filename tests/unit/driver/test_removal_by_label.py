@@ -12,8 +12,8 @@ from docker.errors import APIError, NotFound
 
 from ephemera import images
 from ephemera.contract.errors import EngineError, NoSuchEnvironmentError
-from ephemera.driver import engine, guardian, lifecycle, removing, sweep, teardown
-from ephemera.driver.sweep import Found
+from ephemera.driver import engine, guardian, lifecycle, removal
+from ephemera.driver.removal import Found
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
 from ephemera.host.processes import ProcessId
@@ -64,7 +64,7 @@ def _record(workspace: Workspace, resources: list[dict[str, Any]]) -> None:
 
 def _covered(docker: FakeClient, resources: list[dict[str, Any]]) -> bool:
     client: Any = docker
-    return removing.covered(client, resources, sweep.find(client, _STACK))
+    return removal.covered(client, resources, removal.find(client, _STACK))
 
 
 def _everything(docker: FakeClient) -> set[str]:
@@ -138,7 +138,7 @@ def test_what_is_in_no_state_is_named(made: FakeClient) -> None:
     client: Any = made
     made.api.add("volume", "stray", marks(_STACK, identity.backend_id()))
     made.api.add("network", f"{_STACK}-data", marks(_STACK, identity.backend_id()))  # a namesake of another kind
-    assert removing.unknown(_usual(), sweep.find(client, _STACK)) == [
+    assert removal.unknown(_usual(), removal.find(client, _STACK)) == [
         Found(kind="volume", name="stray", stack=_STACK),
         Found(kind="network", name=f"{_STACK}-data", stack=_STACK),
     ]
@@ -160,7 +160,7 @@ def test_containers_that_are_given_time_have_had_it_before_anything_is_removed(
 
     monkeypatch.setattr(made.api, "stop", stop, raising=False)
     patient = _resource(_CONTAINER, f"{_STACK}-worker", inputs={"destroyGraceSeconds": 2.0})
-    removing.remove(client, _STACK, [*_usual(), patient])
+    removal.remove(client, _STACK, resources=[*_usual(), patient])
     assert sorted(stopped) == [(f"{_STACK}-api-id", 7, []), (f"{_STACK}-worker-id", 2, [])]
     assert _everything(made) == set()
 
@@ -175,7 +175,7 @@ def test_container_that_is_going_anyway_is_not_stopped(
         raise answer
 
     monkeypatch.setattr(made.api, "stop", stop, raising=False)
-    removing.remove(client, _STACK, _usual())
+    removal.remove(client, _STACK, resources=_usual())
     assert _everything(made) == set()
 
 
@@ -187,7 +187,7 @@ def test_container_that_cannot_be_stopped_is_an_error(made: FakeClient, monkeypa
 
     monkeypatch.setattr(made.api, "stop", stop, raising=False)
     with pytest.raises(APIError):
-        removing.remove(client, _STACK, _usual())
+        removal.remove(client, _STACK, resources=_usual())
     assert made.api.removed == []
 
 
@@ -196,7 +196,7 @@ def test_others_objects_stay(made: FakeClient, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(made.api, "stop", lambda container, *, timeout: None, raising=False)
     made.api.add("volume", "theirs", marks(_STACK, "another"))
     made.api.add("volume", "shop-other-data", marks("shop-other", identity.backend_id()))
-    removing.remove(client, _STACK, _usual())
+    removal.remove(client, _STACK, resources=_usual())
     assert _everything(made) == {"theirs", "shop-other-data"}
 
 
@@ -308,13 +308,13 @@ def test_guardian_has_the_engine_destroy_what_labels_do_not_cover(
     lease = leases.read(_STACK)
     assert lease is not None
     leases.change(_STACK, holder=(dead := ProcessId.of_started(2**22 - 1)))
-    teardown.clean_up_after(workspace, replace(lease, holder=dead))
+    removal.clean_up_after(workspace, replace(lease, holder=dead))
     assert pulumi.calls == ["guard", "destroy"]
     assert leases.read(_STACK) is None
 
 
 def test_crashed_creation_is_discarded_without_patience(workspace: Workspace, made: FakeClient, pulumi: Pulumi) -> None:
-    teardown.discard(workspace, _STACK)
+    removal.discard(workspace, _STACK)
     assert pulumi.calls == []
     assert _everything(made) == set()
 
@@ -349,7 +349,7 @@ def test_second_down_waits_for_the_first(workspace: Workspace, made: FakeClient,
         waiting.start()
         waiting.join(0.2)
         assert waiting.is_alive()
-        teardown.discard(workspace, _STACK, asked_for=True)
+        removal.discard(workspace, _STACK, asked_for=True)
     waiting.join(20)
     assert not waiting.is_alive()
     assert said

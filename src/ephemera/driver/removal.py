@@ -1,0 +1,345 @@
+"""Removal of environments: what the Docker engine holds of a stack, found by label, removed side by side, proven gone.
+
+Pulumi's engine removes one after the other what depends on each other, and writes the state after each. Labels find all
+of it at once, also where there is no engine, no owner, or half a state; what is not plainly covered by them is left to
+the engine (:func:`ephemera.driver.engine.destroy`). Only objects with this backend's label are ever touched: other
+users' and other tools' are foreign.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from docker import DockerClient
+from docker.errors import APIError, NotFound
+
+from ephemera import images
+from ephemera.contract import labels, progress
+from ephemera.contract.errors import EngineError, MachineError
+from ephemera.driver import engine, guardian, known, locks, placement, recording, state
+from ephemera.driver.state import Resource, StateError
+from ephemera.driver.workspace import Workspace
+from ephemera.home import addresses, documents, identity, leases, scratch
+from ephemera.home.documents import DiskError
+from ephemera.home.leases import Lease
+from ephemera.host import clock
+from ephemera.host.engine import connected
+from ephemera.host.processes import end_group, end_tree
+
+SETTLE_SECONDS = 0.5
+"""Docker carries on with what a killed client has asked for: a container can appear after a first empty look."""
+_DEADLINE_SECONDS = 20.0
+_THREADS = 16
+_KINDS = {state.CONTAINER: "container", state.NETWORK: "network", state.VOLUME: "volume"}
+_SWEPT_TYPES = ("pulumi:", "docker:")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An object of the engine: ``container``, ``network`` or ``volume``, its name and the stack it belongs to.
+    ``identifier``: what tells it from others of its name, which networks may share."""
+
+    kind: str
+    name: str
+    stack: str
+    identifier: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def find(client: DockerClient, stack: str | None = None, backend: str | None = None) -> list[Found]:
+    """Return everything of ``stack`` (of all stacks when None) that is recorded in ``backend`` (this user's)."""
+    filters = labels.filters(backend or identity.backend_id(), stack)
+    listed = [("container", item) for item in client.api.containers(all=True, filters=filters) if item["Names"]]
+    listed += [("volume", item) for item in client.api.volumes(filters=filters)["Volumes"] or ()]
+    listed += [("network", item) for item in client.api.networks(filters=filters)]
+    return [
+        Found(
+            kind=kind,
+            name=item["Names"][0].lstrip("/") if kind == "container" else item["Name"],
+            stack=(item["Labels"] or {}).get(labels.STACK, ""),
+            identifier=item["Id"] if kind == "network" else "",
+        )
+        for kind, item in listed
+    ]
+
+
+def identity_of(client: DockerClient, stack: str) -> labels.Identity:
+    """Return whose the stack is, by the labels of its objects; empty when there are none."""
+    filters = labels.filters(identity.backend_id(), stack)
+    found = [*client.api.networks(filters=filters), *client.api.containers(all=True, filters=filters)]
+    return labels.Identity.of(found[0]["Labels"] if found else {labels.STACK: stack})
+
+
+def remove(
+    client: DockerClient,
+    stack: str,
+    backend: str | None = None,
+    *,
+    resources: Iterable[Resource] = (),
+    settle_seconds: float = 0.0,
+) -> list[Found]:
+    """Remove all that is there of ``stack``, until two passes in a row find nothing; what was found, each once.
+
+    ``resources``: of its state; those containers that are given time to stop are stopped first, side by side.
+    ``settle_seconds``: between those two passes, when the engine was killed and may have asked for more.
+
+    Raises :class:`EngineError` when something is still there after 20 s.
+    """
+    _side_by_side(lambda each: _stop(client, each), resources)
+    seen: dict[Found, None] = {}
+    deadline = clock.monotonic() + _DEADLINE_SECONDS
+    empty_passes = 0
+    while empty_passes < 2:
+        found = find(client, stack, backend)
+        if not found:
+            empty_passes += 1
+            if empty_passes == 1:
+                time.sleep(settle_seconds)
+            continue
+        empty_passes = 0
+        seen.update(dict.fromkeys(found))
+        if clock.monotonic() > deadline:
+            raise EngineError(
+                f"{', '.join(map(str, found))} of {stack} cannot be removed",
+                remedy="see what holds them with `docker inspect`, then try again",
+            )
+        for containers in (True, False):  # which hold the others
+            which = [item for item in found if (item.kind == "container") is containers]
+            _side_by_side(lambda item: remove_one(client, item.kind, item.identifier or item.name), which)
+    return list(seen)
+
+
+def remove_one(client: DockerClient, kind: str, name: str) -> None:
+    """Remove one object by name or id, if it is there and nothing is in the way of that for now."""
+    try:
+        if kind == "container":
+            client.api.remove_container(name, v=True, force=True)
+        elif kind == "volume":
+            client.api.remove_volume(name, force=True)
+        else:
+            client.api.remove_network(name)
+    except NotFound:
+        return
+    except APIError as error:
+        # A removal in progress, or an endpoint that is just leaving (403 up to Docker 20.10): the next pass sees.
+        if error.status_code not in (403, 409):
+            raise
+
+
+def remove_container(client: DockerClient, resource: Resource) -> None:
+    """Remove a container of the state, which is given the time to stop that it wants."""
+    _stop(client, resource)
+    remove_one(client, "container", resource["id"])
+
+
+def remove_runners(client: DockerClient, stack: str) -> None:
+    """End suites that run in the network of ``stack``: it is taken down under them, and they are no leftovers of it."""
+    for item in client.api.containers(all=True, filters=labels.filters(identity.backend_id(), stack, labels.RUNNER)):
+        remove_one(client, "container", item["Id"])
+
+
+def remove_unwritten(client: DockerClient, stack: str, resources: Iterable[Resource]) -> None:
+    """Remove the stack's containers and networks that its state does not know by their ids: an engine that was killed
+    had made them, and had no time to write that down. Their names would be in the way of the next one. A suite that
+    runs in the network is no engine's, and goes by itself."""
+    written = {each.get("id") for each in resources}
+    filters = labels.filters(identity.backend_id(), stack)
+    listed = [("container", item) for item in client.api.containers(all=True, filters=filters)]
+    listed += [("network", item) for item in client.api.networks(filters=filters)]
+    for kind, item in listed:
+        if item["Id"] not in written and labels.RUNNER not in (item["Labels"] or {}):
+            remove_one(client, kind, item["Id"])
+
+
+def covered(client: DockerClient, resources: Iterable[Resource], found: Iterable[Found]) -> bool:
+    """Return whether removing what was ``found`` by the stack's label comes to the same as destroying its resources.
+
+    Not so when there are resources of other providers, of another engine, kinds of Docker's that have no labels, images
+    that are to go too, anything protected, kept, or destroyed by a hook, and objects that were made without the label.
+    One that was made with it is found by it, or gone: what has its name without the label is somebody else's.
+    """
+    labelled = {(item.kind, item.name) for item in found}
+    return all(_covered(client, resource, labelled) for resource in resources)
+
+
+def unknown(resources: Iterable[Resource], found: Iterable[Found]) -> list[Found]:
+    """Return what bears the stack's label and is in no state: somebody else or a killed engine made it."""
+    written = {(_KINDS[each["type"]], _name(each)) for each in resources if each["type"] in _KINDS}
+    return [item for item in found if (item.kind, item.name) not in written]
+
+
+def is_foreign(client: DockerClient, resource: Resource) -> bool:
+    """Return whether a volume that was made with our label has given its name to another one."""
+    if not _made_with_label(resource.get("inputs") or {}):
+        return False
+    volume = inspected(client, "volume", _name(resource))
+    return volume is not None and (volume.get("Labels") or {}).get(labels.BACKEND) != identity.backend_id()
+
+
+def inspected(client: DockerClient, kind: str, name: str) -> Mapping[str, Any] | None:
+    """Return a container, network or volume as the engine describes it; None when it is not there."""
+    try:
+        found: Mapping[str, Any] = getattr(client.api, f"inspect_{kind}")(name)
+    except NotFound:
+        return None
+    return found
+
+
+def clean_up_after(workspace: Workspace, lease: Lease) -> None:
+    """Do what a dead owner would have done: end its engine, then destroy what it was making, or only unlock; and drop
+    what its build left."""
+    with leases.exclusive(lease.stack):
+        current = leases.read(lease.stack)
+        # Else somebody else has taken it over meanwhile, and has seen to the dead owner's processes.
+        if current is not None and current.holder == lease.holder:
+            _clean_up(workspace, current)
+    images.drop_abandoned()
+
+
+def end_processes(lease: Lease) -> None:
+    """End what a dead holder left running. For who holds the stack exclusively: no other engine is at work then."""
+    if lease.engine is not None:
+        end_group(lease.engine)
+    engine.end_all(lease.stack)
+    if lease.suite is not None:
+        end_tree(lease.suite)
+
+
+def discard(workspace: Workspace, stack: str, *, asked_for: bool = False) -> None:
+    """Remove all of a stack without asking the engine: objects by label in parallel, then state, lease and address.
+
+    A stack that holds resources of other providers is destroyed by the engine first; labels do not cover those.
+    ``asked_for``: a user wants it destroyed. Then its containers have the time to stop that they are given, the engine
+    destroys what labels do not plainly cover, and a state that cannot be read is no reason to leave it.
+    """
+    with connected() as client:
+        placement.refuse_other_engine(workspace, client, stack)
+        resources = (readable(workspace, stack) or []) if asked_for else state.resources(workspace, stack)
+        by_label = not asked_for or covered(client, resources, find(client, stack))
+        if not by_label or has_foreign_resources(workspace, stack):
+            locks.release_dead(workspace, stack)
+            engine.destroy(workspace, stack)
+        patient = resources if asked_for and by_label else ()
+        remove(client, stack, resources=patient, settle_seconds=SETTLE_SECONDS)
+    forget(workspace, stack)
+
+
+def readable(workspace: Workspace, stack: str) -> list[Resource] | None:
+    """Return the resources of a stack that is to go; None for a state that cannot be read, which is set aside."""
+    try:
+        return state.resources(workspace, stack)
+    except StateError as error:
+        cause = error.__cause__
+        documents.set_aside(workspace.state_file(stack), f"{type(cause).__name__}: {cause}".splitlines()[0])
+        return None
+
+
+def has_foreign_resources(workspace: Workspace, stack: str) -> bool:
+    """Return whether the stack's state names resources that carry no label of ours."""
+    found = state.resources(workspace, stack)
+    return any(resource.get("custom") and not resource["type"].startswith(_SWEPT_TYPES) for resource in found)
+
+
+def forget(workspace: Workspace, stack: str) -> None:
+    """Drop everything recorded of a stack whose objects are gone.
+
+    Raises :class:`MachineError` when that cannot be, on a read-only disk say, after the rest has been dropped.
+    """
+    steps: tuple[Callable[[str], object], ...] = (
+        workspace.forget,
+        known.forget,
+        recording.forget,
+        lambda name: documents.remove(guardian.log_file(name)),
+        scratch.remove,
+        _release_address,
+    )
+    trouble = [error for step in steps if (error := _trouble(step, stack)) is not None]
+    # The lease goes last: what is killed before this can still be found by it.
+    trouble = trouble or [error for error in (_trouble(leases.remove, stack),) if error is not None]
+    if trouble:
+        raise MachineError(
+            f"{stack} is gone from Docker, but what is recorded of it cannot be dropped ({trouble[0]})",
+            remedy=f"run `ephemera down {stack}` again when the disk can be written",
+        )
+
+
+def _clean_up(workspace: Workspace, lease: Lease) -> None:
+    end_processes(lease)
+    if lease.phase == "kept":
+        with connected() as client:
+            placement.refuse_other_engine(workspace, client, lease.stack)
+            if not locks.release_dead(workspace, lease.stack):
+                remove_unwritten(client, lease.stack, state.resources(workspace, lease.stack))
+        leases.change(lease.stack, holder=None, engine=None, suite=None, guardian=None)
+    else:
+        discard(workspace, lease.stack, asked_for=lease.phase == "destroying")
+        while engine.end_all(lease.stack):  # it was just being started
+            discard(workspace, lease.stack)
+
+
+def _covered(client: DockerClient, resource: Resource, labelled: set[tuple[str, str]]) -> bool:
+    if any(resource.get(option) for option in ("protect", "retainOnDelete", "external", "resourceHooks")):
+        return False
+    if not resource.get("custom"):
+        return True
+    inputs: dict[str, Any] = resource.get("inputs") or {}
+    if resource["type"] == state.PROVIDER:
+        return "host" not in inputs and "context" not in inputs
+    if resource["type"] == state.IMAGE:
+        return inputs.get("keepLocally") is True
+    kind, name = _KINDS.get(resource["type"]), _name(resource)
+    if kind is None or not name:
+        return False
+    return (kind, name) in labelled or _made_with_label(inputs) or inspected(client, kind, name) is None
+
+
+def _made_with_label(inputs: Mapping[str, Any]) -> bool:
+    marks = inputs.get("labels")
+    wanted = {"label": labels.BACKEND, "value": identity.backend_id()}
+    return isinstance(marks, list) and any(isinstance(mark, dict) and wanted.items() <= mark.items() for mark in marks)
+
+
+def _name(resource: Resource) -> str:
+    """Empty where the state does not tell: one that is secret is no text there."""
+    name = (resource.get("outputs") or {}).get("name")
+    return name if isinstance(name, str) else ""
+
+
+def _stop(client: DockerClient, resource: Resource) -> None:
+    """Stop a container that is given time for it, if it is there."""
+    seconds = int(resource.get("inputs", {}).get("destroyGraceSeconds") or 0)
+    if not seconds or "id" not in resource:
+        return
+    try:
+        client.api.stop(resource["id"], timeout=seconds)
+    except NotFound:
+        return
+    except APIError as error:
+        if error.status_code != 409:  # it is being removed
+            raise
+
+
+def _side_by_side(act: Callable[[Any], None], items: Iterable[Any]) -> None:
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(act, items))
+
+
+def _trouble(step: Callable[[str], object], stack: str) -> OSError | None:
+    try:
+        step(stack)
+    except OSError as error:
+        return error
+    return None
+
+
+def _release_address(stack: str) -> None:
+    try:
+        addresses.release(stack)
+    except DiskError as error:  # it is given to the stack again, should that come back
+        progress.tell(f"the address of {stack} stays taken: {error.message}")
