@@ -39,6 +39,7 @@ from ephemera.home.documents import DiskError
 from ephemera.home.paths import state_dir
 from ephemera.host import clock
 from ephemera.host.engine import connected
+from ephemera.host.files import text_of
 from ephemera.host.fingerprint import Fingerprint
 from ephemera.host.probes import describe, from_description
 
@@ -337,7 +338,7 @@ def _mark(stack: str) -> str:
 
 def _document(stack: str) -> Mapping[str, Any]:
     try:
-        document = json.loads(documents.text_of(_path(stack)))
+        document = json.loads(text_of(_path(stack)))
     except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) and document.get("schema") == _SCHEMA else {}

@@ -35,6 +35,7 @@ from ephemera.home import documents, identity, leases
 from ephemera.home.paths import state_dir
 from ephemera.host import clock
 from ephemera.host.engine import connected
+from ephemera.host.files import text_of
 
 Record = dict[str, Any]
 
@@ -112,7 +113,7 @@ def read(stack: str) -> list[Record]:
     records: list[Record] = []
     for path in (_older_path(stack), _path(stack)):
         with suppress(OSError, UnicodeDecodeError):
-            for line in documents.text_of(path).split("\n"):
+            for line in text_of(path).split("\n"):
                 # Empty, or its writer was killed in the middle, or the disk full.
                 with suppress(ValueError, TypeError, KeyError, RecursionError):
                     record = json.loads(line)

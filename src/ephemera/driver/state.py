@@ -9,7 +9,7 @@ from typing import Any
 
 from ephemera.contract.errors import EngineError
 from ephemera.driver.workspace import Workspace
-from ephemera.home import documents
+from ephemera.host.files import text_of
 
 Resource = dict[str, Any]
 
@@ -37,7 +37,7 @@ def resources(workspace: Workspace, stack: str) -> list[Resource]:
     path = workspace.state_file(stack)
     with reading(workspace, stack):
         try:
-            return _resources(json.loads(documents.text_of(path)))
+            return _resources(json.loads(text_of(path)))
         except FileNotFoundError:
             return []
         except OSError as error:

@@ -138,18 +138,6 @@ class Conversation:
                 show(self._kind, part)
 
 
-def exchange(stream: Any, data: bytes | None, timeout_seconds: float | None) -> tuple[bytes, bytes]:
-    """Send ``data`` and its end, then collect what comes back until the command has ended: output and error apart.
-
-    Raises :class:`TimeoutError` when that is not so after ``timeout_seconds``.
-    """
-    said = {STDOUT: bytearray(), STDERR: bytearray()}
-    Conversation(stream, data).run(
-        lambda kind, part: said[STDERR if kind == STDERR else STDOUT].extend(part), timeout_seconds
-    )
-    return bytes(said[STDOUT]), bytes(said[STDERR])
-
-
 def frames(stream: Any) -> Iterator[tuple[int, bytes]]:
     """What comes back, as it comes, until the connection ends: 1 for standard output or 2 for error, and the bytes."""
     connection = _beneath(stream)

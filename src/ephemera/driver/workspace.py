@@ -20,6 +20,7 @@ from ephemera.home import documents, identity
 from ephemera.home.documents import write_whole
 from ephemera.home.paths import state_dir
 from ephemera.host import engine, surroundings
+from ephemera.host.files import text_of
 from ephemera.machine.toolchain import located, steers, unsteered
 
 # Four times as fast, where the library was built with it.
@@ -128,7 +129,7 @@ class Workspace:
         """
         path = self._state / "meta.yaml"
         try:
-            version = yaml.load(documents.text_of(path), _LOADER)["version"]  # noqa: S506 - a safe one, as below
+            version = yaml.load(text_of(path), _LOADER)["version"]  # noqa: S506 - a safe one, as below
             if type(version) is int and version > 0:
                 return
             documents.set_aside(path, f"its version is {version!r}")
@@ -231,7 +232,7 @@ def is_secret(value: Any) -> bool:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in that file, empty where there is none; raises :class:`InputError` for what is no YAML."""
     try:
-        document = yaml.load(documents.text_of(path), _LOADER)  # noqa: S506 - a safe one, whose name the rule cannot see
+        document = yaml.load(text_of(path), _LOADER)  # noqa: S506 - a safe one, whose name the rule cannot see
     except FileNotFoundError:
         return {}
     except OSError as error:

@@ -16,9 +16,9 @@ from typing import Any
 
 from ephemera.contract.errors import ImageError
 from ephemera.home import identity
-from ephemera.home.documents import text_of
 from ephemera.home.locks import LockTimeoutError, locked
 from ephemera.home.paths import cache_dir
+from ephemera.host.files import text_of
 
 
 @dataclass(frozen=True)

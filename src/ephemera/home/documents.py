@@ -12,7 +12,6 @@ import errno
 import json
 import os
 import secrets
-import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 from ephemera.contract import progress
 from ephemera.contract.errors import MachineError
 from ephemera.host import clock
+from ephemera.host.files import NotAFileError, text_of
 
 SCHEMA = "schema"
 _ASIDE = "unreadable"
@@ -39,10 +39,6 @@ class DiskError(MachineError):
         said = error.strerror or str(error)
         remedy = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make it writable for this user"
         super().__init__(f"{path} cannot be written ({said})", remedy=f"{remedy}; `ephemera down` works without")
-
-
-class NotAFileError(OSError):
-    """A folder, a pipe or a device stands where a file should."""
 
 
 def write_whole(path: Path, content: str, *, mode: int = 0o600) -> None:
@@ -84,13 +80,6 @@ def read(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T | None:
     except _NONE as error:
         set_aside(path, _why(text, error))
         return None
-
-
-def text_of(path: Path) -> str:
-    """Return the text in a file. Raises :class:`NotAFileError` for what is none: reading a pipe would wait for ever."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise NotAFileError(errno.EINVAL, "it is no file", str(path))
-    return path.read_text()
 
 
 def set_aside(path: Path, why: str) -> Path | None:

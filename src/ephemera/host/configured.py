@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from ephemera.contract.errors import MachineError
 from ephemera.host import surroundings
+from ephemera.host.files import text_of
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 _HANDED_ON = "EPHEMERA_DOCKER"
@@ -112,7 +113,7 @@ def damaged_config() -> MachineError | None:
     it is in order, or is no JSON at all, which is ignored."""
     path = client_config_file()
     try:
-        problem = _damage(json.loads(_text(path))) if path else ""
+        problem = _damage(json.loads(text_of(path))) if path else ""
     except (OSError, ValueError):
         return None
     remedy = "mend it, or move it away and run `docker login` again"
@@ -234,15 +235,7 @@ def _docker_folder() -> Path:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(_text(path))
+        document = json.loads(text_of(path))
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _text(path: Path) -> str:
-    """The content of a file; raises :class:`OSError` for what might never end: a FIFO, a device."""
-    with open(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(f"{path} is not a regular file")
-        return file.read()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ephemera.contract.images import AnyImage, EngineImage, PublicImage
+from ephemera.home.documents import write_whole
 from ephemera.host.engine import connected
 from ephemera.images.errors import ImageMissingError
 from ephemera.images.recipes import LOCK, recipe, recipes
@@ -59,7 +60,5 @@ def _write(path: Path, command: str, references: Iterable[str], report: Callable
                     reference, error.explanation or str(error), "run this where the registry answers"
                 ) from error
             lines.append(f'"{reference}" = "{digest}"')
-    partial = path.with_suffix(".partial")
-    partial.write_text("\n".join(lines) + "\n")
-    partial.replace(path)
+    write_whole(path, "\n".join(lines) + "\n", mode=0o666)
     return path

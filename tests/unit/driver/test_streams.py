@@ -9,10 +9,11 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ephemera.driver.streams import STDERR, STDOUT, Conversation, close, exchange, frames
+from ephemera.driver.streams import STDERR, STDOUT, Conversation, close, frames
 from tests.unit.doubles import frame as _frame
 
 
@@ -23,6 +24,17 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     yield near, far
     near.close()
     far.close()
+
+
+def _exchanged(stream: Any, data: bytes | None, timeout_seconds: float | None) -> tuple[bytes, bytes]:
+    """Standard output and error of a command that is sent ``data``."""
+    said = {STDOUT: b"", STDERR: b""}
+
+    def show(kind: int, part: bytes) -> None:
+        said[kind] += part
+
+    Conversation(stream, data).run(show, timeout_seconds)
+    return said[STDOUT], said[STDERR]
 
 
 def test_close_closes_the_connection_beneath_too(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -49,7 +61,7 @@ def test_output_and_error_come_apart(ends: tuple[socket.socket, socket.socket]) 
     near, far = ends
     far.sendall(_frame(1, b"one ") + _frame(2, b"wrong") + _frame(1, b"two"))
     far.close()
-    assert exchange(near, None, None) == (b"one two", b"wrong")
+    assert _exchanged(near, None, None) == (b"one two", b"wrong")
 
 
 def test_what_it_reads_ends(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -61,7 +73,7 @@ def test_what_it_reads_ends(ends: tuple[socket.socket, socket.socket]) -> None:
         far.close()
 
     threading.Thread(target=echo, daemon=True).start()
-    assert exchange(near, b"x" * 1_000_000, 20) == (b"x" * 1_000_000, b"")
+    assert _exchanged(near, b"x" * 1_000_000, 20) == (b"x" * 1_000_000, b"")
 
 
 def test_command_that_answers_as_it_reads(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -74,14 +86,14 @@ def test_command_that_answers_as_it_reads(ends: tuple[socket.socket, socket.sock
         far.close()
 
     threading.Thread(target=echo, daemon=True).start()
-    assert exchange(near, b"x" * 4_000_000, 20) == (b"x" * 4_000_000, b"")
+    assert _exchanged(near, b"x" * 4_000_000, 20) == (b"x" * 4_000_000, b"")
 
 
 def test_command_that_does_not_read_all_is_no_error(ends: tuple[socket.socket, socket.socket]) -> None:
     near, far = ends
     far.sendall(_frame(1, b"enough"))
     far.close()
-    assert exchange(near, b"x" * 1_000_000, 20) == (b"enough", b"")
+    assert _exchanged(near, b"x" * 1_000_000, 20) == (b"enough", b"")
 
 
 @pytest.mark.parametrize("said", [b"", b"\1\0\0", _frame(1, b"started")])
@@ -89,7 +101,7 @@ def test_time_is_up(ends: tuple[socket.socket, socket.socket], said: bytes) -> N
     near, far = ends
     far.sendall(said)
     with pytest.raises(TimeoutError):
-        exchange(near, None, 0.05)
+        _exchanged(near, None, 0.05)
 
 
 def test_what_came_with_the_head_of_the_answer_is_not_lost(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -110,7 +122,7 @@ def test_what_came_with_the_head_of_the_answer_is_not_lost(ends: tuple[socket.so
 
     far.sendall(_frame(2, b" and late"))
     far.close()
-    assert exchange(Stream(), None, 10) == (b"early", b" and late")
+    assert _exchanged(Stream(), None, 10) == (b"early", b" and late")
     reader.close()
 
 
@@ -206,5 +218,5 @@ def test_end_of_input_over_tls_is_told_and_output_still_comes(
     thread = threading.Thread(target=echo, daemon=True)
     thread.start()
     with client.wrap_socket(near) as engine:
-        assert exchange(engine, b"x" * 3_000_000, 30) == (b"ready " + b"x" * 3_000_000, b"")
+        assert _exchanged(engine, b"x" * 3_000_000, 30) == (b"ready " + b"x" * 3_000_000, b"")
     thread.join(10)
