@@ -47,5 +47,6 @@ format: ready ## Format the code.
 
 .PHONY: ready
 ready:
+	@./ephemera setup >/dev/null
 	@./ephemera images build tasker >/dev/null
 	@./ephemera images build olav >/dev/null

@@ -178,7 +178,7 @@ def env(output: options.OutputOption = Output.table) -> None:
 
     screen = Screen(output)
     workspace = Workspace.find()
-    make_ready(screen, for_pulumi=True)
+    make_ready(screen, "pulumi")
     variables, unset = workspace.exported(), workspace.unset()
     if screen.machine:
         screen.document({**variables, **dict.fromkeys(unset)})
@@ -231,11 +231,13 @@ def build_images(
 ) -> None:
     """Build or pull what SYSTEM needs and is not there."""
     from ephemera import images
+    from ephemera.cli.commands_machine import make_ready
     from ephemera.contract.catalog import find_system
     from ephemera.driver.workspace import Workspace
 
     screen = Screen(output)
     wanted = find_system(Workspace.find().catalog, system).all_images
+    make_ready(screen, "docker")
     references = images.ensure(wanted, images.mode(), screen.note)
     if screen.machine:
         screen.document(sorted(references.values()))

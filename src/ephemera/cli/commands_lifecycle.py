@@ -276,7 +276,7 @@ def bring_up(workspace: Any, request: Any, screen: Screen, stopwatch: Stopwatch 
     stopwatch.phase("plan")
     stack, system, settings = lifecycle.plan(workspace, request)
     stopwatch.phase("machine")
-    machine_seconds = make_ready(screen)
+    machine_seconds = make_ready(screen, system=request.system)
     stopwatch.phase("check")
     view = LiveView(screen, f"bringing up {stack}", system.selected(only=settings.only, profiles=settings.profiles))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import typer
 
@@ -19,15 +20,14 @@ def register(app: typer.Typer) -> None:
 def doctor(output: options.OutputOption = Output.table) -> None:
     """Every requirement of this machine: its state, and what to do about it. Changes nothing."""
     from ephemera.machine import doctor as machine_doctor
-    from ephemera.machine.installed import steps
 
     arguments = ["--output", "json"] if Screen(output).machine else []
-    raise typer.Exit(machine_doctor.main(steps, arguments))
+    raise typer.Exit(machine_doctor.main(arguments))
 
 
 def setup(output: options.OutputOption = Output.table) -> None:
     """Make this machine ready now, which takes minutes once; `up`, `run`, `test` and `env` do it on their way."""
-    from ephemera.machine.installed import EVERYTHING
+    from ephemera.machine.steps import EVERYTHING
 
     screen = Screen(output)
     seconds = _ensured(screen, EVERYTHING)
@@ -37,26 +37,29 @@ def setup(output: options.OutputOption = Output.table) -> None:
         screen.note(f"this machine is ready after {seconds:.1f} s")
 
 
-def make_ready(screen: Screen, *, for_pulumi: bool = False) -> float:
-    """Make what this machine lacks for environments, or for plain ``pulumi`` too; the seconds that it took."""
+def make_ready(
+    screen: Screen, what: Literal["environments", "pulumi", "docker"] = "environments", *, system: str | None = None
+) -> float:
+    """Make what this machine lacks for environments, for plain ``pulumi`` too, or for images; the seconds that it took.
+
+    ``system``: the one that is brought up next.
+    """
     from ephemera.host.engine import DEFAULT_HOST, docker_host
-    from ephemera.machine.installed import DOCKER, FOR_ENVIRONMENTS, FOR_PULUMI
+    from ephemera.machine.steps import DOCKER, FOR_ENVIRONMENTS, FOR_PULUMI
 
-    wanted: Sequence[str] = FOR_PULUMI if for_pulumi else FOR_ENVIRONMENTS
-    if docker_host() != DEFAULT_HOST:
-        # Somebody else's to start: the command itself says when it does not answer.
-        wanted = [name for name in wanted if name != DOCKER]
-    return _ensured(screen, wanted)
+    wanted = {"environments": FOR_ENVIRONMENTS, "pulumi": FOR_PULUMI, "docker": (DOCKER,)}[what]
+    # Another engine than the default one is somebody else's to start: the command itself says when it does not answer.
+    return _ensured(screen, [name for name in wanted if name != DOCKER or docker_host() == DEFAULT_HOST], system)
 
 
-def _ensured(screen: Screen, wanted: Sequence[str]) -> float:
+def _ensured(screen: Screen, wanted: Sequence[str], system: str | None = None) -> float:
     import time
 
-    from ephemera.machine.installed import ensure
+    from ephemera.machine.steps import ensure
 
     def tell(names: Sequence[str]) -> None:
         screen.note(f"this machine is made ready first, which may take minutes: {', '.join(names)}")
 
     started = time.monotonic()
-    ensure(wanted, tell)
+    ensure(wanted, tell, system)
     return time.monotonic() - started

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from ephemera.contract.errors import MachineError
 from ephemera.home.paths import state_dir
@@ -141,12 +141,6 @@ def answers() -> Exception | None:
     except (OSError, http.client.HTTPException, MachineError) as error:
         return error
     return None if status == http.client.OK else ConnectionError(f"ping was answered with {status}")
-
-
-def has_image(reference: str) -> bool:
-    """Whether the engine has that image."""
-    status, _ = request("GET", f"/images/{quote(reference, safe=':/@')}/json")
-    return status == http.client.OK
 
 
 def request(

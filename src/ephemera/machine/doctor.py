@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 from urllib.parse import quote
@@ -22,14 +22,13 @@ from ephemera.host.engine import DEFAULT_HOST, docker_host, is_local
 from ephemera.machine import apt, debian, dockerd, engine_checks, go
 from ephemera.machine.prebuilt import base_image, known_mode
 from ephemera.machine.scheduler import Step
-from ephemera.machine.steps import ARCHITECTURES, BASE_IMAGE, ENGINE, LANGUAGE_HOST, PLUGIN
-from ephemera.machine.toolchain import check_programs
+from ephemera.machine.steps import BASE_IMAGE, ENGINE, LANGUAGE_HOST, PLUGIN, steps
+from ephemera.machine.toolchain import ARCHITECTURES, check_programs
 from ephemera.machine.venv import pip_command
 
 NEEDED_DISK_BYTES = 6 * 10**9
 OLDEST_DOCKER_API = (1, 41)
-PARTS = (ENGINE, LANGUAGE_HOST, PLUGIN)
-"""What is made wherever ephemera runs; in its own checkout there is the virtual environment too."""
+_PARTS = (ENGINE, LANGUAGE_HOST, PLUGIN)
 _MADE = "run `ephemera setup`, which makes it"
 _SIGNED = f"install {' and '.join(debian.PACKAGES[1:])}; {_MADE}"
 _INDEX_SECONDS = 20
@@ -48,13 +47,13 @@ class Check:
     remedy: str = ""
 
 
-def main(steps: Callable[[], dict[str, Step]], argv: Sequence[str], *, parts: Sequence[str] = PARTS) -> int:
-    """Print the report; 0 when everything is there, else 5. ``parts``: those of ``steps`` that are reported on."""
+def main(argv: Sequence[str], *further: Step) -> int:
+    """Print the report; 0 when everything is there, else 5. ``further``: what there has to be besides."""
     parser = argparse.ArgumentParser(prog="ephemera doctor", description="What this machine needs, has and lacks.")
     default = "json" if os.environ.get("EPHEMERA_OUTPUT") == "json" else "table"
     parser.add_argument("--output", choices=("table", "json"), default=default)
     output = parser.parse_args(argv).output
-    checks = examine(steps, parts)
+    checks = examine(further)
     ok = all(check.state == "ok" for check in checks)
     if output == "json":
         print(json.dumps({"ok": ok, "checks": [asdict(check) for check in checks]}))
@@ -63,7 +62,7 @@ def main(steps: Callable[[], dict[str, Step]], argv: Sequence[str], *, parts: Se
     return 0 if ok else MachineError.exit_code
 
 
-def examine(steps: Callable[[], dict[str, Step]], parts: Sequence[str]) -> list[Check]:
+def examine(further: Sequence[Step] = ()) -> list[Check]:
     """Every check, in the order in which a person would put things right."""
     found = [_python(), _architecture()]
     try:
@@ -76,7 +75,7 @@ def examine(steps: Callable[[], dict[str, Step]], parts: Sequence[str]) -> list[
         check_programs()
     except EphemeraError as error:
         return [*found, _package_index(()), _failed("toolchain", error)]
-    made = [_made(known[name]) for name in parts]
+    made = [_made(step) for step in (*(known[name] for name in _PARTS), *further)]
     return [*found, _package_index(made), _go(made), *made, _base_images(known[BASE_IMAGE]), _loopback()]
 
 

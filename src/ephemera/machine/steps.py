@@ -1,33 +1,45 @@
-"""Every step that makes a machine ready, by name, for the launcher and for the installed command."""
+"""What the ``ephemera`` command makes on a machine that lacks it, side by side, on the way of whatever needs it."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from ephemera.contract.errors import MachineError
 from ephemera.machine import builds, dockerd, go, prebuilt
-from ephemera.machine.scheduler import Step
-from ephemera.machine.toolchain import check_choices
-from ephemera.machine.venv import PythonEnvironment
+from ephemera.machine.scheduler import Step, make_ready
+from ephemera.machine.toolchain import check_architecture, check_choices
+from ephemera.machine.view import view_for
 
-ARCHITECTURES = ("x86_64", "amd64", "aarch64", "arm64")
 ENGINE, LANGUAGE_HOST, PLUGIN = builds.BuiltEngine.name, builds.BuiltLanguageHost.name, builds.BuiltPlugin.name
-DOCKER, BASE_IMAGE, IMAGES = dockerd.NAME, prebuilt.BASE_NAME, prebuilt.NAME
+DOCKER, BASE_IMAGE = dockerd.NAME, prebuilt.BASE_NAME
+# Long builds first: the scheduler starts what it can in this order.
+FOR_ENVIRONMENTS = (ENGINE, PLUGIN, DOCKER)
+"""What an environment needs to come up, and to be looked at and ended."""
+FOR_PULUMI = (*FOR_ENVIRONMENTS, LANGUAGE_HOST)
+"""What plain ``pulumi`` needs besides."""
+EVERYTHING = (*FOR_PULUMI, BASE_IMAGE)
 
 
-def steps_for(project: Path, environment: PythonEnvironment, system: str | None = None) -> dict[str, Step]:
-    """Every step there is; with the images of ``system`` when it is given."""
+def ensure(wanted: Sequence[str], tell: Callable[[Sequence[str]], None], system: str | None = None) -> None:
+    """Make what is not there yet of ``wanted``; ``tell`` is called with its names, before anything is done.
+
+    ``system``: one of the project in the working directory that is brought up next. Where something has to be made, its
+    images are made beside that.
+
+    Costs milliseconds when all of it is there. Raises :class:`MachineError`; what was finished by then is kept.
+    """
+    check_architecture()
+    found = steps()
+    if system and not all(found[name].check() for name in wanted):
+        images = prebuilt.SystemImages(system)
+        found, wanted = {**found, images.name: images}, (*wanted, images.name)
+    make_ready(found, wanted, view_for(), tell)
+
+
+def steps() -> dict[str, Step]:
+    """Return every step there is, by name."""
     check_choices()
-    steps: list[Step] = [environment, dockerd.DockerEngine(), go.GoCompiler(), prebuilt.BaseImage(environment)]
-    steps += [builds.BuiltEngine(), builds.BuiltLanguageHost(), builds.BuiltPlugin()]
-    if system:
-        steps.append(prebuilt.SystemImages(project, system, environment))
-    return {step.name: step for step in steps}
-
-
-def check_architecture() -> None:
-    """Raise :class:`MachineError` on a processor that nothing is made for."""
-    if (architecture := os.uname().machine) not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise MachineError(f"architecture {architecture} is not supported", remedy=f"use one of {known}")
+    found: tuple[Step, ...] = (
+        *(dockerd.DockerEngine(), go.GoCompiler(), prebuilt.BaseImage()),
+        *(builds.BuiltEngine(), builds.BuiltLanguageHost(), builds.BuiltPlugin()),
+    )
+    return {step.name: step for step in found}

@@ -21,6 +21,7 @@ from ephemera.host import surroundings
 from ephemera.machine.artifacts import content_hash
 from ephemera.machine.data import data_dir
 
+ARCHITECTURES = ("x86_64", "amd64", "aarch64", "arm64")
 PLUGIN_VERSION = "5.2.0"
 PLUGIN_EXECUTABLE = "pulumi-resource-docker"
 LANGUAGE_HOST = ("pulumi-language-python-exec", "pulumi-language-python")
@@ -68,6 +69,13 @@ def steers(variable: str) -> bool:
 def unsteered(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables that may reach the engine: the user's are for Pulumi projects of their own."""
     return {name: value for name, value in variables.items() if not steers(name)}
+
+
+def check_architecture() -> None:
+    """Raise :class:`MachineError` on a processor that nothing is made for."""
+    if (architecture := os.uname().machine) not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise MachineError(f"architecture {architecture} is not supported", remedy=f"use one of {known}")
 
 
 def check_programs() -> None:

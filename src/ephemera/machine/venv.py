@@ -18,14 +18,13 @@ import zipfile
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ephemera.contract.errors import MachineError
 from ephemera.home.paths import cache_dir, cached_program, checkout_dir
 from ephemera.host.ownership import check_owner
 from ephemera.machine import apt
 from ephemera.machine.artifacts import content_hash, published, replaced
-from ephemera.machine.scheduler import Step
 from ephemera.machine.work import CommandFailedError, Work
 
 NAME = "virtual environment"
@@ -37,14 +36,6 @@ _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _ANSWER_SECONDS = 10
 _UNUSABLE = (OSError, ValueError, TypeError, KeyError, subprocess.TimeoutExpired)
 """What reading a stamp comes to, or asking an interpreter, where one of them is not what it should be."""
-
-
-class PythonEnvironment(Step, Protocol):
-    """The step that provides the environment which ephemera is installed in."""
-
-    @property
-    def python(self) -> Path:
-        """Its interpreter, once the step is done."""
 
 
 class VirtualEnvironment:

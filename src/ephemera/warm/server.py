@@ -55,8 +55,7 @@ _MODULES = (
     "ephemera.driver.lifecycle",
     "ephemera.driver.reaper",
     "ephemera.images",
-    "ephemera.machine.installed",
-    "ephemera.machine.view",
+    "ephemera.machine.steps",
     "ephemera.resources",
 )
 _KINDS = ("Container", "Network", "Volume")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ephemera.cli.main import main
-from ephemera.machine import installed
+from ephemera.machine import steps
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ Command = Callable[..., Said]
 @pytest.fixture(autouse=True)
 def ready_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No command looks for engine and plugin, or makes them."""
-    monkeypatch.setattr(installed, "ensure", lambda wanted, tell: None)
+    monkeypatch.setattr(steps, "ensure", lambda *_: None)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ephemera.contract.catalog import Service, System
 from ephemera.contract.errors import MachineError
 from ephemera.driver import workspace as workspace_module
 from ephemera.driver.workspace import Workspace
-from ephemera.machine import installed
+from ephemera.machine import steps
 from ephemera.machine.toolchain import Toolchain
 from tests.unit.cli.conftest import Command
 
@@ -25,15 +25,15 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     """What the machine was asked for; it lacks Docker, and cannot be given it."""
     found: list[Sequence[str]] = []
 
-    def ensure(wanted: Sequence[str], tell: Callable[[Sequence[str]], None]) -> None:
-        found.append(wanted)
+    def ensure(wanted: Sequence[str], tell: Callable[[Sequence[str]], None], system: str | None) -> None:
+        found.append(tuple(wanted) if system is None else (*wanted, f"images of {system}"))
         tell(("docker",))
         raise _LACKING
 
     workspace = Workspace(tmp_path_factory.mktemp("shop"), named="demo")
     workspace.__dict__["catalog"] = {"shop": System(program="x:y", suite="tests", services={"db": Service()})}
     monkeypatch.setattr(Workspace, "find", staticmethod(lambda: workspace))
-    monkeypatch.setattr(installed, "ensure", ensure)
+    monkeypatch.setattr(steps, "ensure", ensure)
     monkeypatch.setenv("EPHEMERA_BRANCH", "main")
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     return found
@@ -42,11 +42,12 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize(
     ("command", "wanted"),
     [
-        (("up", "shop"), installed.FOR_ENVIRONMENTS),
-        (("run", "shop"), installed.FOR_ENVIRONMENTS),
-        (("test", "shop"), installed.FOR_ENVIRONMENTS),
-        (("env",), installed.FOR_PULUMI),
-        (("setup",), installed.EVERYTHING),
+        (("up", "shop"), (*steps.FOR_ENVIRONMENTS, "images of shop")),
+        (("run", "shop"), (*steps.FOR_ENVIRONMENTS, "images of shop")),
+        (("images", "build", "shop"), (steps.DOCKER,)),
+        (("test", "shop"), steps.FOR_ENVIRONMENTS),
+        (("env",), steps.FOR_PULUMI),
+        (("setup",), steps.EVERYTHING),
     ],
 )
 def test_what_a_command_needs_is_made_with_one_line_about_it(
@@ -62,8 +63,8 @@ def test_a_docker_engine_elsewhere_is_nobodys_to_make(
     ephemera: Command, asked: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://far:2375")
-    ephemera("up", "shop")
-    assert asked == [["engine", "docker plugin"]]
+    ephemera("test", "shop")
+    assert asked == [("engine", "docker plugin")]
 
 
 @pytest.mark.parametrize("command", [("up", "shp"), ("run", "shop", "--only", "x"), ("up", "--nope"), ("setup", "now")])
@@ -85,7 +86,7 @@ def test_shell_code_unsets_what_would_steer_pulumi(
     toolchain = Toolchain(pulumi=tmp_path / "bin/pulumi", bin_dir=tmp_path / "bin", pulumi_home=tmp_path / "pulumi")
     monkeypatch.setattr(workspace_module, "located", lambda: toolchain)
     monkeypatch.setattr(Workspace, "find", staticmethod(lambda: Workspace(tmp_path, named="demo")))
-    monkeypatch.setattr(installed, "ensure", lambda wanted, tell: None)
+    monkeypatch.setattr(steps, "ensure", lambda *_: None)
     hostile = {"PULUMI_CONFIG_PASSPHRASE": "", "PULUMI_OPTION_PARALLEL": "abc", "PULUMI_HOME": "/elsewhere"}
     for name, value in hostile.items():
         monkeypatch.setenv(name, value)

@@ -32,7 +32,7 @@ def _run(folder: Path, *command: str, **variables: str) -> tuple[int, str]:
     [
         (("-m", "ephemera", "env"), "/dev/null", "/dev/null/.cache/ephemera cannot be"),
         (("-m", "ephemera", "env"), "here", "HOME is 'here', which is no absolute path"),
-        ((str(_LAUNCHER), "ls"), "/dev/null", "/dev/null/.cache/ephemera cannot be"),
+        ((str(_LAUNCHER), "ls"), "/dev/null", "/dev/null/.local/state/ephemera cannot be"),
     ],
     ids=["a file", "relative", "a file, for the launcher"],
 )

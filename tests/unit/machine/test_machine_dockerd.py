@@ -57,12 +57,6 @@ def test_an_engine_that_answers_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch
     run()
 
 
-@pytest.mark.usefixtures("engine")
-def test_images_are_looked_up_by_reference() -> None:
-    assert dockerd.has_image("ephemera/python:1")
-    assert not dockerd.has_image("ephemera/python:2")
-
-
 def test_a_configured_engine_that_is_silent_is_not_replaced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{home}/none.sock")
     assert not dockerd.DockerEngine().check()

@@ -6,21 +6,19 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from ephemera.contract.errors import MachineError
 from ephemera.home.paths import state_dir
 from ephemera.machine import dockerd, doctor, go, prebuilt, toolchain
-from ephemera.machine.installed import InstalledEnvironment
 from ephemera.machine.prebuilt import BaseImage
-from ephemera.machine.scheduler import Step
 from tests.unit.users import belongs_to
 
 NAMES = [
     "python", "architecture", "access", "docker", "disk", "engine disk", "limits", "package index", "go", "engine",
-    "language host", "docker plugin", "base images", "loopback publish",
+    "language host", "docker plugin", "virtual environment", "base images", "loopback publish",
 ]  # fmt: skip
 
 
@@ -39,9 +37,12 @@ class Part:
         raise AssertionError("the doctor makes nothing")
 
 
-def parts(done: bool) -> dict[str, Step]:
-    names = ("engine", "language host", "docker plugin", "virtual environment")
-    return {"base images": BaseImage(InstalledEnvironment()), **{name: Part(name, done) for name in names}}
+def run(monkeypatch: pytest.MonkeyPatch, done: bool, *arguments: str) -> int:
+    """The doctor's exit code, where engine, host and plugin are done or not."""
+    names = ("engine", "language host", "docker plugin")
+    parts = {"base images": BaseImage(), **{name: Part(name, done) for name in names}}
+    monkeypatch.setattr(doctor, "steps", lambda: parts)
+    return doctor.main(arguments, Part("virtual environment", done))
 
 
 @pytest.fixture(autouse=True)
@@ -57,17 +58,26 @@ def answers(path: str) -> Any:
     return {"Version": "28.0.1", "ApiVersion": "1.48"} if path == "/version" else []
 
 
-def report(capsys: pytest.CaptureFixture[str], done: bool = True) -> tuple[int, dict[str, Any]]:
-    code = doctor.main(lambda: parts(done), ["--output", "json"])
-    return code, json.loads(capsys.readouterr().out)
+Report = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Report:
+    """Runs the doctor; its exit code and its report."""
+
+    def reported(done: bool = True) -> tuple[int, dict[str, Any]]:
+        code = run(monkeypatch, done, "--output", "json")
+        return code, json.loads(capsys.readouterr().out)
+
+    return reported
 
 
 def state(document: dict[str, Any], name: str) -> dict[str, str]:
     return next(check for check in document["checks"] if check["name"] == name)
 
 
-def test_a_machine_that_has_everything_is_ok(capsys: pytest.CaptureFixture[str]) -> None:
-    code, document = report(capsys)
+def test_a_machine_that_has_everything_is_ok(report: Report) -> None:
+    code, document = report()
     assert code == 0
     assert document["ok"] is True
     assert [check["name"] for check in document["checks"]] == NAMES
@@ -75,8 +85,8 @@ def test_a_machine_that_has_everything_is_ok(capsys: pytest.CaptureFixture[str])
     assert all(set(check) == {"name", "state", "detail", "remedy"} for check in document["checks"])
 
 
-def test_what_is_not_made_yet_is_missing_with_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
-    code, document = report(capsys, done=False)
+def test_what_is_not_made_yet_is_missing_with_a_remedy(report: Report) -> None:
+    code, document = report(done=False)
     assert code == 5
     assert document["ok"] is False
     engine = state(document, "engine")
@@ -84,14 +94,14 @@ def test_what_is_not_made_yet_is_missing_with_a_remedy(capsys: pytest.CaptureFix
     assert engine["remedy"]
 
 
-def test_no_docker_without_root_failed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_docker_without_root_failed(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any, **__: Any) -> None:
         raise FileNotFoundError("no socket")
 
     monkeypatch.setattr(dockerd, "request", refused)
     monkeypatch.setattr(dockerd, "answers", lambda: FileNotFoundError("no socket"))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    code, document = report(capsys)
+    code, document = report()
     assert code == 5
     assert state(document, "access")["state"] == "failed"
     assert "docker" in state(document, "access")["remedy"]
@@ -99,54 +109,50 @@ def test_no_docker_without_root_failed(capsys: pytest.CaptureFixture[str], monke
     assert state(document, "loopback publish")["state"] == "ok"
 
 
-def test_an_engine_that_is_too_old_failed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_too_old_failed(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dockerd, "request", lambda *_, **__: (200, {"Version": "19.03", "ApiVersion": "1.40"}))
     monkeypatch.setattr(doctor, "base_image", lambda: None)
-    assert state(report(capsys)[1], "docker")["remedy"] == "upgrade to Docker 20.10 or newer"
+    assert state(report()[1], "docker")["remedy"] == "upgrade to Docker 20.10 or newer"
 
 
-def test_a_full_disk_failed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_failed(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**9}))
-    disk = state(report(capsys)[1], "disk")
+    disk = state(report()[1], "disk")
     assert disk["state"] == "failed"
     assert "1.0 GB free" in disk["detail"]
 
 
-def test_a_silent_package_index_failed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_package_index_failed(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "pip_command", lambda: (["bash", "-c", "echo no route to it >&2; exit 1"], {}))
-    index = state(report(capsys, done=False)[1], "package index")
+    index = state(report(done=False)[1], "package index")
     assert (index["state"], index["detail"]) == ("failed", "no route to it")
 
 
 def test_a_package_index_is_not_missed_where_nothing_has_to_be_downloaded(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    report: Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "pip_command", lambda: (["bash", "-c", "echo no route to it >&2; exit 1"], {}))
-    code, document = report(capsys)
+    code, document = report()
     assert code == 0
     assert state(document, "package index")["detail"] == "nothing has to be downloaded (no route to it)"
 
 
-def test_a_package_index_that_hangs_failed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_index_that_hangs_failed(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     def hang(*_: Any, **__: Any) -> None:
         raise subprocess.TimeoutExpired("pip", 20)
 
     monkeypatch.setattr(subprocess, "run", hang)
     monkeypatch.setattr(go, "executable", lambda: None)
-    assert state(report(capsys, done=False)[1], "package index")["detail"] == "no answer"
+    assert state(report(done=False)[1], "package index")["detail"] == "no answer"
 
 
-def test_go_is_not_missed_where_nothing_has_to_be_built(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_go_is_not_missed_where_nothing_has_to_be_built(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(go, "executable", lambda: None)
-    assert state(report(capsys, done=True)[1], "go")["state"] == "ok"
-    assert state(report(capsys, done=False)[1], "go")["state"] == "missing"
+    assert state(report(done=True)[1], "go")["state"] == "ok"
+    assert state(report(done=False)[1], "go")["state"] == "missing"
 
 
-def test_a_loopback_address_that_cannot_be_published_failed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loopback_address_that_cannot_be_published_failed(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     removed: list[str] = []
 
     def request(method: str, path: str, *_: Any, **__: Any) -> tuple[int, Any]:
@@ -159,46 +165,42 @@ def test_a_loopback_address_that_cannot_be_published_failed(
         return (201, {"Id": "c1"}) if path.endswith("/create") else (200, answers(path))
 
     monkeypatch.setattr(dockerd, "request", request)
-    loopback = state(report(capsys)[1], "loopback publish")
+    loopback = state(report()[1], "loopback publish")
     assert loopback["state"] == "failed"
     assert "cannot assign requested address" in loopback["detail"]
     assert "EPHEMERA_EXPOSE=dynamic" in loopback["remedy"]
     assert removed == ["/containers/c1?force=true", "/networks/c1"]
 
 
-def test_a_setting_that_is_wrong_is_a_check_too() -> None:
-    def steps() -> dict[str, Step]:
-        raise MachineError("EPHEMERA_ENGINE is 'x'", remedy="use build")
-
-    assert doctor.examine(steps, doctor.PARTS)[-1].detail == "EPHEMERA_ENGINE is 'x'"
+def test_a_setting_that_is_wrong_is_a_check_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EPHEMERA_ENGINE", "x")
+    assert doctor.examine()[-1].detail == "EPHEMERA_ENGINE is 'x'"
 
 
-def test_folders_of_another_user_are_a_check(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_of_another_user_are_a_check(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     belongs_to(monkeypatch, {state_dir(): 4711})
     monkeypatch.setattr(os, "getpid", lambda: 4711)  # one that has not looked yet
-    code, document = report(capsys)
+    code, document = report()
     assert code == 5
     assert "belongs to user 4711" in state(document, "folders")["detail"]
     assert "set XDG_STATE_HOME" in state(document, "folders")["remedy"]
 
 
-def test_a_program_of_another_user_is_a_check(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_program_of_another_user_is_a_check(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     pulumi = toolchain.built_engine_dir() / "pulumi"
     pulumi.parent.mkdir(parents=True)
     pulumi.touch()
     belongs_to(monkeypatch, {pulumi: 4711})
-    code, document = report(capsys)
+    code, document = report()
     assert code == 5
     assert "pulumi belongs to user 4711" in state(document, "toolchain")["detail"]
     assert state(document, "toolchain")["remedy"] == f"remove {pulumi.parent}: it is made again"
 
 
-def test_the_launchers_report_has_a_row_for_its_virtual_environment(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.main(lambda: parts(True), [], parts=(*doctor.PARTS, "virtual environment")) == 0
+def test_the_launchers_report_has_a_row_for_its_virtual_environment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(monkeypatch, True) == 0
     assert "virtual environment  ok" in capsys.readouterr().out
 
 
@@ -212,7 +214,7 @@ def test_the_launchers_report_has_a_row_for_its_virtual_environment(capsys: pyte
     ],
 )
 def test_base_images_are_as_the_machine_is_known_to_get_them(
-    capsys: pytest.CaptureFixture[str],
+    report: Report,
     monkeypatch: pytest.MonkeyPatch,
     asked: str,
     known: dict[str, str] | None,
@@ -224,12 +226,14 @@ def test_base_images_are_as_the_machine_is_known_to_get_them(
     if known is not None:
         (state_dir() / "machine.json").write_text(json.dumps(known))
     monkeypatch.setattr(prebuilt, "base_image", lambda: "sha256:1" if there else None)
-    row = state(report(capsys)[1], "base images")
+    row = state(report()[1], "base images")
     assert (row["state"], detail in row["detail"]) == (state_, True)
 
 
-def test_the_table_has_a_remedy_below_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.main(lambda: parts(False), []) == 5
+def test_the_table_has_a_remedy_below_what_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(monkeypatch, False) == 5
     lines = capsys.readouterr().out.splitlines()
     engine = next(number for number, line in enumerate(lines) if line.startswith("engine  "))
     assert lines[engine + 1].strip().startswith("→ run `ephemera setup`")

@@ -1,4 +1,4 @@
-"""Which steps a command needs, and how a machine that cannot be made ready is reported."""
+"""What becomes of the command line, and how an environment that cannot be made is reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 
 from ephemera.contract.errors import MachineError
 from ephemera.machine import launch
-from ephemera.machine.scheduler import Step
 from ephemera.machine.venv import VirtualEnvironment
 
 ROOT = Path(__file__).parents[3]
@@ -32,38 +31,6 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("argv", [[], ["--help"], ["--version"], ["up", "--help"]])
-def test_help_needs_the_virtual_environment_only(argv: list[str]) -> None:
-    assert launch.needed_by(argv) == ("virtual environment",)
-
-
-@pytest.mark.parametrize("command", ["ls", "status", "down", "logs", "outputs", "test", "shell"])
-def test_looking_needs_neither_language_host_nor_images(command: str) -> None:
-    assert set(launch.needed_by([command, "tasker-main"])) == {
-        "virtual environment",
-        "engine",
-        "docker plugin",
-        "docker",
-    }
-
-
-@pytest.mark.parametrize("command", ["run", "up", "dev"])
-def test_making_a_system_needs_everything(command: str) -> None:
-    needed = launch.needed_by([command, "tasker", "--branch", "x", "--", "--help"])
-    assert set(needed) == {"virtual environment", "engine", "docker plugin", "docker", "language host", "images"}
-
-
-def test_setup_makes_what_the_installed_command_cannot_make_for_itself() -> None:
-    assert set(launch.needed_by(["setup"])) == {
-        "virtual environment", "engine", "docker plugin", "docker", "language host"
-    }  # fmt: skip
-
-
-def test_images_wait_for_the_driver_where_no_system_is_named_first() -> None:
-    assert "images" not in launch.needed_by(["up", "--branch", "x", "tasker"])
-    assert "images" not in launch.needed_by(["images", "list"])
-
-
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
@@ -78,31 +45,29 @@ def test_json_is_asked_for_before_the_dashes(argv: list[str], expected: bool) ->
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def steps_for(*_: Any) -> dict[str, Step]:
+    def make_ready(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(launch, "steps_for", steps_for)
+    monkeypatch.setattr(launch, "make_ready", make_ready)
 
 
 def test_a_failure_is_one_line_and_exit_code_5(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    failing(monkeypatch, MachineError("Docker is not running", remedy="start it"))
+    failing(monkeypatch, MachineError("python has no pip", remedy="install it"))
     assert launch.main(project, ["up", "tasker"]) == 5
     captured = capsys.readouterr()
-    assert captured.err == "ephemera: Docker is not running: start it\n"
+    assert captured.err == "ephemera: python has no pip: install it\n"
     assert captured.out == ""
 
 
 def test_a_failure_is_one_json_document_where_that_is_asked_for(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    failing(monkeypatch, MachineError("Docker is not running", remedy="start it"))
+    failing(monkeypatch, MachineError("python has no pip", remedy="install it"))
     assert launch.main(project, ["up", "tasker", "--output", "json"]) == 5
     document = json.loads(capsys.readouterr().out)
-    assert document == {
-        "error": {"kind": "machine_not_ready", "message": "Docker is not running", "remedy": "start it"}
-    }
+    assert document == {"error": {"kind": "machine_not_ready", "message": "python has no pip", "remedy": "install it"}}
 
 
 def test_an_interrupt_is_exit_code_130(

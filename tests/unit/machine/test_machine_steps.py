@@ -1,20 +1,17 @@
-"""The steps that build and the step for images, against stand-ins for Go and for the child process."""
+"""The steps that build, against a stand-in for Go."""
 
 from __future__ import annotations
 
-import json
 import os
 import runpy
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from ephemera.contract.errors import EphemeraError, MachineError
-from ephemera.machine import builds, dockerd, go, prebuilt, toolchain
+from ephemera.contract.errors import MachineError
+from ephemera.machine import builds, go, toolchain
 from ephemera.machine.data import data_dir
-from ephemera.machine.venv import VirtualEnvironment
 from ephemera.machine.work import Children, Work
 from tests.unit.users import belongs_to
 
@@ -158,83 +155,6 @@ def test_only_a_go_that_is_new_enough_counts(
     script = Path(os.environ["PATH"].split(":")[0]) / "go"
     script.write_text(script.read_text().replace("go1.26.0", said))
     assert go.GoCompiler().check() is expected
-
-
-@pytest.fixture
-def images(home: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A project whose image command is a script: it reports what ``answer.json`` holds and ends with ``code``."""
-    project = home / "project"
-    (project / "services").mkdir(parents=True)
-    (project / "services" / "app.py").write_text("one")
-    os.utime(project / "services" / "app.py", (1, 1))
-    script = home / "python"
-    script.write_text(f"#!/bin/bash\necho run >> {home}/runs\ncp {home}/answer.json ${{!#}}\nexit $(cat {home}/code)\n")
-    script.chmod(0o755)
-    (home / "code").write_text("0")
-    watched = [str(project / "services")]
-    (home / "answer.json").write_text(json.dumps({"references": ["ephemera/app:1"], "watched": watched}))
-    present = {"ephemera/app:1"}
-    monkeypatch.setattr(dockerd, "has_image", lambda reference: reference in present)
-    environment = cast(VirtualEnvironment, SimpleNamespace(python=script))
-    step = prebuilt.SystemImages(project, "tasker", environment)
-    return SimpleNamespace(home=home, project=project, step=step, present=present)
-
-
-def test_images_are_looked_at_once_while_nothing_changes(images: SimpleNamespace) -> None:
-    assert not images.step.check()
-    images.step.run(work())
-    assert images.step.check()
-
-
-def test_an_edited_source_is_looked_at_again(images: SimpleNamespace) -> None:
-    images.step.run(work())
-    (images.project / "services" / "app.py").write_text("two")
-    assert not images.step.check()
-
-
-def test_a_new_file_is_looked_at_too(images: SimpleNamespace) -> None:
-    images.step.run(work())
-    (images.project / "services" / "new.py").write_text("")
-    assert not images.step.check()
-
-
-def test_an_image_that_was_removed_is_made_again(images: SimpleNamespace) -> None:
-    images.step.run(work())
-    images.present.clear()
-    assert not images.step.check()
-
-
-def test_another_mode_is_looked_at_again(images: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    images.step.run(work())
-    monkeypatch.setenv("EPHEMERA_IMAGES", "local")
-    assert not images.step.check()
-
-
-def test_an_edit_during_the_build_is_not_overlooked(images: SimpleNamespace) -> None:
-    source = images.project / "services" / "app.py"
-    (images.home / "python").write_text((images.home / "python").read_text() + f"echo two > {source}\n")
-    script = (images.home / "python").read_text().replace("exit $(", f"echo two > {source}; exit $(")
-    (images.home / "python").write_text(script)
-    images.step.run(work())
-    assert not images.step.check()
-
-
-@pytest.mark.parametrize(("code", "expected"), [("2", 2), ("3", 5)])
-def test_the_childs_error_is_the_launchers(images: SimpleNamespace, code: str, expected: int) -> None:
-    (images.home / "code").write_text(code)
-    error = {"error": {"kind": "unknown_name", "message": "unknown system 'taskr'", "remedy": "did you mean 'tasker'?"}}
-    (images.home / "answer.json").write_text(json.dumps(error))
-    with pytest.raises(EphemeraError) as caught:
-        images.step.run(work())
-    assert caught.value.exit_code == expected
-    assert caught.value.document() == error
-    assert str(caught.value) == "unknown system 'taskr': did you mean 'tasker'?"
-
-
-def test_a_child_that_dies_without_a_word_is_reported_with_its_log(images: SimpleNamespace) -> None:
-    (images.home / "code").write_text("1")
-    with pytest.raises(MachineError, match=r"the images cannot be made .* \(full log: "):
-        images.step.run(work())
 
 
 @pytest.mark.usefixtures("calls")

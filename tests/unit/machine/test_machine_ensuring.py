@@ -1,20 +1,20 @@
-"""The installed command makes a machine ready: the same steps, in the environment that it runs from."""
+"""The command makes a machine ready: what is missing is made once, with one error where that cannot be."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ephemera.contract.errors import MachineError
-from ephemera.machine import dockerd, installed, prebuilt, toolchain
-from ephemera.machine.steps import PLUGIN
+from ephemera.machine import dockerd, prebuilt, steps, toolchain
+from ephemera.machine.scheduler import Step
 from ephemera.machine.work import Children, Work
 from tests.unit.machine.test_machine_steps import go_stand_in
 
@@ -31,16 +31,16 @@ def go(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_is_missing_is_told_and_made_once(go: Path) -> None:
     told: list[Sequence[str]] = []
-    installed.ensure(installed.FOR_PULUMI, told.append)
+    steps.ensure(steps.FOR_PULUMI, told.append)
     assert set(told[0]) == {"engine", "docker plugin", "language host"}
     assert toolchain.located().pulumi.exists()
     asked = go.read_text()
-    installed.ensure(installed.FOR_PULUMI, told.append)
+    steps.ensure(steps.FOR_PULUMI, told.append)
     assert (len(told), go.read_text()) == (1, asked)
 
 
 def test_environments_need_no_language_host(go: Path) -> None:
-    installed.ensure(installed.FOR_ENVIRONMENTS, lambda _: None)
+    steps.ensure(steps.FOR_ENVIRONMENTS, lambda _: None)
     assert [path.name for path in toolchain.built_engine_dir().iterdir()] == ["pulumi"]
 
 
@@ -49,14 +49,14 @@ def test_what_fails_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAIL", "yes")
     monkeypatch.setattr("ephemera.machine.go.version", lambda _: (1, 26))
     with pytest.raises(MachineError, match="cannot be built"):
-        installed.ensure((PLUGIN,), lambda _: None)
+        steps.ensure((steps.PLUGIN,), lambda _: None)
 
 
 def test_a_wrong_architecture_is_refused_before_anything_is_made(go: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.uname()
     monkeypatch.setattr(os, "uname", lambda: os.uname_result((*real[:4], "riscv64")))
     with pytest.raises(MachineError, match="architecture riscv64 is not supported"):
-        installed.ensure(installed.EVERYTHING, lambda _: None)
+        steps.ensure(steps.EVERYTHING, lambda _: None)
     assert not go.exists()
 
 
@@ -65,7 +65,7 @@ def test_two_at_once_make_it_once(go: Path) -> None:
     os.mkfifo(gate)
     compiler = go.with_name("bin") / "go"
     compiler.write_text(compiler.read_text().replace("  build)\n", f"  build)\n    read -r < {gate}\n"))
-    script = "from ephemera.machine import installed, steps; installed.ensure((steps.ENGINE,), print)"
+    script = "from ephemera.machine import steps; steps.ensure((steps.ENGINE,), print)"
     with ExitStack() as running:
         both = [
             running.enter_context(subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True))
@@ -84,34 +84,58 @@ def test_two_at_once_make_it_once(go: Path) -> None:
 
 
 def test_looking_loads_no_heavy_module() -> None:
-    script = "import sys; from ephemera.machine import installed; print(*sys.modules)"
+    script = "import sys; from ephemera.machine import steps; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pulumi", "docker", "requests", "pydantic", "rich", "grpc", "typer"} & set(loaded)
 
 
-class Python:
-    """An environment whose interpreter is a script that ends with ``code`` after saying ``line``."""
+@pytest.fixture
+def python(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Makes the interpreter a script that says a line, and ends with a code."""
 
-    def __init__(self, folder: Path, line: str, code: int) -> None:
-        self.python = folder / "python"
-        self.python.write_text(f"#!/bin/sh\necho '{line}'\nexit {code}\n")
-        self.python.chmod(0o755)
+    def make(line: str, code: int) -> None:
+        script = home / "python"
+        script.write_text(f"#!/bin/sh\necho {shlex.quote(line)}\nexit {code}\n")
+        script.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(script))
 
-
-def base_images(environment: Any) -> prebuilt.BaseImage:
-    return prebuilt.BaseImage(environment)
-
-
-def test_base_images_that_cannot_be_made_say_why(home: Path) -> None:
-    step = base_images(Python(home, "the local base image can only be made by root", 1))
-    with pytest.raises(MachineError, match=r"cannot be made \(the local base image can only be made by root\)"):
-        step.run(Work(step.name, lambda _: None, Children()))
+    return make
 
 
-def test_base_images_that_are_made_are_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = base_images(Python(home, "made", 0))
-    assert not step.check()
+def _run(step: Step) -> None:
     step.run(Work(step.name, lambda _: None, Children()))
+
+
+def test_base_images_that_cannot_be_made_say_why(python: Callable[[str, int], None]) -> None:
+    python("the local base image can only be made by root", 1)
+    with pytest.raises(MachineError, match=r"cannot be made \(the local base image can only be made by root\)"):
+        _run(prebuilt.BaseImage())
+
+
+def test_base_images_that_are_made_are_there(
+    python: Callable[[str, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python("made", 0)
+    step = prebuilt.BaseImage()
+    assert not step.check()
+    _run(step)
     monkeypatch.setenv("EPHEMERA_IMAGES", "local")
     monkeypatch.setattr(prebuilt, "base_image", lambda: "sha256:1")
     assert step.check()
+
+
+@pytest.mark.usefixtures("go")
+def test_images_of_a_system_are_made_beside_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Sequence[str]] = []
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(prebuilt, "_run", lambda _work, _folder, *arguments: asked.append(arguments))
+    for _ in range(2):
+        steps.ensure((steps.ENGINE,), told.append, "shop")
+        assert told == [("engine", "images")]
+        assert asked == [("-m", "ephemera.images", "ensure", "shop")]
+
+
+def test_images_that_cannot_be_made_say_why(python: Callable[[str, int], None]) -> None:
+    python("ephemera: image 'api' cannot be built", 3)
+    with pytest.raises(MachineError, match=r"cannot be made \(ephemera: image 'api' cannot be built\): .*full log"):
+        _run(prebuilt.SystemImages("shop"))
