@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
     channel = _Channel(timed=bool(wanted))
     from pulumi import automation
 
-    _spare_what_nobody_reads()
+    _disable_debug_notes()
     output: deque[str] = deque(maxlen=_KEPT_LINES)
     progress.subscribe(channel.send)
     os.chdir(project)
@@ -99,27 +100,21 @@ def _program(project: Path, channel: _Channel, reads: Reads) -> None:
         pulumi.Output.from_input(secrets_in(document, pulumi.Output)).apply(reads.check_secrets)
 
 
-def _spare_what_nobody_reads() -> None:
-    """What the SDK does for each resource besides: it notes every step by a call of the engine, which the program waits
-    for, and the engine drops it; and it finds out which lines of which files made the resource."""
+def _disable_debug_notes() -> None:
+    """Have the SDK not note its steps: the program waits for each note, a call of the engine, which drops it."""
     import pulumi
-    from pulumi.runtime import resource
-    from pulumi.runtime.proto import source_pb2
 
     pulumi.log.debug = lambda *_, **__: None
-    resource._get_stack_trace = source_pb2.StackTrace
 
 
 def _wake_plugin(monitor: Any) -> None:
     """Have the engine start the Docker plugin beside the program, which registers nothing until it has been run to its
     end: by a question that nobody waits for the answer of."""
     from pulumi.runtime.proto import resource_pb2
-    from pulumi_docker import _utilities
 
     # Of the same version as the program's resources: they are to find that plugin.
-    question = resource_pb2.ResourceInvokeRequest(
-        tok="docker:index/getNetwork:getNetwork", version=str(_utilities.get_version())
-    )
+    name = "docker:index/getNetwork:getNetwork"
+    question = resource_pb2.ResourceInvokeRequest(tok=name, version=version("pulumi-docker"))
     question.args.update({"name": "none"})
     monitor.Invoke.future(question)
 

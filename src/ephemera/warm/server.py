@@ -58,7 +58,6 @@ _MODULES = (
     "ephemera.machine.steps",
     "ephemera.resources",
 )
-_KINDS = ("Container", "Network", "Volume")
 _WHERE_INSTALLED = ("psycopg", "redis")
 """What components work with where the project has it."""
 
@@ -100,23 +99,6 @@ def import_all() -> None:
     for module in _WHERE_INSTALLED:
         with suppress(ImportError):
             importlib.import_module(module)
-    _look_through_types()
-
-
-def _look_through_types() -> None:
-    """What Pulumi's SDK finds out about the types of a resource's properties, it keeps: forks are to have that, too."""
-    import pulumi_docker
-    from pulumi import _types
-
-    for name, kind in vars(pulumi_docker).items():
-        if name.startswith(_KINDS) and isinstance(kind, type):
-            if issubclass(kind, pulumi_docker.Container | pulumi_docker.Network | pulumi_docker.Volume):
-                _types.resource_types(kind)
-            elif _types.is_input_type(kind):
-                _types.input_type_types(kind)
-    for name, kind in vars(pulumi_docker.outputs).items():
-        if name.startswith(_KINDS) and _types.is_output_type(kind):
-            _types.output_type_types(kind)
 
 
 def _reap(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form

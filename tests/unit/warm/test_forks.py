@@ -236,27 +236,6 @@ _HARMLESS = {
 }
 
 
-_LOOKS_THROUGH = """
-import pulumi_docker
-from pulumi import _types
-from ephemera.warm import server
-server.import_all()
-found = (_types._types_from_py_properties, _types._raw_return_hints)
-known = [each.cache_info().misses for each in found]
-_types.resource_types(pulumi_docker.Container)
-_types.input_type_types(pulumi_docker.ContainerArgs)
-_types.input_type_types(pulumi_docker.ContainerPortArgs)
-_types.output_type_types(pulumi_docker.outputs.ContainerNetworkData)
-assert known == [each.cache_info().misses for each in found]
-_types.input_type_types(pulumi_docker.ServiceArgs)
-assert known != [each.cache_info().misses for each in found]
-"""
-
-
-def test_types_of_what_is_made_are_known_before_the_fork() -> None:
-    subprocess.run([sys.executable, "-c", _LOOKS_THROUGH], timeout=60, check=True)
-
-
 def test_all_that_imports_read_from_the_environment_is_part_of_the_likeness() -> None:
     done = subprocess.run([sys.executable, "-c", _READS], capture_output=True, text=True, timeout=60, check=True)
     read = set(done.stdout.split())
