@@ -65,7 +65,7 @@ class Definition:
 
 
 def define(workspace: Workspace, stack: str, settings: Settings, paths: Iterable[str], started: int) -> Definition:
-    """The definition as it is now, of a program that reads ``paths``; the images' ids are still to be asked for.
+    """Return the current definition of a program that reads ``paths``, still without the images' ids.
 
     ``started``: when the run began, nanoseconds since the epoch. Raises :class:`UnknownFilesError` when a file was
     written since, or when there are too many: then nobody knows what was read.
@@ -96,9 +96,9 @@ class UnknownFilesError(Exception):
 def difference(
     known: Definition, workspace: Workspace, stack: str, settings: Settings, *, any_branch: bool = False
 ) -> str:
-    """What is not as it was, in a few words, or nothing; the images' ids are not looked at.
+    """Return what differs, in a few words, or an empty text; the images' ids are not compared.
 
-    ``any_branch``: what differs by branch alone is no difference.
+    ``any_branch``: ignore what differs by branch alone.
     """
     if not _same_settings(known, settings, any_branch):
         return "the settings differ"
@@ -110,24 +110,24 @@ def difference(
 
 
 def same_variables(known: Definition) -> bool:
-    """Whether this process's environment is that of the process which made it, as far as it counts."""
+    """Return whether the process environment is the same, as far as it counts."""
     return known.variables == _variables(_VOLATILE)
 
 
 def same_request(known: Definition, settings: Settings) -> bool:
-    """Whether it was made for these settings in this process environment, but for what differs by branch."""
+    """Return whether it is of these settings and this process environment, but for what differs by branch."""
     variables = _variables(_VOLATILE | _BRANCH_VARIABLES)
     return known.shared_variables == variables and _same_settings(known, settings, any_branch=True)
 
 
 def references(system: System, settings: Settings) -> list[str]:
-    """References of the system's images, by what they are made from now."""
+    """Return the references of the system's images, by what they are made from now."""
     mode = settings.images if settings.images != "auto" else images.mode()
     return sorted({images.resolve(image, mode) for image in system.images})
 
 
 def config_digest(workspace: Workspace, stack: str) -> str:
-    """Digest of the stack's config without what this product writes there, and without the salt of its secrets."""
+    """Return a digest of the stack's config without ephemera's own settings and the salt of its secrets."""
     try:
         document = read_yaml(workspace.config_file(stack))
     except InputError:
@@ -141,7 +141,7 @@ def config_digest(workspace: Workspace, stack: str) -> str:
 
 
 def stamp(path: str | Path) -> Stamp | None:
-    """The file's stamp, or None when there is no such file."""
+    """Return the file's stamp, or None when there is no such file."""
     try:
         found = Path(path).stat()
     except OSError:
@@ -188,7 +188,7 @@ def _machine(workspace: Workspace) -> str:
 
 
 def _installed(folder: str) -> list[Any]:
-    """Packages with their versions, each with the time at which it was installed."""
+    """Return packages with their versions, each with the time at which it was installed."""
     try:
         with os.scandir(folder) as entries:
             found = [entry for entry in entries if entry.name.endswith(_INSTALLED_SUFFIXES)]

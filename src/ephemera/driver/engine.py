@@ -93,7 +93,7 @@ def _mark(stack: str) -> str:
 
 
 def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs:
-    """The outputs document from the stack's state, or from what is known of a state that nobody has changed."""
+    """Return the outputs document from the stack's state, or as remembered while the state is unchanged."""
     if (remembered := known.outputs(workspace, stack)) is not None:
         return remembered
     text = run(workspace, stack, ["stack", "output", "--json", "--show-secrets"])
@@ -131,7 +131,7 @@ def run(workspace: Workspace, stack: str, arguments: Sequence[str]) -> str:
 
 @contextmanager
 def _project_folder(workspace: Workspace, stack: str) -> Iterator[Path]:
-    """The project's folder or, since a stack outlives its checkout, one in which a project of that name stands in."""
+    """Yield the project's folder or, where the checkout is gone, a stand-in with a project of that name."""
     if (workspace.project / "Pulumi.yaml").is_file():
         yield workspace.project
         return
@@ -144,7 +144,7 @@ def _project_folder(workspace: Workspace, stack: str) -> Iterator[Path]:
 def _running(
     workspace: Workspace, stack: str, program: str, arguments: Sequence[str], noise: IO[str]
 ) -> Iterator[subprocess.Popen[str] | Forked]:
-    """A process in a session of its own; on the way out, whatever of its group still lives is ended."""
+    """Yield a process in a session of its own; at the end, kill what is left of its group."""
     with scratch(stack) as temporary:
         process = _started(
             program,
@@ -190,7 +190,7 @@ def _started(
 
 
 def _file() -> IO[str]:
-    """A temporary file."""
+    """Open a temporary file."""
     return tempfile.TemporaryFile("w+", dir=surroundings.temporary())
 
 

@@ -83,9 +83,9 @@ class Listener:
 def remembering(
     workspace: Workspace, stack: str, system: System, settings: Settings, report: Callable[[Event], None]
 ) -> Iterator[tuple[Listener, Callable[[EnvironmentOutputs], None]]]:
-    """Around a run of the engine: what to report to, and what to call with the outputs when it is ready.
+    """Yield a listener for the events of an engine's run, and a function to call with the outputs when it is ready.
 
-    Whatever was known before is forgotten; what cannot be remembered fails nothing.
+    What was known before is forgotten. Failing to remember is no error.
     """
     forget(stack)
     started = clock.now_ns()
@@ -103,8 +103,7 @@ def remembering(
 
 
 def unchanged(workspace: Workspace, stack: str, system: System, settings: Settings) -> EnvironmentOutputs | None:
-    """The outputs of an environment that an engine's run would leave as it is and find ready; else, or in any doubt,
-    None."""
+    """Return the outputs if ``pulumi up`` would be a no-op and every gate would open; else, or in any doubt, None."""
     known = read(stack)
     if known is None or not definition.same_variables(known.definition):
         return None
@@ -116,7 +115,7 @@ def unchanged(workspace: Workspace, stack: str, system: System, settings: Settin
 def why_not(
     known: Known, workspace: Workspace, stack: str, system: System, settings: Settings, *, any_branch: bool = False
 ) -> str:
-    """Why the environment is not, or may not be, as it is known, in a few words; nothing when it is.
+    """Return why the environment may not be as it is known, in a few words; an empty text when it is.
 
     ``any_branch``: it may be one of another branch, with the same definition otherwise.
     """
@@ -132,13 +131,13 @@ def why_not(
 
 
 def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs | None:
-    """The outputs, when nobody has changed the state since they were remembered; else None."""
+    """Return the outputs if the state is unchanged since they were remembered, else None."""
     known = read(stack)
     return shown(stack, known) if known is not None and _state_is(workspace, stack, known) else None
 
 
 def read(stack: str) -> Known | None:
-    """What is known of the stack; nothing when the file is not there, or not as this version writes it."""
+    """Return what is known of the stack; None if the file is missing, or not as this version writes it."""
     document = _document(stack)
     try:
         found = document["known"]
@@ -150,12 +149,12 @@ def read(stack: str) -> Known | None:
 
 
 def doubt(stack: str) -> str:
-    """Why the environment was not remembered; nothing when it was, or has not become ready."""
+    """Return why the environment was not remembered; an empty text if it was, or has not become ready."""
     return str(_document(stack).get("doubt") or "")
 
 
 def shown(stack: str, known: Known) -> EnvironmentOutputs:
-    """The outputs that are known, with their credentials."""
+    """Return the outputs that are known, with their credentials."""
 
     def show(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -209,7 +208,7 @@ def _known(
 
 
 def _unlike(known: Known, stack: str, wanted: Iterable[str]) -> str:
-    """What the engine holds otherwise than is known, or which service does not answer."""
+    """Return what differs on the Docker engine, or which service does not answer."""
     if sorted(known.definition.images) != sorted(wanted):
         return "its images are made from something else by now"
     outputs = shown(stack, known)
@@ -227,7 +226,7 @@ def _unlike(known: Known, stack: str, wanted: Iterable[str]) -> str:
 
 
 def _objects(client: DockerClient, pool: ThreadPoolExecutor, stack: str) -> dict[str, Any]:
-    """What the engine holds of the stack, as plain values that are equal only when nobody touched any of it."""
+    """Return the stack's objects on the engine, as plain values that differ once any of them was touched."""
     filters = labels.filters(identity.backend_id(), stack)
     networks = pool.submit(client.api.networks, filters=filters)
     volumes = pool.submit(client.api.volumes, filters=filters)
@@ -250,12 +249,12 @@ def _objects(client: DockerClient, pool: ThreadPoolExecutor, stack: str) -> dict
 
 
 def _life(state: Mapping[str, Any]) -> list[Any]:
-    """Which of its lives a container is in: every start and every end makes another one."""
+    """Return the container's current life: every start and every end makes another one."""
     return [state["Status"], state["StartedAt"], None if state["Running"] else [state["FinishedAt"], state["ExitCode"]]]
 
 
 def _place(document: Mapping[str, Any]) -> list[Any]:
-    """Under which name a container is there, and under which names it is reached in which networks."""
+    """Return the container's name, and its aliases in each network."""
     networks = document["NetworkSettings"]["Networks"] or {}
     reached = {name: [each["NetworkID"], sorted(each["Aliases"] or ())] for name, each in networks.items()}
     return [document["Name"], reached]
@@ -272,7 +271,7 @@ def _image_id(client: DockerClient) -> Callable[[str], str]:
 
 
 def _answers(client: DockerClient, stack: str, name: str, service: ServiceOutputs) -> bool:
-    """Whether the service's gate would open now."""
+    """Return whether the service's gate would open now."""
     ended = None
     if from_description(service.readiness).finishes:
         state = client.api.inspect_container(service.container)["State"]
@@ -281,17 +280,17 @@ def _answers(client: DockerClient, stack: str, name: str, service: ServiceOutput
 
 
 def _askable(service: ServiceOutputs) -> bool:
-    """Whether its description says all of its probe; one of somebody else's class is only named."""
+    """Return whether the outputs describe its probe in full; a class of the project's own is only named."""
     return bool(describe(from_description(service.readiness))["type"] == service.readiness.get("type"))
 
 
 def _images(resources: Iterable[Resource]) -> set[str]:
-    """References of the images that the run used."""
+    """Return the references of the images that the run used."""
     return {str(resource["inputs"].get("name")) for resource in resources if resource["type"] == state.IMAGE}
 
 
 def _uncovered(resources: Iterable[Resource]) -> list[str]:
-    """Resources in the state that can change without anything here telling of it."""
+    """Return a line for each resource that can change unseen."""
     found = []
     for resource in resources:
         if not resource.get("custom"):
@@ -304,8 +303,8 @@ def _uncovered(resources: Iterable[Resource]) -> list[str]:
 
 
 def _hidden(stack: str, document: Mapping[str, Any], made: Iterable[tuple[str, str]]) -> dict[str, Any] | None:
-    """The outputs with each generated credential as a reference; None when one is part of something else, or when
-    something else is a secret."""
+    """Return the outputs with each generated credential as a reference; None if one is part of another value, or if
+    another value is secret."""
     values = {credentials.credential(stack, service, purpose): [service, purpose] for service, purpose in made}
 
     def hide(value: Any) -> Any:
@@ -332,7 +331,7 @@ def _state_is(workspace: Workspace, stack: str, known: Known) -> bool:
 
 
 def _mark(stack: str) -> str:
-    """Of the user's key, which may have been replaced."""
+    """Return a mark of the user's key, which may have been replaced."""
     return credentials.credential(stack, "", "known")
 
 

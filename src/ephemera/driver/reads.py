@@ -42,7 +42,7 @@ class Reads:
         sys.addaudithook(self._heard)
 
     def doubt(self, why: str) -> None:
-        """What was read cannot be told for ``why``, a predicate of the program: "asks a provider"."""
+        """Note why no fingerprint tells what was read, as a predicate of the program: "asks a provider"."""
         self._doubts[why] = None
 
     def watch_monitor(self, monitor: Any) -> None:
@@ -51,14 +51,14 @@ class Reads:
             setattr(monitor, name, self._doubting(getattr(monitor, name)))
 
     def check_secrets(self, secrets: Iterable[Any]) -> None:
-        """A secret of the outputs that is not one of our generated credentials is nowhere to be had again."""
+        """Note a doubt unless all secrets of the outputs are generated credentials, which can be derived again."""
         derived = {credentials.credential(*made) for made in credentials.derived()}
         if not derived.issuperset(secrets):
             self.doubt("puts a secret of its own into the outputs")
 
     def document(self) -> dict[str, Any]:
-        """All of it, as plain values: ``paths`` of the project, of folders that modules come from, and of what else was
-        read; ``credentials`` (service and purpose of each generated one), ``doubts``."""
+        """Return plain values: ``paths`` of the project, of folders that modules come from, and of what else was read;
+        ``credentials`` (service and purpose of each generated one), ``doubts``."""
         # Those that were imported before anybody listened, too.
         modules = {os.path.dirname(file) for module in list(sys.modules.values()) if (file := _file(module))}  # noqa: PTH120
         paths = [self._project]
@@ -102,7 +102,7 @@ class Reads:
 
 @cache
 def libraries() -> tuple[str, ...]:
-    """Folders of the interpreter's and of installed packages' modules, each with a separator at its end."""
+    """Return the folders of the standard library and of installed packages, each with a separator at its end."""
     paths = sysconfig.get_paths()
     standard = [paths["stdlib"], paths["platstdlib"]]
     return tuple(dict.fromkeys(f"{folder}{os.sep}" for folder in (*standard, *site_folders())))
@@ -110,7 +110,7 @@ def libraries() -> tuple[str, ...]:
 
 @cache
 def site_folders() -> tuple[str, ...]:
-    """Folders that packages are installed to."""
+    """Return the folders that packages are installed to."""
     paths = sysconfig.get_paths()
     found = [paths["purelib"], paths["platlib"], *site.getsitepackages()]
     if site.ENABLE_USER_SITE:
@@ -130,7 +130,7 @@ def _frames(frame: Any) -> Iterator[str]:
 
 
 def _asked_by_program(frame: Any) -> bool:
-    """Whether the innermost code that is no library's is the program's, and not merely importing that library."""
+    """Return whether the program asked for it, and not the import of a library or ephemera itself."""
     for file in _frames(frame):
         if file.startswith((_PACKAGE, "<frozen importlib")):
             return False
@@ -140,7 +140,7 @@ def _asked_by_program(frame: Any) -> bool:
 
 
 def secrets_in(value: Any, outputs: type[Any]) -> Any:
-    """An awaitable of every plain value in ``value`` (of a stack's outputs, as exported) that is marked secret.
+    """Return an awaitable of all plain values in ``value`` (a stack's outputs, as exported) that are marked secret.
 
     ``outputs``: Pulumi's class of them, which is not imported here.
     """

@@ -306,7 +306,7 @@ def _made_with_label(inputs: Mapping[str, Any]) -> bool:
 
 
 def _name(resource: Resource) -> str:
-    """Empty where the state does not tell: one that is secret is no text there."""
+    """Return its name; empty where the state does not tell, as for a secret."""
     name = (resource.get("outputs") or {}).get("name")
     return name if isinstance(name, str) else ""
 

@@ -46,7 +46,7 @@ def resources(workspace: Workspace, stack: str) -> list[Resource]:
 
 @contextmanager
 def reading(workspace: Workspace, stack: str) -> Iterator[None]:
-    """Around what takes the state for what it should be; raises :class:`StateError` where it is not."""
+    """Raise :class:`StateError` for errors of the block, which takes the state for well-formed."""
     try:
         yield
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -79,7 +79,7 @@ def engine(found: list[Resource]) -> str:
 
 
 def dependencies(found: list[Resource]) -> dict[str, list[str]]:
-    """URN → those of what it is made after: what it depends on, its parent, its provider."""
+    """Return, by URN, those of what it is made after: what it depends on, its parent, its provider."""
     return {
         resource["urn"]: [
             *resource.get("dependencies", ()),
@@ -92,7 +92,7 @@ def dependencies(found: list[Resource]) -> dict[str, list[str]]:
 
 
 def one_shots(found: list[Resource]) -> set[str]:
-    """Ids of the containers that are to end."""
+    """Return the ids of containers that are to end."""
     return {
         resource["id"]
         for resource in found

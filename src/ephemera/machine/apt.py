@@ -10,7 +10,7 @@ from ephemera.machine.work import CommandFailedError, Work
 
 
 def available() -> bool:
-    """Whether packages can be installed."""
+    """Return whether packages can be installed."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 

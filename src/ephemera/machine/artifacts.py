@@ -54,7 +54,7 @@ def replaced(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def published(target: Path) -> Iterator[Path]:
-    """A path to make ``target`` at, a file or a folder; it takes its name in one step at the end, or leaves nothing.
+    """Yield a path to make ``target`` at, a file or a folder, which takes its name in one step at the end or is gone.
 
     Others cannot write to it, whatever the umask is. The caller holds the lock of ``target``: what an earlier, killed
     attempt left behind is removed first.

@@ -8,6 +8,6 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def data_dir(name: str) -> Path:
-    """The folder of that name: package data where ephemera is installed, the top level in a checkout."""
+    """Return the folder of that name: package data where ephemera is installed, at the top level of a checkout."""
     installed = _PACKAGE / "_data" / name
     return installed if installed.is_dir() else _PACKAGE.parent.parent / name

@@ -135,7 +135,7 @@ def _forget_dead_daemons() -> None:
 
 
 def answers() -> Exception | None:
-    """None when the engine answers a ping, else what stood in the way."""
+    """Return None when the engine answers a ping, else the error."""
     try:
         status, _ = request("GET", "/_ping")
     except (OSError, http.client.HTTPException, MachineError) as error:
@@ -146,7 +146,7 @@ def answers() -> Exception | None:
 def request(
     method: str, path: str, body: dict[str, Any] | None = None, *, timeout_seconds: float = _PING_SECONDS
 ) -> tuple[int, Any]:
-    """One call of the engine's API: status and decoded answer. An engine behind SSH is left to Docker's own client."""
+    """Return status and decoded answer of one API call. An engine behind SSH is left to Docker's own client."""
     address = configured()
     connection = _connection(address.url, address.tls, timeout_seconds)
     if connection is None:

@@ -63,7 +63,7 @@ def main(argv: Sequence[str], *further: Step) -> int:
 
 
 def examine(further: Sequence[Step] = ()) -> list[Check]:
-    """Every check, in the order in which a person would put things right."""
+    """Return every check, in the order in which a person would put things right."""
     found = [_python(), _architecture()]
     try:
         state_dir(), cache_dir()
@@ -247,7 +247,7 @@ def _publish_once(image: str) -> str:
 
 
 def _place() -> addresses.Allocation:
-    """A subnet and an address that no environment has."""
+    """Return a subnet and an address that no environment has."""
     # One that was killed left a network behind.
     _call("POST", f"/networks/prune?filters={quote(json.dumps({'label': [_LABEL], 'until': ['1m']}))}")
     configs = [config for network in _call("GET", "/networks") for config in network["IPAM"]["Config"] or ()]

@@ -21,7 +21,7 @@ Row = tuple[bool, str, str]
 
 
 def disk() -> Row:
-    """Free space where the engine keeps images, containers and volumes."""
+    """Check the free space where the engine keeps images, containers and volumes."""
     try:
         folder = Path(_info()["DockerRootDir"])
         if configured().reach != "here":
@@ -37,7 +37,7 @@ def disk() -> Row:
 
 
 def confinement() -> Row:
-    """Which of the limits that every container is given the engine takes and ignores."""
+    """Check which limits of containers the engine takes and ignores."""
     try:
         info = _info()
     except (OSError, http.client.HTTPException, MachineError) as error:

@@ -48,7 +48,7 @@ class GoCompiler:
 
 
 def executable() -> Path | None:
-    """A Go that will do, or None."""
+    """Return a Go that is new enough, or None."""
     packaged = _packaged() / "go" / "bin" / "go"
     on_path = shutil.which("go")
     if on_path and version(Path(on_path)) >= MINIMUM:
@@ -57,7 +57,7 @@ def executable() -> Path | None:
 
 
 def version(go: Path) -> tuple[int, ...]:
-    """Its version, without the patch; (0,) when it cannot tell."""
+    """Return its version without the patch; (0,) when it cannot tell."""
     try:
         text = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, timeout=_VERSION_SECONDS).stdout
     except (OSError, subprocess.TimeoutExpired):

@@ -46,7 +46,7 @@ def main(project: Path, argv: Sequence[str]) -> int:
 
 
 def wants_json(argv: Sequence[str]) -> bool:
-    """Whether the command line asks for one JSON document on stdout."""
+    """Return whether the command line asks for one JSON document on stdout."""
     own = list(itertools.takewhile(lambda argument: argument != "--", argv))  # the others are pytest's
     pairs = itertools.pairwise(own)
     return "--output=json" in own or ("--output", "json") in pairs or os.environ.get("EPHEMERA_OUTPUT") == "json"
@@ -60,8 +60,8 @@ def _failed(error: EphemeraError, argv: Sequence[str]) -> int:
 
 
 def _stay_with(interpreter: Path | None, project: Path, argv: Sequence[str]) -> None:
-    """Go on in ``interpreter``, unless it is the one that runs this: what runs from an environment of one version finds
-    nothing in that of another."""
+    """Continue in ``interpreter``, unless it runs this already: what still runs from an environment finds nothing in
+    one that was made with another version of Python."""
     if interpreter is None or interpreter == Path(base_interpreter()).resolve() or _CHOSEN in sys._xoptions:
         return
     os.execv(interpreter, [str(interpreter), "-X", _CHOSEN, str(project / "ephemera"), *argv])  # noqa: S606

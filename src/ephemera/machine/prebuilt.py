@@ -68,7 +68,7 @@ class BaseImage:
 
 
 def known_mode() -> str | None:
-    """``registry`` or ``local``, as configured or found out before; else None."""
+    """Return ``registry`` or ``local``, as configured or found out before; else None."""
     if (asked := _asked_mode()) not in ("", "auto"):
         return asked
     try:
@@ -79,7 +79,7 @@ def known_mode() -> str | None:
 
 
 def base_image() -> str | None:
-    """Id of a base image of ours that the engine has."""
+    """Return the id of a base image of ours that the engine has, or None."""
     filters = quote(json.dumps({"label": [f"{labels.IMAGE}=base"]}))
     try:
         _, images = dockerd.request("GET", f"/images/json?filters={filters}")

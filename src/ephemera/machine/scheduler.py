@@ -17,13 +17,13 @@ class Step(Protocol):
 
     @property
     def name(self) -> str:
-        """What a person calls it; unique."""
+        """Return what a person calls it; unique."""
 
     def needs(self) -> Collection[str]:
-        """Names of the steps that must be done before it runs; asked only when it is not done."""
+        """Return the names of steps that must be done before it runs; called only when it is not done."""
 
     def check(self) -> bool:
-        """Whether it is done, in milliseconds."""
+        """Return whether it is done, within milliseconds."""
 
     def run(self, work: Work) -> None:
         """Do it. Interrupted at any point, it leaves nothing that :meth:`check` takes for done."""
@@ -33,16 +33,16 @@ class View(Protocol):
     """Who is told about the progress."""
 
     def started(self, name: str) -> None:
-        """A step runs."""
+        """Show that a step runs."""
 
     def said(self, name: str, line: str) -> None:
-        """Its latest line."""
+        """Show its latest line."""
 
     def finished(self, name: str, error: str | None) -> None:
-        """It is done, or failed."""
+        """Show that it is done, or failed."""
 
     def refresh(self) -> None:
-        """Time has passed."""
+        """Show the time that has passed."""
 
 
 def make_ready(

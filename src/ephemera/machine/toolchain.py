@@ -46,7 +46,7 @@ class Toolchain:
 
 
 def located() -> Toolchain:
-    """The toolchain; raises :class:`MachineError` for what is not there, and for what another user can change."""
+    """Return the toolchain; raise :class:`MachineError` if part of it is missing, or writable for another user."""
     check_choices()
     pulumi, plugin = built_engine_dir() / "pulumi", plugin_path()
     if not pulumi.exists():
@@ -100,17 +100,17 @@ def check_choices() -> None:
 
 
 def built_engine_dir() -> Path:
-    """Where the engine that is built goes."""
+    """Return the folder of the engine that is built."""
     return cache_dir() / "engine" / _sources_hash("engine", "language-host") / "bin"
 
 
 def pulumi_home() -> Path:
-    """``PULUMI_HOME``, with the plugin."""
+    """Return ``PULUMI_HOME``, which holds the plugin."""
     return cache_dir() / "pulumi-home" / f"fast-{_sources_hash('docker-plugin')}"
 
 
 def plugin_path() -> Path:
-    """The plugin's executable."""
+    """Return the plugin's executable."""
     return pulumi_home() / "plugins" / f"resource-docker-v{PLUGIN_VERSION}" / PLUGIN_EXECUTABLE
 
 

@@ -51,12 +51,12 @@ class VirtualEnvironment:
 
     @property
     def python(self) -> Path:
-        """Its interpreter."""
+        """Return its interpreter."""
         return self._folder / "bin" / "python"
 
     @property
     def command(self) -> Path:
-        """The installed ``ephemera``."""
+        """Return the installed ``ephemera``."""
         return self._folder / "bin" / "ephemera"
 
     def interpreter(self) -> Path | None:
@@ -87,7 +87,7 @@ class VirtualEnvironment:
 
     @cached_property
     def _packages(self) -> tuple[Path, ...]:
-        """Folders of further packages of the repository that its suites use: ``[tool.ephemera] packages``."""
+        """Return folders of further packages of the repository that its suites use: ``[tool.ephemera] packages``."""
         document = tomllib.loads((self._project / "pyproject.toml").read_text())
         return tuple(
             self._project / folder for folder in document.get("tool", {}).get("ephemera", {}).get("packages", ())
@@ -103,7 +103,7 @@ class VirtualEnvironment:
         return content_hash((self._requirements,), package, str(self._folder))
 
     def _wheels(self, work: Work) -> Path:
-        """Folder of the wheels of the requirements; downloaded when it is not there."""
+        """Return the folder of the wheels of the requirements; download them when it is missing."""
         platform = f"{_VERSION} {os.uname().machine}"
         key = content_hash((self._requirements,), platform)
         folder = cache_dir() / "wheels" / key
@@ -178,7 +178,7 @@ class VirtualEnvironment:
 
 
 def _fingerprint(python: Path) -> list[str | int]:
-    """What changes when the interpreter behind ``python`` does."""
+    """Return a value that changes when the interpreter behind ``python`` does."""
     status = python.stat()
     return [str(python.resolve()), status.st_size, status.st_mtime_ns]
 
@@ -208,7 +208,7 @@ def download(work: Work, requirements: Path, folder: Path) -> None:
 
 
 def pip_command() -> tuple[list[str], dict[str, str]]:
-    """A pip that can download: the interpreter's own, or the one that ``ensurepip`` carries."""
+    """Return command and variables of a pip: the interpreter's own, or the one that ``ensurepip`` carries."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"], dict(os.environ)
     base = base_interpreter()
@@ -235,7 +235,7 @@ def _has_pip(python: str) -> bool:
 
 
 def _ensured_pip(work: Work) -> tuple[list[str], dict[str, str]]:
-    """A pip that can download; Debian's, which is a package of its own, is installed where that can be done."""
+    """Return the same; Debian's pip, which is a package of its own, is installed where that can be done."""
     try:
         return pip_command()
     except MachineError:

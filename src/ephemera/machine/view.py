@@ -26,7 +26,7 @@ class _State:
 
 
 def view_for(stream: TextIO = sys.stderr) -> LiveView | PlainView:
-    """The view that suits the stream."""
+    """Return the view that suits the stream."""
     return LiveView(stream) if stream.isatty() else PlainView(stream)
 
 

@@ -45,7 +45,7 @@ class CommandFailedError(Exception):
         self.log = log
 
     def as_machine_error(self, what: str, remedy: str) -> MachineError:
-        """The failure as the one line a person reads; a known cause (disk, network) takes the place of ``remedy``."""
+        """Return the failure as one line for a person; a known cause (disk, network) replaces ``remedy``."""
         text = "\n".join(self.tail)
         for signs, better in _CAUSES:
             if any(sign in text for sign in signs):
