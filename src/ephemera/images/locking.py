@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def lock(report: Callable[[str], None]) -> Path:
     """Write the file of the engines' recipes; it stays as it was where a registry does not answer."""
     official = (each.official for each in recipes().values() if each.official)
-    return _write(data_dir("images") / LOCK, "python -m ephemera.images lock", official, report)
+    return _write(data_dir("images") / LOCK, "python -m ephemera.images", official, report)
 
 
 def lock_project(project: Path, images: Iterable[AnyImage], report: Callable[[str], None]) -> Path:

@@ -1,4 +1,4 @@
-"""The steps that have images pulled or built, by ``ephemera.images`` in a process that can be ended."""
+"""The steps that have images pulled or built, each in a process that can be ended."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SystemImages:
         return self._done
 
     def run(self, work: Work) -> None:
-        _run(work, surroundings.folder(), "-m", "ephemera.images", "ensure", self._system)
+        _run(work, surroundings.folder(), "-m", "ephemera", "images", "build", self._system)
         self._done = True
 
 
@@ -92,6 +92,8 @@ def _run(work: Work, folder: Path | None, *arguments: str) -> None:
     try:
         work.run([sys.executable, *arguments], cwd=folder)
     except CommandFailedError as failure:
+        # The error itself, which a build's last lines follow.
+        failure.tail += tuple(line for line in failure.tail if line.startswith("ephemera: "))
         raise failure.as_machine_error("images cannot be made", "see the log") from failure
 
 

@@ -33,7 +33,6 @@ _MAY = {
     "warm/server.py": {"os.environ"},  # a fork takes on those of its request
     "contract/settings.py": {"os.environ"},  # a default, for programs that call it by themselves
     "home/builds.py": {"time.time"},  # builds run in processes of ours
-    "images/__main__.py": {"Path.cwd"},  # is such a process
 }
 
 

@@ -132,10 +132,10 @@ def test_images_of_a_system_are_made_beside_what_is_missing(monkeypatch: pytest.
     for _ in range(2):
         steps.ensure((steps.ENGINE,), told.append, "shop")
         assert told == [("engine", "images")]
-        assert asked == [("-m", "ephemera.images", "ensure", "shop")]
+        assert asked == [("-m", "ephemera", "images", "build", "shop")]
 
 
 def test_images_that_cannot_be_made_say_why(python: Callable[[str, int], None]) -> None:
-    python("ephemera: image 'api' cannot be built", 3)
+    python("ephemera: image 'api' cannot be built\n  Step 2/2 : RUN false", 3)
     with pytest.raises(MachineError, match=r"cannot be made \(ephemera: image 'api' cannot be built\): .*full log"):
         _run(prebuilt.SystemImages("shop"))
