@@ -149,21 +149,13 @@ def write(lease: Lease) -> None:
 
 
 def change(stack: str, **fields: Any) -> Lease | None:
-    """Change fields of the stack's lease; None when it has none."""
-    with _guarded(stack):
-        lease = read(stack)
-        if lease is not None:
-            lease = replace(lease, **fields)
-            _write(lease)
-        return lease
+    """Change fields of the stack's lease and return it; None when it has none."""
+    return _updated(stack, lambda lease: replace(lease, **fields))
 
 
 def note(stack: str, **fields: Any) -> None:
     """Change fields that only help to clean up sooner; nothing depends on them when the disk is full."""
-    with _guarded(stack):
-        lease = read(stack)
-        if lease is not None:
-            _write_if_possible(replace(lease, **fields))
+    _updated(stack, lambda lease: replace(lease, **fields), if_possible=True)
 
 
 @contextmanager
@@ -173,20 +165,23 @@ def using(stack: str) -> Iterator[None]:
     Raises :class:`InputError` for one that is being taken down.
     """
     me = ProcessId.of()
-    with _guarded(stack):
-        lease = read(stack)
-        if lease is not None:
-            if lease.phase == "destroying":
-                raise InputError(f"environment {stack!r} is being taken down", remedy="bring up another one")
-            _write_if_possible(_used(replace(lease, users=(*(user for user in lease.users if not user.dead()), me))))
+
+    def begun(lease: Lease) -> Lease:
+        if lease.phase == "destroying":
+            raise InputError(f"environment {stack!r} is being taken down", remedy="bring up another one")
+        return _used(replace(lease, users=(*(user for user in lease.users if not user.dead()), me)))
+
+    def ended(lease: Lease) -> Lease | None:
+        if me not in lease.users:
+            return None
+        at = lease.users.index(me)
+        return _used(replace(lease, users=(*lease.users[:at], *lease.users[at + 1 :])))
+
+    _updated(stack, begun, if_possible=True)
     try:
         yield
     finally:
-        with _guarded(stack):
-            lease = read(stack)
-            if lease is not None and me in lease.users:
-                at = lease.users.index(me)
-                _write_if_possible(_used(replace(lease, users=(*lease.users[:at], *lease.users[at + 1 :]))))
+        _updated(stack, ended, if_possible=True)
 
 
 def first_seen(
@@ -222,12 +217,7 @@ def extend(stack: str, ttl_seconds: float) -> Lease | None:
 
     Raises :class:`DiskError` where that cannot be recorded.
     """
-    with _guarded(stack):
-        lease = read(stack)
-        if lease is not None:
-            lease = _used(lease, ttl_seconds)
-            _write(lease)
-        return lease
+    return _updated(stack, lambda lease: _used(lease, ttl_seconds))
 
 
 def touch(stack: str, ttl_seconds: float = DEFAULT_TTL_SECONDS, **fields: Any) -> Lease | None:
@@ -235,12 +225,7 @@ def touch(stack: str, ttl_seconds: float = DEFAULT_TTL_SECONDS, **fields: Any) -
 
     Using an environment goes on when the disk is full: then its expiry stays what it was.
     """
-    with _guarded(stack):
-        lease = read(stack)
-        if lease is not None:
-            lease = _used(replace(lease, **fields), ttl_seconds)
-            _write_if_possible(lease)
-        return lease
+    return _updated(stack, lambda lease: _used(replace(lease, **fields), ttl_seconds), if_possible=True)
 
 
 def claim(stack: str, allowed: Callable[[Lease], bool]) -> bool:
@@ -250,13 +235,7 @@ def claim(stack: str, allowed: Callable[[Lease], bool]) -> bool:
 
 def take(stack: str, allowed: Callable[[Lease], bool], **fields: Any) -> Lease | None:
     """Change fields of the stack's lease, if it still allows it: of several processes that ask, one gets it."""
-    with _guarded(stack):
-        lease = read(stack)
-        if lease is None or not allowed(lease):
-            return None
-        lease = replace(lease, **fields)
-        _write(lease)
-        return lease
+    return _updated(stack, lambda lease: replace(lease, **fields) if allowed(lease) else None)
 
 
 def remove(stack: str) -> None:
@@ -301,6 +280,19 @@ def _guarded(stack: str) -> Iterator[None]:
         finally:
             if not _path(stack).is_file():
                 _drop(path)
+
+
+def _updated(stack: str, how: Callable[[Lease], Lease | None], *, if_possible: bool = False) -> Lease | None:
+    """Write and return what becomes of the stack's lease; None if it has none, or if it is to stay as it is.
+
+    ``if_possible``: a disk that does not take it is no error.
+    """
+    with _guarded(stack):
+        lease = read(stack)
+        changed = how(lease) if lease is not None else None
+        if changed is not None:
+            (_write_if_possible if if_possible else _write)(changed)
+        return changed
 
 
 def _drop(lock: Path) -> None:
