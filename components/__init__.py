@@ -10,11 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from components.one_shot import OneShot, OneShotArgs
-    from components.opensearch import OpenSearch, OpenSearchArgs
-    from components.postgres import Postgres, PostgresArgs
-    from components.redis import Redis, RedisArgs
-    from components.web_service import WebService, WebServiceArgs
+    from components.one_shot import OneShot
+    from components.opensearch import OpenSearch
+    from components.postgres import Postgres
+    from components.redis import Redis
+    from components.web_service import WebService
 
 _MODULES = {
     "OneShot": "one_shot",
@@ -26,19 +26,14 @@ _MODULES = {
 
 __all__ = [
     "OneShot",
-    "OneShotArgs",
     "OpenSearch",
-    "OpenSearchArgs",
     "Postgres",
-    "PostgresArgs",
     "Redis",
-    "RedisArgs",
     "WebService",
-    "WebServiceArgs",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name.removesuffix('Args')]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

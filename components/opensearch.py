@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import cached_property
 
 import pulumi
 
 from ephemera.contract import declared
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, EngineImage
-from ephemera.resources import (
-    Container,
-    ContainerArgs,
-    Environment,
-    Gate,
-    HealthCheck,
-    HttpProbe,
-    Port,
-    Volume,
-    VolumeArgs,
-)
-from ephemera.resources.arguments import check_args, check_variables, refuse_reserved
+from ephemera.resources import Container, HealthCheck, Http, Port, component
+from ephemera.resources.arguments import check_image, check_variables, refuse_reserved
 
 _HOME = "/usr/share/opensearch"
 _DATA = f"{_HOME}/data"
@@ -52,103 +43,87 @@ _OTHERS_DISABLED = {"DISABLE_PERFORMANCE_ANALYZER_AGENT_CLI": "true"}  # a secon
 _JAVA = "OPENSEARCH_JAVA_OPTS"
 
 
-@dataclass(frozen=True, kw_only=True)
-class OpenSearchArgs:
-    """``image``: one with the official image's interface. ``persistent``: data on a volume; without, in memory of the
-    container's own, 256 MiB at most, and a restart loses it. ``settings``: further ones of the node,
-    ``{"action.auto_create_index": False}``. ``heap_mb``, ``memory_mb``: MiB; what Java needs beside its heap, and the
-    files that it reads, are within ``memory_mb``. ``cpus``: cores, as far as the machine has them."""
-
-    environment: Environment
-    image: AnyImage = _IMAGE
-    persistent: bool = True
-    settings: Mapping[str, str | float | bool] = field(default_factory=dict)
-    heap_mb: int = 512
-    memory_mb: int = 1280
-    cpus: float = 2.0
-
-
-class OpenSearch(pulumi.ComponentResource):
+@component
+class OpenSearch(Container):
     """An OpenSearch cluster of one node.
 
-    Type token ``ephemera:index:OpenSearch``. Makes a ``Container``, gated by the cluster's health, which has to be
-    yellow or better; a ``Volume`` for the configuration, where the official image writes at its start, and one for the
-    data when it is persistent; health check by the same question every 10 s, time-out 5 s, 6 retries, start 60 s. The
-    security plugin is disabled: whoever reaches the node may do everything.
+    Type token ``ephemera:index:OpenSearch``; further arguments as of ``Container``. Makes a ``Volume`` for the
+    configuration, where the official image writes at its start, and one for the data when it is persistent. Ready when
+    the cluster's health is yellow or better; health check by the same question every 10 s, time-out 5 s, 6 retries,
+    start 60 s. The security plugin is disabled: whoever reaches the node may do everything.
 
     Outputs tell in ``capabilities`` the version, and of ``security``, ``knn`` and ``sql`` whether they are ``absent``,
     which they are from an image that was built here, ``disabled`` or ``present``.
     Refuses (``InputError``) a heap that is more than three quarters of the memory, and settings that it makes itself.
     """
 
-    url: pulumi.Output[str]
-    """URL from inside the network, ``http://<name>:9200``; known when the cluster is ready."""
+    image: AnyImage = _IMAGE
+    """One with the official image's interface."""
+    persistent: bool = True
+    """Data on a volume; without, in memory of the container's own, 256 MiB at most, and a restart loses it."""
+    settings: Mapping[str, str | float | bool] = field(default_factory=dict)
+    """Further ones of the node, ``{"action.auto_create_index": False}``."""
+    heap_mb: int = 512
+    """MiB; what Java needs beside its heap, and the files that it reads, are within ``memory_mb``."""
+    memory_mb: int = 1280
+    cpus: float = 2.0
+    """Cores, as far as the Docker host has them."""
+    pids: int = 1024
+    timeout_seconds: float = 180.0
+    # What Java unpacks there, it loads as code.
+    tmpfs: Mapping[str, str] = field(default_factory=lambda: {"/tmp": "size=128m,exec"})  # noqa: S108 - inside
 
-    def __init__(self, name: str, args: OpenSearchArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        check(name, args)
-        super().__init__("ephemera:index:OpenSearch", name, None, opts)
-        environment = args.environment
-        child = pulumi.ResourceOptions(parent=self)
-        volumes = {f"{_HOME}/config": Volume(f"{name}-config", VolumeArgs(environment=environment), child)}
-        # What Java unpacks there, it loads as code.
-        tmpfs = {"/tmp": "size=128m,exec", f"{_HOME}/logs": "size=64m,mode=1777"}  # noqa: S108 - in the container
-        if args.persistent:
-            volumes[_DATA] = Volume(f"{name}-data", VolumeArgs(environment=environment), child)
+    def prepare(self) -> None:
+        self._check_node()
+        environment = self.environment
+        self.cpus = min(self.cpus, environment.cores())
+        volumes = {f"{_HOME}/config": f"{self.name}-config"}
+        tmpfs = {f"{_HOME}/logs": "size=64m,mode=1777"}
+        if self.persistent:
+            volumes[_DATA] = f"{self.name}-data"
         else:
             tmpfs[_DATA] = "size=256m,mode=1777"
-        self.container = Container(
-            name,
-            ContainerArgs(
-                environment=environment,
-                image=args.image,
-                gate=Gate(probe=HttpProbe(path=_HEALTH, interval_seconds=0.1), timeout_seconds=180.0),
-                ports={"http": Port(number=_PORT)},
-                variables={
-                    "cluster.name": environment.stack,
-                    "node.name": name,
-                    **_SETTINGS,
-                    **args.settings,
-                    **_SECURITY_DISABLED,
-                    **_OTHERS_DISABLED,
-                    _JAVA: f"-Xms{args.heap_mb}m -Xmx{args.heap_mb}m",
-                },
-                healthcheck=HealthCheck(
-                    command=["bash", "-c", _ASK],
-                    interval_seconds=10,
-                    timeout_seconds=5,
-                    retries=6,
-                    start_period_seconds=60,
-                ),
-                volumes=volumes,
-                tmpfs=tmpfs,
-                memory_mb=args.memory_mb,
-                cpus=min(args.cpus, environment.cores()),
-                pids=1024,
-                user="opensearch",
-                data="components.opensearch_data:DATA",
-                engine_capabilities=_capabilities(environment.image_lacks(args.image)),
-            ),
-            child,
+        self.complete(
+            ready=Http(_HEALTH, interval_seconds=0.1),
+            ports={"http": Port(_PORT)},
+            variables={
+                "cluster.name": environment.stack,
+                "node.name": self.name,
+                **_SETTINGS,
+                **self.settings,
+                **_SECURITY_DISABLED,
+                **_OTHERS_DISABLED,
+                _JAVA: f"-Xms{self.heap_mb}m -Xmx{self.heap_mb}m",
+            },
+            healthcheck=HealthCheck(["bash", "-c", _ASK], retries=6, start_period_seconds=60),
+            volumes=volumes,
+            tmpfs=tmpfs,
+            run_as="opensearch",
+            data="components.opensearch_data:DATA",
+            engine_capabilities=_capabilities(environment.image_lacks(self.image)),
         )
-        self.url = self.container.ready.apply(lambda _: f"http://{name}:{_PORT}")
-        self.register_outputs({"url": self.url})
 
+    @cached_property
+    def url(self) -> pulumi.Output[str]:
+        """URL from inside the network, ``http://<name>:9200``; known when the cluster is ready."""
+        name = self.name
+        return self.started.apply(lambda _: f"http://{name}:{_PORT}")
 
-def check(name: str, args: OpenSearchArgs) -> None:
-    """Raise for values that cannot work or would not arrive, and a heap that would have the kernel end the node. Pure,
-    no I/O."""
-    check_args(repr(name), args, OpenSearchArgs)
-    declared.expect(f"persistent of {name!r}", args.persistent, bool, "True or False")
-    check_variables(repr(name), args.settings)
-    refuse_reserved(repr(name), args.settings, (*_SECURITY_DISABLED, *_OTHERS_DISABLED, _JAVA))
-    declared.check_whole(f"heap_mb of {name!r}", args.heap_mb, 1)
-    declared.check_whole(f"memory_mb of {name!r}", args.memory_mb, 1)
-    declared.check_number(f"cpus of {name!r}", args.cpus, declared.MIN_CPUS)
-    if not 0 < args.heap_mb * 4 <= args.memory_mb * 3:
-        raise InputError(
-            f"heap_mb of {name!r} is {args.heap_mb}, of {args.memory_mb} MiB of memory",
-            remedy="Java needs memory beside its heap: give at most three quarters of memory_mb",
-        )
+    def _check_node(self) -> None:
+        """Raise for values that cannot work or would not arrive, and a heap that would have the kernel end the node."""
+        owner = repr(self.name)
+        check_image(owner, self.image)
+        declared.expect(f"persistent of {owner}", self.persistent, bool, "True or False")
+        check_variables(owner, self.settings)
+        refuse_reserved(self.name, "settings", self.settings, (*_SECURITY_DISABLED, *_OTHERS_DISABLED, _JAVA))
+        declared.check_whole(f"heap_mb of {owner}", self.heap_mb, 1)
+        declared.check_whole(f"memory_mb of {owner}", self.memory_mb, 1)
+        declared.check_number(f"cpus of {owner}", self.cpus, declared.MIN_CPUS)
+        if not 0 < self.heap_mb * 4 <= self.memory_mb * 3:
+            raise InputError(
+                f"heap_mb of {owner} is {self.heap_mb}, of {self.memory_mb} MiB of memory",
+                remedy="Java needs memory beside its heap: give at most three quarters of memory_mb",
+            )
 
 
 def _capabilities(lacks: tuple[str, ...]) -> dict[str, str]:

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 
 import pulumi
 
 from ephemera.contract import declared
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, EngineImage
-from ephemera.resources import (
-    Container,
-    ContainerArgs,
-    Environment,
-    Gate,
-    HealthCheck,
-    Port,
-    PostgresProbe,
-    Volume,
-    VolumeArgs,
-)
-from ephemera.resources.arguments import check_args
+from ephemera.resources import Container, HealthCheck, Port, PostgresProbe, component
 
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=.*", re.DOTALL)
@@ -39,107 +28,87 @@ _DATABASES = "/databases"
 _OWNED = "mode=0700,uid=999,gid=999"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PostgresArgs:
-    """``database``, ``user``: lower-case SQL identifiers, which the server makes with its data at the first start.
-    ``image``: one with the official image's interface. ``parameters``: server settings, ``max_connections=50``, over
-    ``fsync=off``. ``memory_mb``: MiB."""
-
-    environment: Environment
-    database: str
-    user: str
-    image: AnyImage = _IMAGE
-    parameters: Sequence[str] = ()
-    memory_mb: int = 512
-
-
-class Postgres(pulumi.ComponentResource):
+@component
+class Postgres(Container):
     """A PostgreSQL server.
 
-    Type token ``ephemera:index:Postgres``. Makes a ``Volume`` for the data and a ``Container``, gated by a start-up
-    message that the server answers; health check ``pg_isready`` every 5 s, time-out 3 s, 10 retries, start 10 s.
-    The password is generated per environment. Refuses (``InputError``) names that are not plain SQL identifiers, and
-    other ones than those that existing data was made with: the server would not make them.
+    Type token ``ephemera:index:Postgres``; further arguments as of ``Container``. Makes a ``Volume`` for the data.
+    Ready when it answers a start-up message; health check ``pg_isready`` every 5 s, time-out 3 s, 10 retries, start
+    10 s. The password is generated per environment. Refuses (``InputError``) names that are not plain SQL identifiers,
+    and other ones than those that existing data was made with: the server would not make them.
     """
 
-    url: pulumi.Output[str]
-    """Connection URL from inside the network, with user and password; a secret; known when the server is ready."""
+    image: AnyImage = _IMAGE
+    """One with the official image's interface."""
+    database: str = "app"
+    """A lower-case SQL identifier; the server makes it with its data at the first start."""
+    user: str = "app"
+    """A lower-case SQL identifier: who connects to it, and owns the database."""
+    parameters: Sequence[str] = ()
+    """Server settings, ``max_connections=50``, over ``fsync=off``."""
+    memory_mb: int = 512
 
-    def __init__(self, name: str, args: PostgresArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        check(name, args)
-        environment = args.environment
-        _refuse_renamed(name, args, environment.variables_now(name))
-        super().__init__("ephemera:index:Postgres", name, None, opts)
-        password = environment.credential(name, "password")
-        child = pulumi.ResourceOptions(parent=self)
-        data = Volume(f"{name}-data", VolumeArgs(environment=environment), child)
-        parameters = [part for parameter in (*_PARAMETERS, *args.parameters) for part in ("-c", parameter)]
-        self.container = Container(
-            name,
-            ContainerArgs(
-                environment=environment,
-                image=args.image,
-                gate=Gate(probe=PostgresProbe(user=args.user, database=args.database)),
-                ports={"postgres": Port(number=_PORT, scheme="postgresql", path=f"/{args.database}")},
-                variables={
-                    _USER: args.user,
-                    "POSTGRES_PASSWORD": password,
-                    _DATABASE: args.database,
-                    "PGDATA": _DATA,
-                },
-                command=["postgres", *parameters],
-                healthcheck=HealthCheck(
-                    command=["pg_isready", "-U", args.user, "-d", args.database],
-                    interval_seconds=5,
-                    timeout_seconds=3,
-                    retries=10,
-                    start_period_seconds=10,
-                ),
-                volumes={_DATA: data},
-                tmpfs={
-                    "/tmp": "size=64m",  # noqa: S108 - in the container
-                    "/var/run/postgresql": "size=1m,mode=1777",
-                    # It counts as the container's memory.
-                    _DATABASES: f"size={max(1, args.memory_mb // 4)}m,{_OWNED}",
-                },
-                memory_mb=args.memory_mb,
-                user="postgres",
-                data="components.postgres_data:DATA",
-                credentials={"user": args.user, "password": password, "database": args.database},
+    def prepare(self) -> None:
+        self._check_server()
+        _refuse_renamed(self, self.environment.variables_now(self.name))
+        password = self.environment.credential(self.name, "password")
+        parameters = [part for parameter in (*_PARAMETERS, *self.parameters) for part in ("-c", parameter)]
+        self.complete(
+            ready=PostgresProbe(user=self.user, database=self.database),
+            ports={"postgres": Port(_PORT, scheme="postgresql", path=f"/{self.database}")},
+            variables={_USER: self.user, "POSTGRES_PASSWORD": password, _DATABASE: self.database, "PGDATA": _DATA},
+            command=["postgres", *parameters],
+            healthcheck=HealthCheck(
+                ["pg_isready", "-U", self.user, "-d", self.database],
+                interval_seconds=5,
+                timeout_seconds=3,
+                start_period_seconds=10,
             ),
-            child,
+            volumes={_DATA: f"{self.name}-data"},
+            tmpfs={
+                "/var/run/postgresql": "size=1m,mode=1777",
+                # It counts as the container's memory.
+                _DATABASES: f"size={max(1, self.memory_mb // 4)}m,{_OWNED}",
+            },
+            run_as="postgres",
+            data="components.postgres_data:DATA",
+            credentials={"user": self.user, "password": password, "database": self.database},
         )
-        self.url = pulumi.Output.all(password, self.container.ready).apply(
-            lambda known: f"postgresql://{args.user}:{known[0]}@{name}:{_PORT}/{args.database}"
+
+    @cached_property
+    def url(self) -> pulumi.Output[str]:
+        """Connection URL from inside the network, with user and password; a secret; known when the server is ready."""
+        name, user, database, password = self.name, self.user, self.database, self.credentials["password"]
+        return pulumi.Output.all(password, self.started).apply(
+            lambda known: f"postgresql://{user}:{known[0]}@{name}:{_PORT}/{database}"
         )
-        self.register_outputs({"url": self.url})
+
+    def _check_server(self) -> None:
+        """Raise for names that would need quoting or are the server's own, and for what is no parameter."""
+        owner = repr(self.name)
+        for what, value in (("database", self.database), ("user", self.user)):
+            if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+                raise InputError(
+                    f"{what} {declared.shown(value)} of {owner} is not valid",
+                    remedy="lower-case letters, digits and _, at most 63 characters",
+                )
+        if self.user.startswith("pg_"):
+            raise InputError(f"user {self.user!r} of {owner} is not valid", remedy="pg_ begins the server's own")
+        declared.check_sequence(f"parameters of {owner}", self.parameters, 'a list: ["max_connections=50"]')
+        for parameter in self.parameters:
+            if not isinstance(parameter, str) or not _PARAMETER.fullmatch(parameter):
+                raise InputError(
+                    f"parameters of {owner} has {declared.shown(parameter)}",
+                    remedy="it must be as in max_connections=50",
+                )
+        declared.check_whole(f"memory_mb of {owner}", self.memory_mb, 1)
 
 
-def check(name: str, args: PostgresArgs) -> None:
-    """Raise for names that would need quoting or are the server's own, and for what is no parameter. Pure, no I/O."""
-    check_args(repr(name), args, PostgresArgs)
-    for what, value in (("database", args.database), ("user", args.user)):
-        if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
-            raise InputError(
-                f"{what} {declared.shown(value)} of {name!r} is not valid",
-                remedy="lower-case letters, digits and _, at most 63 characters",
-            )
-    if args.user.startswith("pg_"):
-        raise InputError(f"user {args.user!r} of {name!r} is not valid", remedy="pg_ begins the server's own")
-    declared.check_sequence(f"parameters of {name!r}", args.parameters, 'a list: ["max_connections=50"]')
-    for parameter in args.parameters:
-        if not isinstance(parameter, str) or not _PARAMETER.fullmatch(parameter):
-            raise InputError(
-                f"parameters of {name!r} has {declared.shown(parameter)}", remedy="it must be as in max_connections=50"
-            )
-    declared.check_whole(f"memory_mb of {name!r}", args.memory_mb, 1)
-
-
-def _refuse_renamed(name: str, args: PostgresArgs, now: Mapping[str, str]) -> None:
+def _refuse_renamed(server: Postgres, now: Mapping[str, str]) -> None:
     # The image makes user and database when it finds no data, and never again.
-    for what, variable, value in (("database", _DATABASE, args.database), ("user", _USER, args.user)):
+    for what, variable, value in (("database", _DATABASE, server.database), ("user", _USER, server.user)):
         if now.get(variable, value) != value:
             raise InputError(
-                f"{what} of {name!r} is {value!r}, and its data was made with {now[variable]!r}",
+                f"{what} of {server.name!r} is {value!r}, and its data was made with {now[variable]!r}",
                 remedy="take the environment down first, with `ephemera down`: its data goes with it",
             )

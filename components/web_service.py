@@ -1,84 +1,40 @@
-"""A service that answers HTTP in a Python image of ours: the same gate, health check and end for all of them."""
+"""A service that answers HTTP in a Python image of ours: the same readiness, health check and end for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-
-import pulumi
-
 from ephemera.contract import declared
 from ephemera.contract.errors import InputError
-from ephemera.contract.images import AnyImage
-from ephemera.resources import Container, ContainerArgs, Environment, Gate, HealthCheck, HttpProbe, Port
-from ephemera.resources.arguments import check_args
-
-_HEALTH = "/health"
+from ephemera.resources import Container, HealthCheck, Http, Port, component
 
 
-@dataclass(frozen=True, kw_only=True)
-class WebServiceArgs:
-    """``package``: the Python package of the service, which has a program ``probe`` that is given the port and ends
-    with 0 when ``/health`` is answered with 200: a means that the image has, where it has no curl. ``port``: in the
-    container, endpoint ``http``. ``start_period_seconds``: for which a failing health check counts for nothing.
-    The rest is as in :class:`~ephemera.resources.ContainerArgs`.
-    """
-
-    environment: Environment
-    image: AnyImage
-    package: str
-    port: int
-    variables: Mapping[str, pulumi.Input[str | float | bool]] = field(default_factory=dict)
-    needs: Sequence[Container] = ()
-    start_period_seconds: float = 15
-    memory_mb: int = 256
-    cpus: float = 1.0
-    publish: bool = True
-    stop_grace_seconds: int = 2
-    credentials: Mapping[str, pulumi.Input[str | float | bool]] = field(default_factory=dict)
-
-
-class WebService(pulumi.ComponentResource):
+@component
+class WebService(Container):
     """A container that is ready when it answers ``GET /health`` with 200.
 
-    Type token ``ephemera:index:WebService``. Makes a ``Container``; health check every 10 s, time-out 5 s, 10 retries.
-    Refuses (``InputError``) a package that cannot be imported by its name.
+    Type token ``ephemera:index:WebService``; further arguments as of ``Container``. Health check every 10 s, time-out
+    5 s, 10 retries, unless another one is given. Refuses (``InputError``) what is not the name of a package.
     """
 
-    def __init__(self, name: str, args: WebServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        check(name, args)
-        super().__init__("ephemera:index:WebService", name, None, opts)
-        self.container = Container(
-            name,
-            ContainerArgs(
-                environment=args.environment,
-                image=args.image,
-                gate=Gate(probe=HttpProbe(path=_HEALTH)),
-                ports={"http": Port(number=args.port)},
-                publish=args.publish,
-                variables=args.variables,
-                healthcheck=HealthCheck(
-                    command=["python", "-m", f"{args.package}.probe", str(args.port)],
-                    interval_seconds=10,
-                    timeout_seconds=5,
-                    retries=10,
-                    start_period_seconds=args.start_period_seconds,
-                ),
-                needs=args.needs,
-                memory_mb=args.memory_mb,
-                cpus=args.cpus,
-                stop_grace_seconds=args.stop_grace_seconds,
-                credentials=args.credentials,
+    package: str
+    """The Python package of the service. It has a program ``probe`` that is given the port and ends with 0 when
+    ``/health`` is answered with 200: a means that the image has, where it has no curl."""
+    port: int
+    """In the container: endpoint ``http``."""
+    start_period_seconds: float = 15
+    """For which a failing health check counts for nothing."""
+    stop_grace_seconds: int = 2
+
+    def prepare(self) -> None:
+        if not isinstance(self.package, str) or not all(part.isidentifier() for part in self.package.split(".")):
+            raise InputError(
+                f"package of {self.name!r} is {declared.shown(self.package)}",
+                remedy="it must be a Python package, by its name",
+            )
+        self.complete(
+            ready=Http("/health"),
+            ports={"http": Port(self.port)},
+            healthcheck=HealthCheck(
+                ["python", "-m", f"{self.package}.probe", str(self.port)],
+                start_period_seconds=self.start_period_seconds,
             ),
-            pulumi.ResourceOptions(parent=self),
-        )
-        self.register_outputs({"container": self.container.ready})
-
-
-def check(name: str, args: WebServiceArgs) -> None:
-    """Raise unless ``package`` is the dotted name of one. Pure, no I/O."""
-    check_args(repr(name), args, WebServiceArgs)
-    if not isinstance(args.package, str) or not all(part.isidentifier() for part in args.package.split(".")):
-        raise InputError(
-            f"package of {name!r} is {declared.shown(args.package)}", remedy="it must be a Python package, by its name"
         )

@@ -84,54 +84,41 @@ SYSTEM = System(
 
 def program(environment: Environment) -> None:
     """Register the services that are selected."""
-    import pulumi
 
-    from components import (
-        OneShot,
-        OneShotArgs,
-        OpenSearch,
-        OpenSearchArgs,
-        Postgres,
-        PostgresArgs,
-        Redis,
-        RedisArgs,
-        WebService,
-        WebServiceArgs,
-    )
+    from components import OneShot, OpenSearch, Postgres, Redis, WebService
 
-    below = pulumi.ResourceOptions(parent=environment)
     selected = environment.selected
     used: list[Container] = []
     variables: dict[str, pulumi.Input[str]] = {}
     if "postgres" in selected:
-        postgres = Postgres("postgres", PostgresArgs(environment=environment, database="olav", user="olav"), below)
+        postgres = Postgres(
+            "postgres",
+            database="olav",
+            user="olav",
+        )
         variables |= {"DATABASE_URL": postgres.url, "POSTGRES_PASSWORD": environment.credential("postgres", "password")}
-        used.append(postgres.container)
+        used.append(postgres)
     if "redis" in selected:
-        redis = Redis("redis", RedisArgs(environment=environment, persistent=True), below)
+        redis = Redis("redis", persistent=True)
         variables["REDIS_URL"] = redis.url
-        used.append(redis.container)
+        used.append(redis)
     urls: dict[str, pulumi.Input[str]] = {}
     if "opensearch" in selected:
-        opensearch = OpenSearch("opensearch", OpenSearchArgs(environment=environment), below)
+        opensearch = OpenSearch("opensearch")
         urls["OPENSEARCH_URL"] = opensearch.url
-        used.append(opensearch.container)
+        used.append(opensearch)
     model_key = environment.credential("llm", "api_key")
     if "llm" in selected:
         urls["LLM_BASE_URL"] = f"http://llm:{_MODEL_PORT}/v1"
         model = WebService(
             "llm",
-            WebServiceArgs(
-                environment=environment,
-                image=LLM,
-                package="llm",
-                port=_MODEL_PORT,
-                variables={"LLM_DOUBLE_KEY": model_key},
-                credentials={"api_key": model_key},
-            ),
-            below,
+            image=LLM,
+            package="llm",
+            port=_MODEL_PORT,
+            variables={"LLM_DOUBLE_KEY": model_key},
+            credentials={"api_key": model_key},
         )
-        used.append(model.container)
+        used.append(model)
     if "olav-init" not in selected:
         return
     # The orchestrator needs both. With one alone it stays off: a model without an address would be the real one.
@@ -149,32 +136,24 @@ def program(environment: Environment) -> None:
     passwords = {f"{role}_password": environment.credential("olav-server", f"{role}_password") for role in _ROLES}
     init = OneShot(
         "olav-init",
-        OneShotArgs(
-            environment=environment,
-            image=SERVER,
-            variables={**variables, **{f"OLAV_{name.upper()}": password for name, password in passwords.items()}},
-            command=["python", "-m", "olav.init"],
-            needs=used,
-            memory_mb=512,
-        ),
-        below,
+        image=SERVER,
+        variables={**variables, **{f"OLAV_{name.upper()}": password for name, password in passwords.items()}},
+        command=["python", "-m", "olav.init"],
+        needs=used,
+        memory_mb=512,
     )
     if "olav-server" not in selected:
         return
     WebService(
         "olav-server",
-        WebServiceArgs(
-            environment=environment,
-            image=SERVER,
-            package="olav",
-            port=_PORT,
-            variables={**variables, "OLAV_WORKERS": str(environment.option("workers"))},
-            needs=(*used, init.container),
-            start_period_seconds=20,
-            memory_mb=1024,
-            cpus=min(2.0, environment.cores()),
-            stop_grace_seconds=5,
-            credentials={**passwords, "jwt_secret_key": jwt_secret_key},
-        ),
-        below,
+        image=SERVER,
+        package="olav",
+        port=_PORT,
+        variables={**variables, "OLAV_WORKERS": str(environment.option("workers"))},
+        needs=(*used, init),
+        start_period_seconds=20,
+        memory_mb=1024,
+        cpus=min(2.0, environment.cores()),
+        stop_grace_seconds=5,
+        credentials={**passwords, "jwt_secret_key": jwt_secret_key},
     )

@@ -57,36 +57,31 @@ SYSTEM = System(
 
 def program(environment: Environment) -> None:
     """Register the services that are selected."""
-    import pulumi
 
-    from components import Postgres, PostgresArgs, WebService, WebServiceArgs
+    from components import Postgres, WebService
 
-    below = pulumi.ResourceOptions(parent=environment)
     postgres = Postgres(
         "postgres",
-        PostgresArgs(environment=environment, database=_DATABASE, user="tasker", image=POSTGRES),
-        below,
+        database=_DATABASE,
+        user="tasker",
+        image=POSTGRES,
     )
     if "orchestration" not in environment.selected:
         return
     log_level = str(environment.option("log_level"))
     orchestration = WebService(
         "orchestration",
-        WebServiceArgs(
-            environment=environment,
-            image=ORCHESTRATION,
-            package="tasker",
-            port=8080,
-            variables={
-                "DATABASE_URL": postgres.url,
-                "TASKER_ENV": "test",
-                "TASKER_TEST_MODE": "1",
-                "LOG_LEVEL": log_level,
-            },
-            needs=(postgres.container,),
-            start_period_seconds=20,
-        ),
-        below,
+        image=ORCHESTRATION,
+        package="tasker",
+        port=8080,
+        variables={
+            "DATABASE_URL": postgres.url,
+            "TASKER_ENV": "test",
+            "TASKER_TEST_MODE": "1",
+            "LOG_LEVEL": log_level,
+        },
+        needs=(postgres,),
+        start_period_seconds=20,
     )
     for name in ("worker", "worker-2"):
         if name not in environment.selected:
@@ -94,21 +89,17 @@ def program(environment: Environment) -> None:
         published = name == "worker"
         WebService(
             name,
-            WebServiceArgs(
-                environment=environment,
-                image=WORKER,
-                package="tasker",
-                port=8081,
-                publish=published,
-                variables={
-                    "DATABASE_URL": postgres.url,
-                    "TASKER_ORCHESTRATION_URL": "http://orchestration:8080",
-                    "TASKER_WORKER_ID": "integration-worker" if published else "integration-worker-2",
-                    "TASKER_LEASE_SECONDS": str(environment.option("lease_seconds")),
-                    "TASKER_ENV": "test",
-                    "LOG_LEVEL": log_level,
-                },
-                needs=(orchestration.container,),
-            ),
-            below,
+            image=WORKER,
+            package="tasker",
+            port=8081,
+            publish=published,
+            variables={
+                "DATABASE_URL": postgres.url,
+                "TASKER_ORCHESTRATION_URL": "http://orchestration:8080",
+                "TASKER_WORKER_ID": "integration-worker" if published else "integration-worker-2",
+                "TASKER_LEASE_SECONDS": str(environment.option("lease_seconds")),
+                "TASKER_ENV": "test",
+                "LOG_LEVEL": log_level,
+            },
+            needs=(orchestration,),
         )

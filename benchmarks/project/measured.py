@@ -29,10 +29,14 @@ SYSTEMS: Catalog = {
 
 def postgres_redis(environment: Environment) -> None:
     """A database on a volume and a cache in memory."""
-    from components import Postgres, PostgresArgs, Redis, RedisArgs
+    from components import Postgres, Redis
 
-    Postgres("postgres", PostgresArgs(environment=environment, database="shop", user="shop"))
-    Redis("redis", RedisArgs(environment=environment, variables={"REVISION": str(environment.option("revision"))}))
+    Postgres(
+        "postgres",
+        database="shop",
+        user="shop",
+    )
+    Redis("redis", variables={"REVISION": str(environment.option("revision"))})
 
 
 def seed(environment: RunningEnvironment) -> None:

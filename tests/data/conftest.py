@@ -49,49 +49,47 @@ while :; do echo "INSERT INTO beats DEFAULT VALUES;"; sleep 0.05; done | psql -q
 '''
 
 def store(environment):
-    from components import Postgres, PostgresArgs, Redis, RedisArgs
-    from ephemera.resources import Container, ContainerArgs, ExecProbe, Gate
+    from components import Postgres, Redis
+    from ephemera.resources import Container, Exec
 
-    postgres = Postgres("postgres", PostgresArgs(environment=environment, database="shop", user="shop"))
-    Redis("redis", RedisArgs(environment=environment, persistent=True))
-    Container("clerk", ContainerArgs(
-        environment=environment,
+    postgres = Postgres("postgres", database="shop", user="shop")
+    Redis("redis", persistent=True)
+    Container("clerk",
         image=POSTGRES,
-        gate=Gate(probe=ExecProbe(command=["psql", "-c", "SELECT 1 / count(*) FROM beats"])),
+        ready=Exec(["psql", "-c", "SELECT 1 / count(*) FROM beats"]),
         variables={
             "PGHOST": "postgres", "PGUSER": "shop", "PGDATABASE": "shop",
             "REVISION": str(environment.option("revision")),
             "PGPASSWORD": environment.credential("postgres", "password"),
         },
         command=["bash", "-c", CLERK],
-        needs=(postgres.container,),
+        needs=(postgres,),
         tmpfs={"/tmp": "size=1m", "/var/lib/postgresql/data": "size=1m"},
-        user="postgres",
+        run_as="postgres",
         memory_mb=64,
-    ))
+    )
 
 def search(environment):
-    from components import OpenSearch, OpenSearchArgs
+    from components import OpenSearch
 
     settings = {"action.auto_create_index": "a*"}
-    OpenSearch("search", OpenSearchArgs(environment=environment, heap_mb=400, memory_mb=900, settings=settings))
+    OpenSearch("search", heap_mb=400, memory_mb=900, settings=settings)
 
 def files(environment):
     from ephemera.contract.data import NO_DATA
-    from ephemera.resources import Container, ContainerArgs, ExecProbe, Gate, Volume, VolumeArgs
+    from ephemera.resources import Container, Exec
 
     for name, data in (("shelf", "own:SHELF"), ("attic", str(environment.option("attic"))), ("cellar", NO_DATA)):
-        Container(name, ContainerArgs(
-            environment=environment,
+        Container(name,
             image=PYTHON,
-            gate=Gate(probe=ExecProbe(command=["true"])),
+            ready=Exec(["true"]),
             command=["python3", "-c", "import time; time.sleep(600)"],
-            volumes={"/tmp": Volume(name, VolumeArgs(environment=environment))},
+            volumes={"/tmp": name},
             tmpfs={},
-            user="65534",
+            run_as="65534",
             memory_mb=64,
             data=data,
-        ))
+        )
 """
 _OWN = """
 class Shelf:

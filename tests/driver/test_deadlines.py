@@ -26,7 +26,7 @@ def test_gate_ends_when_its_time_is_over(ephemera: Ephemera, probe: str) -> None
     done = ephemera("up", "slow", "-c", f"probe={probe}", "-c", "ready_seconds=3")
     assert time.monotonic() - started < _SECONDS
     assert done.code == 3
-    kind = {"always": "ExecProbe, without an answer within 1 s", "trickle": "HttpProbe"}[probe]
+    kind = {"always": "Exec, without an answer within 1 s", "trickle": "Http"}[probe]
     assert f"service 'web' was not ready within 3 s ({kind}" in done.err
     assert ephemera.left() == []
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import docker
 
-from ephemera.resources import ContainerArgs
+from ephemera.resources import Container
 from tests.driver.project import every
 
 from .conftest import Ephemera
@@ -71,7 +71,7 @@ _EXPECTED: list[tuple[str, str, Callable[[Seen], Any], list[Any]]] = [
     ("quiet", "data", lambda it: it.outputs["data"], ["", "ephemera.contract.data:NOTHING", "", ""]),
     ("quiet", "stop_grace_seconds", lambda it: it.resource["inputs"].get("destroyGraceSeconds"), [None, 1, 1, None]),
     ("image", "image", lambda it: it.config["Labels"]["ephemera.image"], ["every-sleeper", *["every-other"] * 3]),
-    ("image", "user", lambda it: it.config["User"], ["65534", "65534", "1000", "65534"]),
+    ("image", "run_as", lambda it: it.config["User"], ["65534", "65534", "1000", "65534"]),
     (
         "health",
         "healthcheck",
@@ -135,7 +135,7 @@ def _limit_by_hand(container: str) -> None:
 
 def test_every_argument_is_changed_and_looked_at() -> None:
     """A new one needs a step in the project, and a line here."""
-    known = {field.name for field in dataclasses.fields(ContainerArgs)} - {"environment"}
+    known = {field.name for field in dataclasses.fields(Container) if field.init} - {"name", "opts"}
     steps = every.changes(None, None, None)
     assert {name for changes in steps.values() for change in changes for name in change} == known
     assert {argument for _, argument, _, _ in _EXPECTED} == known

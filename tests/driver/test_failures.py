@@ -44,7 +44,7 @@ def test_service_that_never_becomes_ready(ephemera: Ephemera) -> None:
     error = done.json["error"]
     assert error["kind"] == "service_failed"
     assert error["service"] == "web"
-    assert error["cause"] == "was not ready within 2 s (HttpProbe)"
+    assert error["cause"] == "was not ready within 2 s (Http)"
     assert error["log_tail"] == ["thinking"]
     assert ephemera.left() == []
 

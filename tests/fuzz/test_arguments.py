@@ -12,23 +12,29 @@ from hypothesis import strategies as st
 from ephemera.contract.errors import EphemeraError, InputError
 from ephemera.contract.images import EngineImage
 from ephemera.resources import (
-    ContainerArgs,
-    Environment,
-    ExecProbe,
-    ExitZeroProbe,
-    Gate,
+    Container,
+    Exec,
+    ExitZero,
     HealthCheck,
-    HttpProbe,
+    Http,
     Port,
     PostgresProbe,
     Volume,
     arguments,
+    component,
     spelling,
 )
-from ephemera.resources.container import check
 from tests.fuzz.cases import documents, plain, result_or_error, texts, thousand
 
-_ENVIRONMENT = object.__new__(Environment)  # which the checks do not ask
+
+@component
+class Checked(Container):
+    """A container whose arguments are checked, and that registers nothing."""
+
+    def __post_init__(self) -> None:
+        self.check()
+
+
 _VOLUME = object.__new__(Volume)
 _names = st.sampled_from(["/data", "/data/", "/tmp", "http", "A", "CHOWN", "size=1m"]) | texts  # noqa: S108
 _values = documents | st.binary(max_size=9) | st.just(_VOLUME) | st.just({1}) | st.just(int)
@@ -41,16 +47,16 @@ def _mapping(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 _numbers = plain | st.integers(-2, 10) | st.floats(-1, 5)
 _commands = st.lists(texts | plain, max_size=3) | _values
 _probes = (
-    st.builds(HttpProbe, path=texts | plain, status=_numbers, interval_seconds=_numbers)
-    | st.builds(ExecProbe, command=_commands)
+    st.builds(Http, path=texts | plain, status=_numbers, interval_seconds=_numbers)
+    | st.builds(Exec, command=_commands)
     | st.builds(PostgresProbe, user=texts | plain, database=texts | plain)
-    | st.just(ExitZeroProbe())
+    | st.just(ExitZero())
     | _values
 )
 _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
-    "environment": st.just(_ENVIRONMENT) | _values,
     "image": _values,
-    "gate": st.builds(Gate, probe=_probes, timeout_seconds=_numbers) | _values,
+    "ready": _probes,
+    "timeout_seconds": _numbers,
     "ports": _mapping(st.builds(Port, number=_numbers, scheme=texts | plain, path=texts | plain)),
     "variables": _mapping(plain),
     "command": _commands,
@@ -64,12 +70,12 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     )
     | _values,
     "needs": st.lists(_values, max_size=2) | _values,
-    "volumes": _mapping(st.just(_VOLUME)),
+    "volumes": _mapping(st.just(_VOLUME) | texts),
     "tmpfs": _mapping(texts | st.sampled_from(["", "size=1m", "exec,mode=1777"])),
     "memory_mb": _numbers,
     "cpus": _numbers,
     "pids": _numbers,
-    "user": texts | _values,
+    "run_as": texts | _values,
     "capabilities": _mapping(texts),
     "writable_root_reason": _values,
     "root_reason": _values,
@@ -79,7 +85,9 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "engine_capabilities": _mapping(plain),
     "data": texts | _values,
 }
-_ARGUMENTS = [field.name for field in dataclasses.fields(ContainerArgs)]
+_ARGUMENTS = [
+    field.name for field in dataclasses.fields(Container) if field.init and field.name not in ("name", "opts")
+]
 
 
 @pytest.mark.parametrize("name", _ARGUMENTS)
@@ -87,10 +95,9 @@ def test_any_value_is_taken_or_one_clear_error(name: str) -> None:
     @settings(thousand, max_examples=150)
     @given(_BY_NAME[name])
     def tried(value: Any) -> None:
-        plain_gate = Gate(probe=ExecProbe(command=["true"]))
         image = EngineImage(name="redis")
-        args = {"environment": _ENVIRONMENT, "image": image, "gate": plain_gate, "user": "1000", name: value}
-        found = result_or_error(lambda: check("api", ContainerArgs(**args)))
+        given = {"image": image, "ready": Exec(["true"]), "run_as": "1000", name: value}
+        found = result_or_error(lambda: Checked("api", **given))
         if isinstance(found, EphemeraError):
             assert isinstance(found, InputError)
             assert len(str(found).splitlines()) == 1

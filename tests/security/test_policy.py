@@ -12,30 +12,19 @@ import pulumi
 import pulumi_docker as docker
 import pytest
 
-from components import Postgres, PostgresArgs
+from components import Postgres
 from ephemera.contract import labels
 from ephemera.contract.catalog import Option, Service, System
 from ephemera.contract.errors import InputError, PolicyError, UnknownNameError
 from ephemera.contract.images import EngineImage
-from ephemera.resources import (
-    Container,
-    ContainerArgs,
-    Environment,
-    ExecProbe,
-    Gate,
-    HttpProbe,
-    Port,
-    Volume,
-    VolumeArgs,
-    policy,
-)
+from ephemera.resources import Container, Environment, Exec, Http, Port, Volume, policy
 from ephemera.resources.policy import RULES, Policy
 from ephemera.resources.rehearsal import variations
 from stacks.catalog import SYSTEMS
 from tests.surroundings import follow
 
 _IMAGE = EngineImage(name="python")
-_GATE = Gate(probe=ExecProbe(command=["true"]))
+_READY = Exec(["true"])
 _LABELS = [{"label": labels.STACK, "value": "rehearsal"}]
 
 # A container of the vendor's package that keeps every rule but the one of who makes it.
@@ -131,7 +120,12 @@ def _vendors(name: str = "web", **given: Any) -> Callable[[Environment], None]:
 
 def _ours(**given: Any) -> Callable[[Environment], None]:
     def program(environment: Environment) -> None:
-        Container("web", ContainerArgs(environment=environment, image=_IMAGE, gate=_GATE, **given))
+        Container(
+            "web",
+            image=_IMAGE,
+            ready=_READY,
+            **given,
+        )
 
     return program
 
@@ -232,21 +226,23 @@ def test_resource_beneath_the_environment_is_judged(monkeypatch: pytest.MonkeyPa
 
 def test_our_container_passes_and_its_reasons_count(monkeypatch: pytest.MonkeyPatch) -> None:
     def program(environment: Environment) -> None:
-        data = Volume("data", VolumeArgs(environment=environment))
-        Postgres("db", PostgresArgs(environment=environment, database="shop", user="shop", image=_IMAGE))
+        data = Volume("data")
+        Postgres(
+            "db",
+            database="shop",
+            user="shop",
+            image=_IMAGE,
+        )
         Container(
             "web",
-            ContainerArgs(
-                environment=environment,
-                image=_IMAGE,
-                gate=_GATE,
-                ports={"http": Port(number=80)},
-                volumes={"/data": data},
-                user="root",
-                root_reason="the vendor's image starts as root",
-                writable_root_reason="it unpacks itself",
-                capabilities={"CHOWN": "it owns its data folder", "NET_BIND_SERVICE": "port 80"},
-            ),
+            image=_IMAGE,
+            ready=_READY,
+            ports={"http": Port(80)},
+            volumes={"/data": data},
+            run_as="root",
+            root_reason="the vendor's image starts as root",
+            writable_root_reason="it unpacks itself",
+            capabilities={"CHOWN": "it owns its data folder", "NET_BIND_SERVICE": "port 80"},
         )
 
     policy.check(_system(monkeypatch, program))
@@ -255,21 +251,21 @@ def test_our_container_passes_and_its_reasons_count(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("message", "given"),
     [
-        ("is to run as root", {"user": "root"}),
-        ("is to run as root", {"user": "root", "root_reason": "  "}),
-        ("breaks 'writable_root'", {"user": "1000", "writable_root_reason": None}),
-        ("capability CHOWN without a reason", {"user": "1000", "capabilities": {"CHOWN": " "}}),
-        ("capability 'ALL'", {"user": "1000", "capabilities": {"ALL": "it wants everything"}}),
-        ("capability 'CAP_CHOWN'", {"user": "1000", "capabilities": {"CAP_CHOWN": "twice"}}),
-        ("cpus of service 'web' is nan", {"user": "1000", "cpus": float("nan")}),
-        ("memory_mb of service 'web' is 0", {"user": "1000", "memory_mb": 0}),
+        ("is to run as root", {"run_as": "root"}),
+        ("is to run as root", {"run_as": "root", "root_reason": "  "}),
+        ("breaks 'writable_root'", {"run_as": "1000", "writable_root_reason": None}),
+        ("capability CHOWN without a reason", {"run_as": "1000", "capabilities": {"CHOWN": " "}}),
+        ("capability 'ALL'", {"run_as": "1000", "capabilities": {"ALL": "it wants everything"}}),
+        ("capability 'CAP_CHOWN'", {"run_as": "1000", "capabilities": {"CAP_CHOWN": "twice"}}),
+        ("cpus of service 'web' is nan", {"run_as": "1000", "cpus": float("nan")}),
+        ("memory_mb of service 'web' is 0", {"run_as": "1000", "memory_mb": 0}),
     ],
 )
 def test_component_that_opts_out_without_a_reason_is_refused(
     monkeypatch: pytest.MonkeyPatch, message: str, given: dict[str, Any]
 ) -> None:
     if "writable_root_reason" in given:  # what a careless change of our own Container would do
-        given = {"user": "1000"}
+        given = {"run_as": "1000"}
         hardened = docker.Container.__init__
         monkeypatch.setattr(
             docker.Container,
@@ -309,10 +305,7 @@ def test_rehearsal_gives_options_their_defaults_and_the_program_its_config(monke
 
 def _web(environment: Environment, **given: Any) -> None:
     """The README's, which has no health check; it needs more CPUs than a small machine has."""
-    ports = {"http": Port(number=8000)}
-    gate = Gate(probe=HttpProbe(path="/"))
-    args = ContainerArgs(environment=environment, image=_IMAGE, ports=ports, gate=gate, user="65534", cpus=64, **given)
-    Container("web", args)
+    Container("web", image=_IMAGE, ports={"http": 8000}, ready=Http("/"), run_as="65534", cpus=64, **given)
 
 
 def test_service_without_a_health_check_passes(monkeypatch: pytest.MonkeyPatch) -> None:

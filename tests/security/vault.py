@@ -38,28 +38,25 @@ SYSTEMS = {
 
 def program(environment: Environment) -> None:
     """One web server."""
-    from ephemera.resources import Container, ContainerArgs, Gate, HealthCheck, HttpProbe, Port
+    from ephemera.resources import Container, HealthCheck, Http, Port
 
     token = environment.credential("vault", "token")
     Container(
         "vault",
-        ContainerArgs(
-            environment=environment,
-            image=_PYTHON,
-            gate=Gate(probe=HttpProbe(path="/")),
-            ports={"http": Port(number=8000)},
-            variables={"TOKEN": token, "BEHAVIOUR": str(environment.option("behaviour"))},
-            command=["python3", "-c", _SERVER],
-            healthcheck=HealthCheck(
-                command=["python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 8000))"],
-                interval_seconds=5,
-                timeout_seconds=3,
-                retries=5,
-                start_period_seconds=5,
-            ),
-            user="65534",
-            memory_mb=64,
-            pids=64,
-            credentials={"token": token},
+        image=_PYTHON,
+        ready=Http("/"),
+        ports={"http": Port(8000)},
+        variables={"TOKEN": token, "BEHAVIOUR": str(environment.option("behaviour"))},
+        command=["python3", "-c", _SERVER],
+        healthcheck=HealthCheck(
+            command=["python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 8000))"],
+            interval_seconds=5,
+            timeout_seconds=3,
+            retries=5,
+            start_period_seconds=5,
         ),
+        run_as="65534",
+        memory_mb=64,
+        pids=64,
+        credentials={"token": token},
     )

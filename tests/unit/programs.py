@@ -20,7 +20,8 @@ from ephemera.contract.catalog import System
 from ephemera.contract.images import AnyImage
 from ephemera.contract.labels import Identity
 from ephemera.contract.settings import Settings
-from ephemera.resources import Environment, EnvironmentArgs, Gate
+from ephemera.resources import Environment
+from ephemera.resources.gates import Gate
 from tests.unit.doubles import IDENTITY, SHOP
 
 REFERENCES: dict[AnyImage, str] = {image: f"ephemera/image-{at}:1" for at, image in enumerate(SHOP.images)}
@@ -122,9 +123,7 @@ def environment(
 ) -> Environment:
     """An environment inside a running program."""
     given = Settings(system=identity.system, branch=identity.branch, **settings)
-    return Environment(
-        identity.stack, EnvironmentArgs(identity=identity, system=system, settings=given, references=references)
-    )
+    return Environment(identity=identity, system=system, settings=given, references=references)
 
 
 @dataclass

@@ -102,7 +102,7 @@ class PolicyError(InputError):
     def __init__(self, violations: Sequence[str]) -> None:
         super().__init__(
             f"policy: {'; '.join(violations)}",
-            remedy="mend it, or give a reason: an argument of ContainerArgs, or `exceptions` of the System",
+            remedy="mend it, or give a reason: an argument of the Container, or `exceptions` of the System",
         )
         self.violations = tuple(violations)
 

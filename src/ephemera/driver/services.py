@@ -24,7 +24,7 @@ from ephemera.driver.executing import Execution
 from ephemera.home import identity
 from ephemera.host import clock, logs
 from ephemera.host.deadline import within
-from ephemera.host.probes import Target, answers, from_description, time_limit
+from ephemera.host.probes import Target, answers, from_description
 
 _READY_INTERVAL_SECONDS = 0.05
 _FILE_SECONDS = 30.0
@@ -218,7 +218,7 @@ class ServiceHandle:
         target = Target(
             host=endpoint.host if endpoint else None,
             port=endpoint.port if endpoint else None,
-            execute=lambda command: self._exit_code(command, time_limit(probe)),
+            execute=lambda command: self._exit_code(command, probe.timeout_seconds),
             exit_code=exit_code,
         )
         return answers(probe, target)

@@ -2,7 +2,7 @@
 
 Each is a small class with one method. A probe answers yes or no and never raises for a service that is not there yet;
 what makes waiting pointless (the container exited) is the gate's business. Each answer has a time limit, whatever the
-service does: :func:`time_limit`.
+service does: ``timeout_seconds``.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import http.client
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any
 
+from ephemera.contract.catalog import imported
+from ephemera.contract.errors import InputError
 from ephemera.host import clock
 from ephemera.host.deadline import within
 
@@ -32,39 +34,29 @@ class Target:
     exit_code: int | None
 
 
-class Probe(Protocol):
-    """One question.
+class Probe:
+    """One question. A probe of your own is a subclass with :meth:`ready`; as a frozen dataclass it can be asked again
+    by commands that do not run the program."""
 
-    A class may also have ``timeout_seconds``: how long one answer may take, 5 unless given.
-    """
-
-    @property
-    def interval_seconds(self) -> float:
-        """Pause between two asks."""
-        ...
-
-    @property
-    def finishes(self) -> bool:
-        """Whether ready means that the container has exited with 0."""
-        ...
-
-    @property
-    def from_outside(self) -> bool:
-        """Whether it asks through a published endpoint."""
-        ...
+    interval_seconds: float = 0.1
+    """Pause between two asks."""
+    finishes: bool = False
+    """Whether ready means that the container has exited with 0."""
+    from_outside: bool = True
+    """Whether it asks through a published endpoint."""
+    timeout_seconds: float = _COMMAND_SECONDS
+    """How long one answer may take."""
 
     def ready(self, target: Target) -> bool:
-        """Whether the service is ready now."""
-        ...
+        """Return whether the service is ready now."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
-class TcpProbe:
+class Tcp(Probe):
     """The port accepts a connection. Docker's proxy accepts before the service does: prefer a protocol."""
 
     interval_seconds: float = 0.03
-    finishes: bool = False
-    from_outside: bool = True
     timeout_seconds: float = _NETWORK_SECONDS
 
     def ready(self, target: Target) -> bool:
@@ -76,14 +68,12 @@ class TcpProbe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HttpProbe:
+class Http(Probe):
     """``GET path`` answers with ``status``."""
 
-    path: str = "/health"
+    path: str = field(default="/health", kw_only=False)
     status: int = 200
     interval_seconds: float = 0.03
-    finishes: bool = False
-    from_outside: bool = True
     timeout_seconds: float = _NETWORK_SECONDS
 
     def ready(self, target: Target) -> bool:
@@ -98,7 +88,7 @@ class HttpProbe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PostgresProbe:
+class PostgresProbe(Probe):
     """The server answers a start-up message with an authentication request, or takes the user at once.
 
     Protocol 3.0 start-up message: length, 196608, ``user``/``database`` pairs; the answer's first byte is ``R``
@@ -108,18 +98,16 @@ class PostgresProbe:
     user: str
     database: str
     interval_seconds: float = 0.03
-    finishes: bool = False
-    from_outside: bool = True
     timeout_seconds: float = _NETWORK_SECONDS
 
     def ready(self, target: Target) -> bool:
-        fields = ("user", self.user, "database", self.database)
-        body = (196608).to_bytes(4, "big") + b"".join(field.encode() + b"\0" for field in fields) + b"\0"
+        parts = ("user", self.user, "database", self.database)
+        body = (196608).to_bytes(4, "big") + b"".join(part.encode() + b"\0" for part in parts) + b"\0"
         return _ask(target, self.timeout_seconds, (len(body) + 4).to_bytes(4, "big") + body, b"R")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RedisProbe:
+class RedisProbe(Probe):
     """The server answers ``PING``, or asks for the password first.
 
     An inline command, the answer a simple string or an error (Redis documentation, "RESP protocol specification").
@@ -127,8 +115,6 @@ class RedisProbe:
     """
 
     interval_seconds: float = 0.03
-    finishes: bool = False
-    from_outside: bool = True
     timeout_seconds: float = _NETWORK_SECONDS
 
     def ready(self, target: Target) -> bool:
@@ -136,16 +122,15 @@ class RedisProbe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExecProbe:
+class Exec(Probe):
     """A command in the container exits with 0: for services that publish nothing.
 
     One that takes longer than ``timeout_seconds`` is left to itself there, since Docker ends no single command, and
     another one is started.
     """
 
-    command: Sequence[str]
+    command: Sequence[str] = field(kw_only=False)
     interval_seconds: float = 0.2
-    finishes: bool = False
     from_outside: bool = False
     timeout_seconds: float = _COMMAND_SECONDS
 
@@ -154,7 +139,7 @@ class ExecProbe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExitZeroProbe:
+class ExitZero(Probe):
     """The container has ended with exit code 0: for one-shots."""
 
     interval_seconds: float = 5.0
@@ -166,44 +151,41 @@ class ExitZeroProbe:
 
 
 _BY_TYPE: Mapping[str, type[Any]] = {
-    "tcp": TcpProbe,
-    "http": HttpProbe,
+    "tcp": Tcp,
+    "http": Http,
     "postgres": PostgresProbe,
     "redis": RedisProbe,
-    "exec": ExecProbe,
-    "exit_zero": ExitZeroProbe,
+    "exec": Exec,
+    "exit_zero": ExitZero,
 }
 
 
-def time_limit(probe: Probe) -> float:
-    """How long one answer of ``probe`` may take, in seconds."""
-    return float(getattr(probe, "timeout_seconds", _COMMAND_SECONDS))
-
-
 def answers(probe: Probe, target: Target) -> bool:
-    """Whether the service is ready now; no as well when that is not said within the probe's time limit."""
+    """Return whether the service is ready now; no as well when that is not said within the probe's time limit."""
     try:
-        return within(time_limit(probe), lambda: probe.ready(target), "probe")
+        return within(probe.timeout_seconds, lambda: probe.ready(target), "probe")
     except TimeoutError:
         return False
 
 
 def describe(probe: Probe) -> dict[str, Any]:
-    """The probe as plain values, for the outputs document; a probe of somebody else's class has only its name."""
-    for name, kind in _BY_TYPE.items():
-        if isinstance(probe, kind):
-            return {"type": name, **asdict(probe)}
-    return {"type": type(probe).__name__}
+    """Return the probe as plain values, for the outputs document: a class of one's own by ``module:NAME``."""
+    kind = next((name for name, kind in _BY_TYPE.items() if type(probe) is kind), None)
+    values: dict[str, Any] = asdict(probe) if is_dataclass(probe) else {}
+    return {"type": kind or f"{type(probe).__module__}:{type(probe).__qualname__}", **values}
 
 
 def from_description(description: Mapping[str, Any]) -> Probe:
-    """The probe that ``description`` was made from; one of an unknown class asks whether the port accepts."""
-    values = dict(description)
-    kind = _BY_TYPE.get(values.pop("type", ""))
-    if kind is None:
-        return TcpProbe()
-    probe: Probe = kind(**values)
-    return probe
+    """Return the probe that ``description`` was made from; of a class that cannot be imported, one that asks whether
+    the port accepts."""
+    name = description.get("type", "")
+    try:
+        kind = _BY_TYPE[name] if name in _BY_TYPE else imported(name, type)
+        values = {each.name: description[each.name] for each in fields(kind) if each.name in description}
+        probe = kind(**values)
+    except (InputError, TypeError):  # no class, or one that is made otherwise
+        return Tcp()
+    return probe if isinstance(probe, Probe) else Tcp()
 
 
 def _ask(target: Target, seconds: float, question: bytes, *expected: bytes) -> bool:

@@ -1,41 +1,36 @@
 """What every component is made of: Environment, Container (hardened, gated), Image, gates and probes."""
 
 from ephemera.host.probes import (
-    ExecProbe,
-    ExitZeroProbe,
-    HttpProbe,
+    Exec,
+    ExitZero,
+    Http,
     PostgresProbe,
     Probe,
     RedisProbe,
     Target,
-    TcpProbe,
+    Tcp,
 )
-from ephemera.resources.container import Container, ContainerArgs, HealthCheck, Port
-from ephemera.resources.environment import Environment, EnvironmentArgs
-from ephemera.resources.gates import Gate
-from ephemera.resources.image import Image, ImageArgs
+from ephemera.resources.container import Container, HealthCheck, Port, component
+from ephemera.resources.environment import Environment
+from ephemera.resources.image import Image
 from ephemera.resources.program import run_project
-from ephemera.resources.volume import Volume, VolumeArgs
+from ephemera.resources.volume import Volume
 
 __all__ = [
     "Container",
-    "ContainerArgs",
     "Environment",
-    "EnvironmentArgs",
-    "ExecProbe",
-    "ExitZeroProbe",
-    "Gate",
+    "Exec",
+    "ExitZero",
     "HealthCheck",
-    "HttpProbe",
+    "Http",
     "Image",
-    "ImageArgs",
     "Port",
     "PostgresProbe",
     "Probe",
     "RedisProbe",
     "Target",
-    "TcpProbe",
+    "Tcp",
     "Volume",
-    "VolumeArgs",
+    "component",
     "run_project",
 ]

@@ -19,8 +19,7 @@ from ephemera.contract import declared
 from ephemera.contract.data import load_data
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage
-from ephemera.host.probes import ExecProbe, HttpProbe, PostgresProbe
-from ephemera.resources.environment import Environment
+from ephemera.host.probes import Exec, Http, PostgresProbe, Probe
 
 MIN_SECONDS = 0.001
 """The shortest time of a health check that Docker takes."""
@@ -54,13 +53,9 @@ _CAPABILITIES = frozenset(
 )
 
 
-def check_args(owner: str, args: Any, kind: type) -> None:
-    """Raise unless ``args`` are of that type, of the program's environment and, where they have one, with an image."""
-    declared.expect(f"args of {owner}", args, kind, kind.__name__)
-    declared.expect(f"environment of {owner}", args.environment, Environment, "the program's Environment")
-    if hasattr(args, "image"):
-        rule = "an EngineImage, ServiceImage or PublicImage"
-        declared.expect(f"image of {owner}", args.image, get_args(AnyImage), rule)
+def check_image(owner: str, image: Any) -> None:
+    """Raise unless ``image`` is one."""
+    declared.expect(f"image of {owner}", image, get_args(AnyImage), "an EngineImage, ServiceImage or PublicImage")
 
 
 def later(value: Any) -> bool:
@@ -161,23 +156,24 @@ def check_health(
     declared.check_whole(f"retries {whose}", retries, 1)
 
 
-def check_gate(owner: str, probe: Any, timeout_seconds: Any) -> None:
+def check_ready(owner: str, probe: Any, timeout_seconds: Any) -> None:
     """Raise for a probe that cannot ask, and for a wait without an end."""
-    declared.check_positive(f"timeout_seconds of the gate of {owner}", timeout_seconds, (int, float))
-    what = f"probe of the gate of {owner}"
-    wanted = ("interval_seconds", "finishes", "from_outside", "ready")
-    if isinstance(probe, type) or not all(hasattr(probe, name) for name in wanted):
-        raise InputError(f"{what} is {declared.shown(probe)}", remedy="give a probe, such as HttpProbe()")
-    declared.check_positive(f"interval_seconds of the {what}", probe.interval_seconds, (int, float))
-    if isinstance(probe, HttpProbe):
-        _check_url_path(f"path of the {what}", probe.path)
-        declared.check_whole(f"status of the {what}", probe.status, 100, 599)
-    elif isinstance(probe, ExecProbe):
-        check_command(f"command of the {what}", probe.command)
+    declared.check_positive(f"timeout_seconds of {owner}", timeout_seconds, (int, float))
+    if probe is None:
+        return
+    what = f"ready of {owner}"
+    declared.expect(what, probe, Probe, 'a probe, such as Http("/health")')
+    declared.check_positive(f"interval_seconds of {what}", probe.interval_seconds, (int, float))
+    declared.check_positive(f"timeout_seconds of {what}", probe.timeout_seconds, (int, float))
+    if isinstance(probe, Http):
+        _check_url_path(f"path of {what}", probe.path)
+        declared.check_whole(f"status of {what}", probe.status, 100, 599)
+    elif isinstance(probe, Exec):
+        check_command(f"command of {what}", probe.command)
     elif isinstance(probe, PostgresProbe):
         for name in ("user", "database"):
-            declared.expect(f"{name} of the {what}", getattr(probe, name), str, "a text")
-            check_text(f"{name} of the {what}", getattr(probe, name))
+            declared.expect(f"{name} of {what}", getattr(probe, name), str, "a text")
+            check_text(f"{name} of {what}", getattr(probe, name))
 
 
 def check_port(owner: str, name: Any, number: Any, scheme: Any, path: Any) -> None:
@@ -264,12 +260,12 @@ def check_data(owner: str, data: Any) -> None:
             raise InputError(f"data of {owner}: {error.message}", remedy=error.remedy) from error
 
 
-def refuse_reserved(owner: str, variables: Mapping[str, Any], reserved: Iterable[str]) -> None:
-    """Raise for variables that a component sets itself, whose values would not arrive."""
+def refuse_reserved(owner: str, argument: str, values: Mapping[str, Any], reserved: Iterable[str]) -> None:
+    """Raise for names in a mapping that a component gives itself, whose values would not arrive."""
     for name in reserved:
-        if name in variables:
+        if name in values:
             raise InputError(
-                f"variable {declared.shown(name)} of {owner} is set by its component", remedy="leave it out"
+                f"{argument} of {owner!r} has {declared.shown(name)}, which its component sets", remedy="leave it out"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from contextvars import ContextVar
 from typing import Any
 
 import pulumi
@@ -43,17 +43,17 @@ _LOG_LEVEL = "log_level"
 _DEBUG = "debug"
 
 
-@dataclass(frozen=True, kw_only=True)
-class EnvironmentArgs:
-    """``identity``: whose it is, becomes the labels. ``system``: its catalog entry. ``settings``: how it is to run.
-    ``references``: reference by image, resolved before the program registers anything. ``secret_options``: names of the
-    options that Pulumi's config holds as secrets."""
+_CURRENT: ContextVar[Environment] = ContextVar("environment")
 
-    identity: Identity
-    system: System
-    settings: Settings
-    references: Mapping[AnyImage, str]
-    secret_options: frozenset[str] = frozenset()
+
+def current() -> Environment:
+    """Return the environment of the program that runs; raise :class:`InputError` outside of one."""
+    try:
+        return _CURRENT.get()
+    except LookupError:
+        raise InputError(
+            "a component is made outside of a system's program", remedy="make it in the function that the System names"
+        ) from None
 
 
 class Environment(pulumi.ComponentResource):
@@ -62,6 +62,10 @@ class Environment(pulumi.ComponentResource):
     Type token ``ephemera:index:Environment``. Makes one ``docker.Network``, a /28 of the configured pool, named like
     the stack and labelled. A used-up pool raises ``MachineError`` before anything is created. From then on every
     resource of the program is held to the policy: one that breaks it without a reason raises ``PolicyError``.
+
+    ``identity``: whose it is, becomes the labels. ``system``: its catalog entry. ``settings``: how it is to run.
+    ``references``: reference by image, resolved before the program registers anything. ``secret_options``: names of the
+    options that Pulumi's config holds as secrets.
     """
 
     network: pulumi.Output[str]
@@ -69,17 +73,26 @@ class Environment(pulumi.ComponentResource):
     rehearsed = False
     """Whether the program runs against mocks, to be judged by the policy alone."""
 
-    def __init__(self, name: str, args: EnvironmentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        system: System,
+        settings: Settings,
+        references: Mapping[AnyImage, str],
+        secret_options: frozenset[str] = frozenset(),
+    ) -> None:
         # Pulumi hands transformations down from parent to child when the child is made: those of the stack, below, come
         # too late for what is made beneath the environment.
         beneath = pulumi.ResourceOptions(transformations=[self._transformed])
-        super().__init__(_TYPE, name, None, pulumi.ResourceOptions.merge(opts, beneath))
-        self.identity = args.identity
-        self.settings = args.settings
-        self.selected = args.system.selected(only=args.settings.only, profiles=args.settings.profiles)
+        super().__init__(_TYPE, identity.stack, None, beneath)
+        _CURRENT.set(self)
+        self.identity = identity
+        self.settings = settings
+        self.selected = system.selected(only=settings.only, profiles=settings.profiles)
         """Services to start, in declaration order."""
-        self._system = args.system
-        self._references = args.references
+        self._system = system
+        self._references = references
         self._images: dict[str, Any] = {}
         self._image_configs: dict[str, Mapping[str, Any]] = {}
         self._secrets: set[str] = set()
@@ -87,13 +100,13 @@ class Environment(pulumi.ComponentResource):
         self._told: set[str] = set()
         self._claimed: set[tuple[str, str]] = set()
         self._addresses = 0
-        self.policy = Policy(args.system.exceptions)
+        self.policy = Policy(system.exceptions)
         """What it is held to."""
         self._client = self._connected()
         self.names = self._named()
         """Names on the engine that its resources take."""
         self._failure: BaseException | None = None
-        self._secret_options = SecretOptions(args.settings.options[name] for name in sorted(args.secret_options))
+        self._secret_options = SecretOptions(settings.options[name] for name in sorted(secret_options))
         register_stack_transformation(self._transformed)
         self._address = self._allocated()
         self._exposure = self._exposed()
@@ -101,10 +114,10 @@ class Environment(pulumi.ComponentResource):
         self._before = self._there()
         self._publisher = self._published()
         if not pulumi.runtime.is_dry_run():
-            self.gatekeeper = Gatekeeper(self._client, args.identity.stack, self._known_secrets)
+            self.gatekeeper = Gatekeeper(self._client, identity.stack, self._known_secrets)
         network = docker.Network(
             "network",
-            name=args.identity.stack,
+            name=identity.stack,
             driver="bridge",
             ipam_configs=[docker.NetworkIpamConfigArgs(subnet=self._address.subnet)],
             labels=[docker.NetworkLabelArgs(label=key, value=value) for key, value in self.labels().items()],
@@ -157,7 +170,7 @@ class Environment(pulumi.ComponentResource):
 
     def image_id(self, image: AnyImage) -> pulumi.Output[str]:
         """Id of an image that the catalog lists for this system; the resource is registered once per reference."""
-        from ephemera.resources.image import Image, ImageArgs
+        from ephemera.resources.image import Image
 
         reference = self._reference(image)
         if reference not in self._images:
@@ -165,7 +178,7 @@ class Environment(pulumi.ComponentResource):
             if ("image", name) in self._claimed:  # of another registry, or another person's
                 name = reference.replace("/", "-").replace(":", "-")
             self.claim("image", name)
-            self._images[reference] = Image(name, ImageArgs(reference=reference), pulumi.ResourceOptions(parent=self))
+            self._images[reference] = Image(name, reference=reference, opts=pulumi.ResourceOptions(parent=self))
         return self._images[reference].id  # type: ignore[no-any-return]
 
     def image_config(self, image: AnyImage) -> Mapping[str, Any]:

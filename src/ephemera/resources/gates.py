@@ -28,7 +28,7 @@ from ephemera.contract.redaction import Redactor
 from ephemera.host import logs
 from ephemera.host.deadline import begin, within
 from ephemera.host.engine import said
-from ephemera.host.probes import Probe, Target, time_limit
+from ephemera.host.probes import Probe, Target
 
 _TAIL_LINES = 20
 _NEWS_INTERVAL_SECONDS = 0.5
@@ -250,7 +250,7 @@ class _Asking:
             return
         self._told = exit_code
         target = replace(self._target, exit_code=exit_code)
-        self._due = time.monotonic() + time_limit(self._probe)
+        self._due = time.monotonic() + self._probe.timeout_seconds
         question = begin(lambda: self._probe.ready(target), "probe")
         self._open.append(question)
         question.add_done_callback(lambda _: self._notify())
@@ -280,7 +280,7 @@ class _Asking:
     def in_words(self) -> str:
         """Which probe, and whether it answers at all."""
         overdue = len(self._open) - (time.monotonic() < self._due)
-        silent = f", without an answer within {time_limit(self._probe):g} s" if overdue > 0 else ""
+        silent = f", without an answer within {self._probe.timeout_seconds:g} s" if overdue > 0 else ""
         return f"{type(self._probe).__name__}{silent}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_docker as docker
@@ -21,38 +20,29 @@ _REFERENCE = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageArgs:
-    """``reference``: repository and tag or digest, present on the engine or pulled."""
-
-    reference: str
-
-
 class Image(pulumi.ComponentResource):
     """An image by reference. Containers get its id, never a tag: a tag would replace them at every ``up``.
 
-    Type token ``ephemera:index:Image``. Makes one ``docker.RemoteImage`` with ``keep_locally``: images belong to the
-    machine, and destroy keeps them. Refuses (``InputError``, before anything is created) what is not a reference.
+    Type token ``ephemera:index:Image``. ``reference``: repository and tag or digest, on the engine or pulled. Makes one
+    ``docker.RemoteImage`` with ``keep_locally``: images belong to the machine, and destroy keeps them. Refuses
+    (``InputError``, before anything is created) what is not a reference.
     """
 
     id: pulumi.Output[str]
     """``sha256:…``"""
 
-    def __init__(self, name: str, args: ImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        check(name, args)
+    def __init__(self, name: str, *, reference: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        check(name, reference)
         super().__init__("ephemera:index:Image", name, None, opts)
-        image = docker.RemoteImage(
-            name, name=args.reference, keep_locally=True, opts=pulumi.ResourceOptions(parent=self)
-        )
+        image = docker.RemoteImage(name, name=reference, keep_locally=True, opts=pulumi.ResourceOptions(parent=self))
         self.id = image.image_id
         self.register_outputs({"id": self.id})
 
 
-def check(name: str, args: ImageArgs) -> None:
+def check(name: str, reference: str) -> None:
     """Raise unless ``reference`` is one. Pure, no I/O."""
-    declared.expect(f"args of image {declared.shown(name)}", args, ImageArgs, "ImageArgs")
-    if not isinstance(args.reference, str) or not _REFERENCE.fullmatch(args.reference):
+    if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
         raise InputError(
-            f"reference of image {declared.shown(name)} is {declared.shown(args.reference)}",
+            f"reference of image {declared.shown(name)} is {declared.shown(reference)}",
             remedy="it must be a repository with a tag or digest, or an id: docker.io/library/nats:2",
         )

@@ -21,7 +21,7 @@ The rules, by the name that an exception gives:
 ``network``         a network is a bridge of this machine
 ``kind``            of Docker's resources, only containers, networks, volumes and images
 
-Opting out is one visible argument: ``root_reason``, ``writable_root_reason`` and ``capabilities`` of ``ContainerArgs``;
+Opting out is one visible argument: ``root_reason``, ``writable_root_reason`` and ``capabilities`` of ``Container``;
 for all else, and for other people's resources, ``exceptions`` of the catalog's ``System``: ``"<resource>.<rule>"`` →
 reason.
 """
@@ -40,7 +40,6 @@ from ephemera.contract.catalog import System
 from ephemera.contract.errors import InputError, PolicyError, UnknownNameError
 from ephemera.contract.images import is_root
 
-OUR_CONTAINER = "ephemera:index:Container"
 RULES = (
     "raw",
     "root",
@@ -90,6 +89,7 @@ class Policy:
     def __init__(self, exceptions: Mapping[str, str]) -> None:
         self._reasons: dict[tuple[str, str], str] = {}
         self._sources: dict[str, tuple[str, str]] = {}
+        self._ours: set[pulumi.Resource | None] = set()
         for key, reason in exceptions.items():
             resource, _, rule = key.rpartition(".")
             if rule not in RULES:
@@ -98,8 +98,10 @@ class Policy:
                 raise InputError(f"policy exception {key!r} is not valid", remedy='"<resource>.<rule>" → a reason')
             self._reasons[resource, rule] = reason
 
-    def excuse(self, resource: str, reasons: Mapping[str, str]) -> None:
-        """Note the reasons, rule → text, that a component gives for its own resource; empty ones count for nothing."""
+    def vouch(self, component: pulumi.Resource, resource: str, reasons: Mapping[str, str]) -> None:
+        """Take what ``component`` makes for our own, and note the reasons, rule → text, that it gives for ``resource``;
+        empty ones count for nothing."""
+        self._ours.add(component)
         self._reasons |= {(resource, rule): reason for rule, reason in reasons.items() if reason.strip()}
 
     def mount_source(self, resource: str, folder: str, target: str) -> None:
@@ -121,7 +123,7 @@ class Policy:
     def judge(self, args: pulumi.ResourceTransformationArgs) -> None:
         """Raise :class:`PolicyError` for a resource that is to be registered and breaks a rule without a reason."""
         parent = args.opts.parent
-        ours = parent is not None and parent.pulumi_resource_type == OUR_CONTAINER
+        ours = parent in self._ours
         broken = self.violations(args.type_, args.name, args.props, ours=ours)
         if broken:
             raise PolicyError([str(each) for each in broken])

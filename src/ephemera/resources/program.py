@@ -18,7 +18,7 @@ from ephemera.contract.settings import NAMESPACE, Settings, read_settings
 from ephemera.home import identity
 from ephemera.host.configured import configured
 from ephemera.host.development import refuse_unmountable
-from ephemera.resources.environment import Environment, EnvironmentArgs
+from ephemera.resources.environment import Environment
 
 
 class ProgramError(pulumi.RunError):
@@ -45,14 +45,11 @@ def run_project(catalog: Catalog) -> None:
                 system.images, mode, lambda line: progress.emit({"type": "building", "message": line})
             )
         environment = Environment(
-            stack,
-            EnvironmentArgs(
-                identity=_identity(stack, settings),
-                system=system,
-                settings=settings,
-                references=references,
-                secret_options=frozenset(secret),
-            ),
+            identity=_identity(stack, settings),
+            system=system,
+            settings=settings,
+            references=references,
+            secret_options=frozenset(secret),
         )
         _declare(system, environment, redactor)
     except EphemeraError as error:

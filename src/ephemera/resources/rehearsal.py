@@ -21,7 +21,7 @@ from ephemera.home.addresses import Allocation
 from ephemera.host.exposure import Exposure
 from ephemera.host.fixed_ports import ADDRESS
 from ephemera.host.ports import Protocol
-from ephemera.resources.environment import Environment, EnvironmentArgs
+from ephemera.resources.environment import Environment
 
 _STACK = "rehearsal"
 _ALLOCATION = Allocation(number=0, subnet="10.213.0.0/28", address="127.83.1.1")
@@ -111,11 +111,7 @@ def _program(system: System, settings: Settings) -> None:
         project=_STACK, stack=_STACK, system=_STACK, branch=_STACK, owner=_STACK, backend="000000000000"
     )
     references = {image: f"rehearsal/image-{number}:1" for number, image in enumerate(system.images)}
-    system.load()(
-        _RehearsedEnvironment(
-            _STACK, EnvironmentArgs(identity=identity, system=system, settings=settings, references=references)
-        )
-    )
+    system.load()(_RehearsedEnvironment(identity=identity, system=system, settings=settings, references=references))
 
 
 def _run(system: System, settings: Settings, config: Mapping[str, str]) -> None:

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_docker as docker
 
 from ephemera.contract import declared
 from ephemera.contract.errors import InputError
-from ephemera.resources.arguments import check_args
-from ephemera.resources.environment import Environment
+from ephemera.resources.environment import current
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class VolumeArgs:
-    """``environment``: the one it belongs to, which names and labels it."""
-
-    environment: Environment
 
 
 class Volume(pulumi.ComponentResource):
@@ -33,11 +24,12 @@ class Volume(pulumi.ComponentResource):
     volume: pulumi.Output[str]
     """Name of the volume on the engine."""
 
-    def __init__(self, name: str, args: VolumeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        check(name, args)
-        environment = args.environment
+    def __init__(self, name: str, *, opts: pulumi.ResourceOptions | None = None) -> None:
+        check_volume_name("the environment", name)
+        environment = current()
         environment.claim("volume", name)
-        super().__init__("ephemera:index:Volume", name, None, opts)
+        parent = pulumi.ResourceOptions(parent=environment)
+        super().__init__("ephemera:index:Volume", name, None, pulumi.ResourceOptions.merge(parent, opts))
         volume = docker.Volume(
             name,
             name=f"{environment.stack}-{name}",
@@ -48,11 +40,10 @@ class Volume(pulumi.ComponentResource):
         self.register_outputs({"volume": self.volume})
 
 
-def check(name: str, args: VolumeArgs) -> None:
+def check_volume_name(owner: str, name: str) -> None:
     """Raise unless Docker takes ``name`` in a volume's. Pure, no I/O."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InputError(
-            f"name of a volume is {declared.shown(name)}",
+            f"name of a volume of {owner} is {declared.shown(name)}",
             remedy="it must be of 1 to 100 letters, digits, _, . and -, beginning with a letter or digit",
         )
-    check_args(f"volume {name!r}", args, VolumeArgs)

@@ -56,68 +56,46 @@ def program(environment: Environment) -> None:
     """The store's URL reaches the others as tasker's does: through its gate."""
     import pulumi
 
-    from ephemera.resources import (
-        Container,
-        ContainerArgs,
-        ExitZeroProbe,
-        Gate,
-        HttpProbe,
-        Port,
-        PostgresProbe,
-        Volume,
-        VolumeArgs,
-    )
+    from ephemera.resources import Container, ExitZero, Http, Port, PostgresProbe, Volume
 
     password = environment.credential("store", "password")
     store = Container(
         "store",
-        ContainerArgs(
-            environment=environment,
-            image=_POSTGRES,
-            gate=Gate(probe=PostgresProbe(user="shop", database="shop")),
-            ports={"postgres": Port(number=5432, scheme="postgresql", path="/shop")},
-            variables={"POSTGRES_USER": "shop", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "shop"},
-            command=["postgres", "-c", f"max_connections={environment.option('connections')}"],
-            volumes={"/var/lib/postgresql/data": Volume("data", VolumeArgs(environment=environment))},
-            tmpfs={"/tmp": "size=16m", "/var/run/postgresql": "size=1m,mode=1777"},  # noqa: S108 - inside
-            user="postgres",
-        ),
+        image=_POSTGRES,
+        ready=PostgresProbe(user="shop", database="shop"),
+        ports={"postgres": Port(5432, scheme="postgresql", path="/shop")},
+        variables={"POSTGRES_USER": "shop", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "shop"},
+        command=["postgres", "-c", f"max_connections={environment.option('connections')}"],
+        volumes={"/var/lib/postgresql/data": Volume("data")},
+        tmpfs={"/tmp": "size=16m", "/var/run/postgresql": "size=1m,mode=1777"},  # noqa: S108 - inside
+        run_as="postgres",
     )
-    url = pulumi.Output.all(password, store.ready).apply(lambda known: f"postgresql://shop:{known[0]}@store/shop")
+    url = pulumi.Output.all(password, store.started).apply(lambda known: f"postgresql://shop:{known[0]}@store/shop")
     setup = Container(
         "setup",
-        ContainerArgs(
-            environment=environment,
-            image=_POSTGRES,
-            gate=Gate(probe=ExitZeroProbe()),
-            command=["psql", "-h", "store", "-U", "shop", "-d", "shop", "-c", "CREATE TABLE made_once ()"],
-            variables={"PGPASSWORD": password},
-            user="postgres",
-            needs=(store,),
-        ),
+        image=_POSTGRES,
+        ready=ExitZero(),
+        command=["psql", "-h", "store", "-U", "shop", "-d", "shop", "-c", "CREATE TABLE made_once ()"],
+        variables={"PGPASSWORD": password},
+        run_as="postgres",
+        needs=(store,),
     )
     api = Container(
         "api",
-        ContainerArgs(
-            environment=environment,
-            image=_API,
-            gate=Gate(probe=HttpProbe(path="/")),
-            ports={"http": Port(number=8000)},
-            variables={"STORE_URL": url, "GREETING": str(environment.option("greeting"))},
-            memory_mb=64,
-            needs=(store, setup),
-        ),
+        image=_API,
+        ready=Http("/"),
+        ports={"http": Port(8000)},
+        variables={"STORE_URL": url, "GREETING": str(environment.option("greeting"))},
+        memory_mb=64,
+        needs=(store, setup),
     )
     if "worker" in environment.selected:
         Container(
             "worker",
-            ContainerArgs(
-                environment=environment,
-                image=_WORKER,
-                gate=Gate(probe=HttpProbe(path="/")),
-                ports={"http": Port(number=8001)},
-                variables={"API_URL": "http://api:8000"},
-                memory_mb=64,
-                needs=(api,),
-            ),
+            image=_WORKER,
+            ready=Http("/"),
+            ports={"http": Port(8001)},
+            variables={"API_URL": "http://api:8000"},
+            memory_mb=64,
+            needs=(api,),
         )

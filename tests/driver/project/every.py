@@ -46,29 +46,28 @@ def program(environment: Environment) -> None:
     """Every container, with the changes of all steps so far."""
     import pulumi
 
-    from ephemera.resources import Container, ContainerArgs, ExecProbe, Gate, Volume, VolumeArgs
+    from ephemera.resources import Container, Exec, Volume
 
     plain: dict[str, Any] = {
-        "environment": environment,
         "image": _SLEEPER,
-        "gate": Gate(probe=ExecProbe(command=["true"])),
+        "ready": Exec(["true"]),
     }
-    other = Container("other", ContainerArgs(**plain))
-    data = Volume("data", VolumeArgs(environment=environment))
+    other = Container("other", **plain)
+    data = Volume("data")
     steps = changes(data, other, pulumi.Output.secret("s3cret"))
     for service in _SERVICES[1:]:
         given: dict[str, Any] = {"memory_mb": 32, **plain}
         for change in steps[service][: int(environment.option("step")) + 1]:
             given.update(change)
-        Container(service, ContainerArgs(**given))
+        Container(service, **given)
 
 
 def changes(data: Volume | None, other: Any, secret: Any) -> dict[str, list[dict[str, Any]]]:
     """By service: what each step gives, one after the other; the first one is where it begins. ``secret``: a word that
     is known only later."""
-    from ephemera.resources import ExecProbe, Gate, HealthCheck, Port
+    from ephemera.resources import Exec, HealthCheck, Port
 
-    web = {"web": Port(number=8000)}
+    web = {"web": Port(8000)}
     health: dict[str, Any] = {"command": ["true"], "interval_seconds": 3600, "timeout_seconds": 0.5, "retries": 3}
     return {
         "quiet": [
@@ -76,7 +75,8 @@ def changes(data: Volume | None, other: Any, secret: Any) -> dict[str, list[dict
             {
                 "memory_mb": 48,
                 "pids": 60,
-                "gate": Gate(probe=ExecProbe(command=["test", "1"]), timeout_seconds=5.5),
+                "ready": Exec(["test", "1"]),
+                "timeout_seconds": 5.5,
                 "needs": [other],
                 "engine_capabilities": {"version": 16},
                 "credentials": {"pin": 1234},
@@ -86,7 +86,7 @@ def changes(data: Volume | None, other: Any, secret: Any) -> dict[str, list[dict
             {"memory_mb": 40, "pids": 50, "needs": (), "engine_capabilities": {}, "credentials": {}, "data": ""},
             {"stop_grace_seconds": 0},
         ],
-        "image": [{}, {"image": _OTHER}, {"user": "1000"}, {"user": None}],
+        "image": [{}, {"image": _OTHER}, {"run_as": "1000"}, {"run_as": None}],
         "health": [
             {},
             {"healthcheck": HealthCheck(**health, start_period_seconds=0)},
@@ -108,8 +108,8 @@ def changes(data: Volume | None, other: Any, secret: Any) -> dict[str, list[dict
         ],
         "ports": [
             {},
-            {"ports": {"web": Port(number=8000), "admin": Port(number=7000, path="/a")}},
-            {"ports": {"web": Port(number=8001)}},
+            {"ports": {"web": Port(8000), "admin": Port(7000, path="/a")}},
+            {"ports": {"web": Port(8001)}},
             {"ports": {}},
         ],
         "publish": [{"ports": web}, {"publish": False}, {"publish": True}, {"cpus": 0.05}],
@@ -117,7 +117,7 @@ def changes(data: Volume | None, other: Any, secret: Any) -> dict[str, list[dict
         "root": [
             {},
             {"writable_root_reason": "it is tried"},
-            {"user": "0", "root_reason": "it is tried"},
-            {"user": None, "root_reason": "", "writable_root_reason": ""},
+            {"run_as": "0", "root_reason": "it is tried"},
+            {"run_as": None, "root_reason": "", "writable_root_reason": ""},
         ],
     }

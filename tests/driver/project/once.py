@@ -37,30 +37,24 @@ SYSTEM = System(
 
 def program(environment: Environment) -> None:
     """The server is created when the one-shot has ended well."""
-    from ephemera.resources import Container, ContainerArgs, ExitZeroProbe, Gate, HttpProbe, Port
+    from ephemera.resources import Container, ExitZero, Http, Port
 
     setup = Container(
         "setup",
-        ContainerArgs(
-            environment=environment,
-            image=_CHECKED,
-            gate=Gate(probe=ExitZeroProbe()),
-            command=["python3", "-c", _SETUP, str(environment.option("rows"))],
-            user="65534",
-            memory_mb=64,
-        ),
+        image=_CHECKED,
+        ready=ExitZero(),
+        command=["python3", "-c", _SETUP, str(environment.option("rows"))],
+        run_as="65534",
+        memory_mb=64,
     )
     if "web" in environment.selected:
         Container(
             "web",
-            ContainerArgs(
-                environment=environment,
-                image=_PYTHON,
-                gate=Gate(probe=HttpProbe(path="/")),
-                ports={"http": Port(number=8000)},
-                command=["python3", "-c", _SERVE],
-                user="65534",
-                memory_mb=64,
-                needs=(setup,),
-            ),
+            image=_PYTHON,
+            ready=Http("/"),
+            ports={"http": Port(8000)},
+            command=["python3", "-c", _SERVE],
+            run_as="65534",
+            memory_mb=64,
+            needs=(setup,),
         )

@@ -75,74 +75,55 @@ SYSTEMS = {
 
 def web(environment: Environment) -> None:
     """A web server, and a second one that publishes nothing."""
-    from ephemera.resources import Container, ContainerArgs, ExecProbe, Gate, HttpProbe, Port
+    from ephemera.resources import Container, Exec, Http, Port
 
     command = ["python3", "-c", _COMMANDS[str(environment.option("behaviour"))]]
     server = Container(
         "web",
-        ContainerArgs(
-            environment=environment,
-            image=PYTHON,
-            gate=Gate(probe=HttpProbe(path="/"), timeout_seconds=float(environment.option("ready_seconds"))),
-            ports={"http": Port(number=8000)},
-            variables={"GREETING": str(environment.option("greeting"))},
-            stop_grace_seconds=int(environment.option("stop_seconds")),
-            command=command,
-            user="65534",
-            memory_mb=64,
-        ),
+        image=PYTHON,
+        ready=Http("/"),
+        timeout_seconds=float(environment.option("ready_seconds")),
+        ports={"http": Port(8000)},
+        variables={"GREETING": str(environment.option("greeting"))},
+        stop_grace_seconds=int(environment.option("stop_seconds")),
+        command=command,
+        run_as="65534",
+        memory_mb=64,
     )
     if "shadow" in environment.selected:
         Container(
             "shadow",
-            ContainerArgs(
-                environment=environment,
-                image=PYTHON,
-                gate=Gate(
-                    probe=ExecProbe(command=["python3", "-c", "import socket; socket.create_connection(('web', 8000))"])
-                ),
-                command=command,
-                user="65534",
-                memory_mb=64,
-                needs=(server,),
-            ),
+            image=PYTHON,
+            ready=Exec(["python3", "-c", "import socket; socket.create_connection(('web', 8000))"]),
+            command=command,
+            run_as="65534",
+            memory_mb=64,
+            needs=(server,),
         )
 
 
 def data(environment: Environment) -> None:
     """PostgreSQL, through the resources alone."""
-    from ephemera.resources import (
-        Container,
-        ContainerArgs,
-        Gate,
-        HealthCheck,
-        Port,
-        PostgresProbe,
-        Volume,
-        VolumeArgs,
-    )
+    from ephemera.resources import Container, HealthCheck, Port, PostgresProbe, Volume
 
     password = environment.credential("postgres", "password")
     Container(
         "postgres",
-        ContainerArgs(
-            environment=environment,
-            image=POSTGRES,
-            gate=Gate(probe=PostgresProbe(user="shop", database="shop")),
-            ports={"postgres": Port(number=5432, scheme="postgresql", path="/shop")},
-            variables={"POSTGRES_USER": "shop", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "shop"},
-            healthcheck=HealthCheck(
-                command=["pg_isready", "-U", "shop"],
-                interval_seconds=5,
-                timeout_seconds=3,
-                retries=5,
-                start_period_seconds=5,
-            ),
-            volumes={"/var/lib/postgresql/data": Volume("data", VolumeArgs(environment=environment))},
-            tmpfs={"/tmp": "size=16m", "/var/run/postgresql": "size=1m,mode=1777"},  # noqa: S108 - inside
-            user="postgres",
-            credentials={"password": password},
+        image=POSTGRES,
+        ready=PostgresProbe(user="shop", database="shop"),
+        ports={"postgres": Port(5432, scheme="postgresql", path="/shop")},
+        variables={"POSTGRES_USER": "shop", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "shop"},
+        healthcheck=HealthCheck(
+            command=["pg_isready", "-U", "shop"],
+            interval_seconds=5,
+            timeout_seconds=3,
+            retries=5,
+            start_period_seconds=5,
         ),
+        volumes={"/var/lib/postgresql/data": Volume("data")},
+        tmpfs={"/tmp": "size=16m", "/var/run/postgresql": "size=1m,mode=1777"},  # noqa: S108 - inside
+        run_as="postgres",
+        credentials={"password": password},
     )
 
 

@@ -38,25 +38,20 @@ SYSTEM = System(
 
 def program(environment: Environment) -> None:
     """One container; what differs is how it is asked."""
-    from ephemera.resources import Container, ContainerArgs, ExecProbe, Gate, HttpProbe, Port
+    from ephemera.resources import Container, Exec, Http, Port
 
     probes = {
-        "once": ExecProbe(command=["sh", "-c", _ONCE], timeout_seconds=1),
-        "always": ExecProbe(command=["sleep", "600"], timeout_seconds=1),
-        "trickle": HttpProbe(path="/", timeout_seconds=1),
+        "once": Exec(["sh", "-c", _ONCE], timeout_seconds=1),
+        "always": Exec(["sleep", "600"], timeout_seconds=1),
+        "trickle": Http("/", timeout_seconds=1),
     }
     Container(
         "web",
-        ContainerArgs(
-            environment=environment,
-            image=_PYTHON,
-            gate=Gate(
-                probe=probes[str(environment.option("probe"))],
-                timeout_seconds=float(environment.option("ready_seconds")),
-            ),
-            ports={"http": Port(number=8000)},
-            command=["python3", "-c", _TRICKLE],
-            user="65534",
-            memory_mb=64,
-        ),
+        image=_PYTHON,
+        ready=probes[str(environment.option("probe"))],
+        timeout_seconds=float(environment.option("ready_seconds")),
+        ports={"http": Port(8000)},
+        command=["python3", "-c", _TRICKLE],
+        run_as="65534",
+        memory_mb=64,
     )

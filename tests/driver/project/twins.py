@@ -32,20 +32,17 @@ SYSTEM = System(
 
 def program(environment: Environment) -> None:
     """One image and one command; what differs is what is published."""
-    from ephemera.resources import Container, ContainerArgs, Gate, HttpProbe, Port
+    from ephemera.resources import Container, Http, Port
 
-    http = Port(number=8000)
-    web = {"echo": Port(number=8000, protocol="udp"), "http": http, "ws": Port(number=8000, scheme="ws")}
+    http = Port(8000)
+    web = {"echo": Port(8000, protocol="udp"), "http": http, "ws": Port(8000, scheme="ws")}
     for service, ports in (("web", web), ("other", {"http": http})):
         Container(
             service,
-            ContainerArgs(
-                environment=environment,
-                image=_PYTHON,
-                gate=Gate(probe=HttpProbe(path="/")),
-                ports=ports,
-                command=["python3", "-c", _SERVE],
-                user="65534",
-                memory_mb=64,
-            ),
+            image=_PYTHON,
+            ready=Http("/"),
+            ports=ports,
+            command=["python3", "-c", _SERVE],
+            run_as="65534",
+            memory_mb=64,
         )

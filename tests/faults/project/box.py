@@ -36,28 +36,22 @@ def program(environment: Environment) -> None:
         from pulumi_docker import Provider
 
         Provider("named", host=engine)  # whatever it is used for: such a stack is destroyed by Pulumi's engine
-    from ephemera.resources import Container, ContainerArgs, Gate, HttpProbe, Port, Volume, VolumeArgs
+    from ephemera.resources import Container, Http, Port, Volume
 
     store = Container(
         "store",
-        ContainerArgs(
-            environment=environment,
-            image=SERVER,
-            gate=Gate(probe=HttpProbe(path="/")),
-            ports={"http": Port(number=8000)},
-            volumes={"/var/lib/store": Volume("store", VolumeArgs(environment=environment))},
-            memory_mb=64,
-        ),
+        image=SERVER,
+        ready=Http("/"),
+        ports={"http": Port(8000)},
+        volumes={"/var/lib/store": Volume("store")},
+        memory_mb=64,
     )
     Container(
         "front",
-        ContainerArgs(
-            environment=environment,
-            image=SERVER,
-            gate=Gate(probe=HttpProbe(path="/")),
-            ports={"http": Port(number=8001)},
-            command=["python3", "/srv/serve.py", "8001", os.environ.get("BOX_DELAY_SECONDS", "0.5")],
-            memory_mb=64,
-            needs=(store,),
-        ),
+        image=SERVER,
+        ready=Http("/"),
+        ports={"http": Port(8001)},
+        command=["python3", "/srv/serve.py", "8001", os.environ.get("BOX_DELAY_SECONDS", "0.5")],
+        memory_mb=64,
+        needs=(store,),
     )

@@ -5,11 +5,11 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import OneShot, OneShotArgs
+from components import OneShot
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.resources import Container, ContainerArgs, ExecProbe, ExitZeroProbe, Gate
-from ephemera.resources.gates import GateError
+from ephemera.resources import Container, Exec, ExitZero
+from ephemera.resources.gates import Gate, GateError
 from tests.unit import programs
 from tests.unit.programs import OpenGates, Registered
 
@@ -21,18 +21,8 @@ def _migrated(registered: Registered | None = None, **given: Any) -> Registered:
 
     def program() -> None:
         environment = programs.environment()
-        args = OneShotArgs(environment=environment, image=_IMAGE, command=["migrate"], user="1000", **given)
-        migration = OneShot("migration", args)
-        Container(
-            "api",
-            ContainerArgs(
-                environment=environment,
-                image=_IMAGE,
-                gate=Gate(probe=ExecProbe(command=["check"])),
-                user="1000",
-                needs=(migration.container,),
-            ),
-        )
+        migration = OneShot("migration", image=_IMAGE, command=["migrate"], run_as="1000", **given)
+        Container("api", image=_IMAGE, ready=Exec(["check"]), run_as="1000", needs=(migration,))
         pulumi.export("environment", environment.document())
 
     return programs.run(program, registered=registered)
@@ -41,7 +31,7 @@ def _migrated(registered: Registered | None = None, **given: Any) -> Registered:
 def test_it_is_gated_by_its_end_and_publishes_nothing(gates: OpenGates) -> None:
     registered = _migrated(variables={"A": "b"}, timeout_seconds=7)
     service, _, gate, host, port = gates.asked[0]
-    assert (service, gate, host, port) == ("migration", Gate(probe=ExitZeroProbe(), timeout_seconds=7), None, None)
+    assert (service, gate, host, port) == ("migration", Gate(probe=ExitZero(), timeout_seconds=7), None, None)
     container = registered.container("migration")
     assert (container["command"], container["envs"], container["mustRun"]) == (["migrate"], ["A=b"], False)
     assert container["readOnly"] is True

@@ -8,13 +8,13 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import OpenSearch, OpenSearchArgs
+from components import OpenSearch
 from components.opensearch_data import DATA
 from ephemera.contract.data import load_data
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.resources import Environment, HttpProbe
+from ephemera.resources import Environment, Http
 from tests.unit import programs
 from tests.unit.programs import OpenGates, Registered
 
@@ -25,8 +25,7 @@ _IMAGE = PublicImage(reference="docker.io/library/nats:2")
 def _opensearch(**given: Any) -> Registered:
     def program() -> None:
         environment = programs.environment()
-        args = OpenSearchArgs(environment=environment, image=_IMAGE, **given)
-        pulumi.export("url", OpenSearch("search", args).url)
+        pulumi.export("url", OpenSearch("search", image=_IMAGE, **given).url)
         pulumi.export("environment", environment.document())
 
     return programs.run(program)
@@ -82,7 +81,7 @@ def test_gate_asks_for_the_clusters_health(gates: OpenGates) -> None:
     registered = _opensearch()
     found = EnvironmentOutputs.parse(registered.exports["environment"]).service("search")
     probe = gates.asked[0][2].probe
-    assert isinstance(probe, HttpProbe)
+    assert isinstance(probe, Http)
     assert probe.path.startswith("/_cluster/health?wait_for_status=yellow")
     assert (found.endpoint().scheme, found.endpoint().port) == ("http", 9200)
     assert load_data(found.data) is DATA

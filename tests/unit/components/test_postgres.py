@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import Postgres, PostgresArgs
+from components import Postgres
 from components.postgres_data import DATA
 from ephemera.contract.data import load_data
 from ephemera.contract.errors import InputError
@@ -21,7 +21,7 @@ def _postgres(registered: Registered | None = None, *, name: str = "db", **given
     def program() -> None:
         environment = programs.environment()
         args = {"database": "shop", "user": "app", **given}
-        pulumi.export("url", Postgres(name, PostgresArgs(environment=environment, **args)).url)
+        pulumi.export("url", Postgres(name, **args).url)
         pulumi.export("environment", environment.document())
 
     return programs.run(program, registered=registered)
@@ -64,7 +64,8 @@ def test_url_is_for_inside_the_network_and_a_secret(gates: OpenGates) -> None:
         secret.append(await url.is_secret())
 
     def program() -> Any:
-        return look(Postgres("db", PostgresArgs(environment=programs.environment(), database="shop", user="app")).url)
+        programs.environment()
+        return look(Postgres("db", database="shop", user="app").url)
 
     programs.run(program)
     assert secret == [True]

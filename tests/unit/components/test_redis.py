@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from components import Redis, RedisArgs
+from components import Redis
 from components.redis_data import DATA
 from ephemera.contract.data import load_data
 from ephemera.contract.images import PublicImage
@@ -25,8 +25,7 @@ _IMAGE = PublicImage(reference="docker.io/library/nats:2")
 def _redis(**given: Any) -> Registered:
     def program() -> None:
         environment = programs.environment()
-        args = RedisArgs(environment=environment, image=_IMAGE, **given)
-        pulumi.export("url", Redis("cache", args).url)
+        pulumi.export("url", Redis("cache", image=_IMAGE, **given).url)
         pulumi.export("environment", environment.document())
 
     return programs.run(program)

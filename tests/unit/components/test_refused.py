@@ -8,27 +8,16 @@ from typing import Any
 
 import pytest
 
-from components import (
-    OneShot,
-    OneShotArgs,
-    OpenSearch,
-    OpenSearchArgs,
-    Postgres,
-    PostgresArgs,
-    Redis,
-    RedisArgs,
-    WebService,
-    WebServiceArgs,
-)
+from components import OneShot, OpenSearch, Postgres, Redis, WebService
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import EngineImage
+from ephemera.resources import Container
 from tests.unit import programs
 from tests.unit.doubles import FakeClient
 from tests.unit.programs import OpenGates, Registered
 
 _IMAGE = EngineImage(name="postgres")
 _NUMBERS = (None, "5", True, math.nan, math.inf, 0, -1)
-_ENVIRONMENTS = (None, "shop")
 _IMAGES = (None, "postgres")
 _VARIABLES = (None, ["A=1"], {"": "x"}, {"A=B": "x"}, {"A": None}, {"A": ["x"]})
 _CREDENTIALS = (None, ["x"], {"": "x"}, {"a": None})
@@ -36,29 +25,25 @@ _NEEDS = (None, "db", ["db"])
 _LIMITS = {"memory_mb": (*_NUMBERS, 5.5), "cpus": _NUMBERS}
 
 # By component: its arguments, those that it cannot do without, and what is refused.
-_COMPONENTS: dict[Any, tuple[Any, dict[str, Any], dict[str, tuple[Any, ...]]]] = {
+_COMPONENTS: dict[Any, tuple[dict[str, Any], dict[str, tuple[Any, ...]]]] = {
     OneShot: (
-        OneShotArgs,
         {"image": _IMAGE},
         {
             **_LIMITS,
-            "environment": _ENVIRONMENTS,
             "image": _IMAGES,
             "command": ("make it", [], [None]),
             "variables": _VARIABLES,
             "needs": _NEEDS,
             "timeout_seconds": _NUMBERS,
-            "volumes": (None, {"/data": "data"}, {"data": "data"}),
-            "user": ("root", "", 1000),
+            "volumes": (None, {"/data": 5}, {"data": "data"}),
+            "run_as": ("root", "", 1000),
             "credentials": _CREDENTIALS,
         },
     ),
     WebService: (
-        WebServiceArgs,
         {"image": _IMAGE, "package": "shop", "port": 80},
         {
             **_LIMITS,
-            "environment": _ENVIRONMENTS,
             "image": _IMAGES,
             "package": (None, "", "a b", "a.", "a-b", 5),
             "port": (*_NUMBERS, 65536, 80.0),
@@ -71,10 +56,8 @@ _COMPONENTS: dict[Any, tuple[Any, dict[str, Any], dict[str, tuple[Any, ...]]]] =
         },
     ),
     Redis: (
-        RedisArgs,
         {"image": _IMAGE},
         {
-            "environment": _ENVIRONMENTS,
             "image": _IMAGES,
             "persistent": (None, 1, "yes"),
             "variables": (*_VARIABLES, {"REDISCLI_AUTH": "mine"}),
@@ -82,22 +65,18 @@ _COMPONENTS: dict[Any, tuple[Any, dict[str, Any], dict[str, tuple[Any, ...]]]] =
         },
     ),
     Postgres: (
-        PostgresArgs,
         {"image": _IMAGE, "database": "shop", "user": "shop"},
         {
             "database": (None, "", "Shop", "a-b", "a" * 64, 5),
             "user": (None, "", "Shop", "a b", "pg_mine"),
-            "environment": _ENVIRONMENTS,
             "image": _IMAGES,
             "parameters": (None, "a=b", ["max_connections"], [5], ["=5"]),
             "memory_mb": _LIMITS["memory_mb"],
         },
     ),
     OpenSearch: (
-        OpenSearchArgs,
         {"image": _IMAGE},
         {
-            "environment": _ENVIRONMENTS,
             "image": _IMAGES,
             "persistent": (None, 1, "yes"),
             "settings": (*_VARIABLES, {"OPENSEARCH_JAVA_OPTS": "-Xmx1g"}, {"DISABLE_SECURITY_PLUGIN": "false"}),
@@ -111,15 +90,16 @@ _COMPONENTS: dict[Any, tuple[Any, dict[str, Any], dict[str, tuple[Any, ...]]]] =
 
 @pytest.mark.parametrize("component", _COMPONENTS, ids=lambda component: component.__name__)
 def test_every_argument_has_values_that_are_refused(component: Any) -> None:
-    arguments, _, refused = _COMPONENTS[component]
-    assert set(refused) == {field.name for field in dataclasses.fields(arguments)}
+    inherited = {field.name for field in dataclasses.fields(Container)}
+    own = {field.name for field in dataclasses.fields(component)} - inherited
+    assert own <= set(_COMPONENTS[component][1])
 
 
 @pytest.mark.parametrize(
     ("component", "name", "value"),
     [
         pytest.param(component, name, value, id=f"{component.__name__}-{name}-{number}")
-        for component, (_, _, refused) in _COMPONENTS.items()
+        for component, (_, refused) in _COMPONENTS.items()
         for name, values in refused.items()
         for number, value in enumerate(values)
     ],
@@ -128,11 +108,12 @@ def test_value_that_cannot_work_is_refused_in_one_line(
     docker: FakeClient, gates: OpenGates, component: Any, name: str, value: Any
 ) -> None:
     docker.api.images["ephemera/image-0:1"] = "app"
-    arguments, needed, _ = _COMPONENTS[component]
+    needed, _ = _COMPONENTS[component]
     registered = Registered()
 
     def program() -> None:
-        component("it", arguments(**{"environment": programs.environment(), **needed, name: value}))
+        programs.environment()
+        component("it", **{**needed, name: value})
 
     with pytest.raises(InputError) as refused:
         programs.run(program, registered=registered)
@@ -140,9 +121,3 @@ def test_value_that_cannot_work_is_refused_in_one_line(
     assert "it" in refused.value.message
     assert refused.value.remedy
     assert registered.names("container:Container") == []
-
-
-@pytest.mark.parametrize("component", _COMPONENTS, ids=lambda component: component.__name__)
-def test_arguments_that_are_none_are_refused(gates: OpenGates, component: Any) -> None:
-    with pytest.raises(InputError, match="args of 'it' is None"):
-        programs.run(lambda: component("it", None))

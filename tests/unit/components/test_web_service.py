@@ -3,11 +3,11 @@ from __future__ import annotations
 import pulumi
 import pytest
 
-from components import WebService, WebServiceArgs
+from components import WebService
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.resources import Gate, HttpProbe
-from ephemera.resources.gates import GateError
+from ephemera.resources import Http
+from ephemera.resources.gates import Gate, GateError
 from tests.unit import programs
 from tests.unit.programs import OpenGates, Registered
 
@@ -17,18 +17,15 @@ _IMAGE = PublicImage(reference="docker.io/library/nats:2")
 def _served(registered: Registered | None = None) -> Registered:
     def program() -> None:
         environment = programs.environment()
-        first = WebService("api", WebServiceArgs(environment=environment, image=_IMAGE, package="shop", port=8080))
+        first = WebService("api", image=_IMAGE, package="shop", port=8080)
         WebService(
             "worker",
-            WebServiceArgs(
-                environment=environment,
-                image=_IMAGE,
-                package="shop",
-                port=8081,
-                needs=(first.container,),
-                publish=False,
-                start_period_seconds=20,
-            ),
+            image=_IMAGE,
+            package="shop",
+            port=8081,
+            needs=(first,),
+            publish=False,
+            start_period_seconds=20,
         )
         pulumi.export("environment", environment.document())
 
@@ -37,7 +34,7 @@ def _served(registered: Registered | None = None) -> Registered:
 
 def test_it_is_gated_by_its_health_and_checked_by_a_means_of_its_own(gates: OpenGates) -> None:
     registered = _served()
-    assert (gates.asked[0][0], gates.asked[0][2]) == ("api", Gate(probe=HttpProbe(path="/health")))
+    assert (gates.asked[0][0], gates.asked[0][2]) == ("api", Gate(probe=Http("/health")))
     health = registered.container("api")["healthcheck"]
     assert health["tests"] == ["CMD", "python", "-m", "shop.probe", "8080"]
     assert (health["startPeriod"], registered.container("worker")["healthcheck"]["startPeriod"]) == ("15s", "20s")

@@ -22,7 +22,7 @@ def _outputs(*, ready: bool) -> EnvironmentOutputs:
         "internal_port": 8080,
         "internal_url": "http://api:8080",
     }
-    further = {"endpoints": {"http": endpoint}, "readiness": {"kind": "HttpProbe"}} if ready else {}
+    further = {"endpoints": {"http": endpoint}, "readiness": {"kind": "Http"}} if ready else {}
     services = {"api": {"container": "a", "image": "i", **further}, "worker": {"container": "w", "image": "i"}}
     return EnvironmentOutputs.parse({"stack": _STACK, "system": "shop", "branch": "main", "services": services})
 

@@ -11,9 +11,9 @@ import pytest
 
 from ephemera.host import probes
 from ephemera.host.ports import free_port
-from ephemera.host.probes import ExecProbe, ExitZeroProbe, HttpProbe, PostgresProbe, Probe, RedisProbe, Target, TcpProbe
+from ephemera.host.probes import Exec, ExitZero, Http, PostgresProbe, Probe, RedisProbe, Target, Tcp
 
-_HTTP = HttpProbe(path="/health")
+_HTTP = Http("/health")
 _POSTGRES = PostgresProbe(user="app", database="shop")
 _REDIS = RedisProbe()
 
@@ -77,7 +77,7 @@ def test_http_is_ready_when_it_answers_200(answer: bytes, ready: bool) -> None:
 def test_http_asks_for_the_path_and_accepts_the_status_that_is_given() -> None:
     heard: list[bytes] = []
     with _server(_says(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", heard)) as port:
-        assert HttpProbe(path="/_cluster/health?x=1", status=401).ready(_target(port))
+        assert Http("/_cluster/health?x=1", status=401).ready(_target(port))
     assert heard[0].startswith(b"GET /_cluster/health?x=1 HTTP/1.1\r\n")
 
 
@@ -111,7 +111,7 @@ def test_answer_that_trickles_has_one_time_limit_as_a_whole(probe: Probe) -> Non
 
 
 @dataclass(frozen=True)
-class _Own:
+class _Own(Probe):
     """A probe of one's own that answers when the test lets it."""
 
     answer: threading.Event
@@ -168,10 +168,10 @@ def test_redis_is_ready_when_it_answers_ping(answer: bytes, ready: bool) -> None
 
 def test_tcp_is_ready_when_the_port_accepts() -> None:
     with _server(_says(b"")) as port:
-        assert TcpProbe().ready(_target(port))
+        assert Tcp().ready(_target(port))
 
 
-@pytest.mark.parametrize("probe", [TcpProbe(), _HTTP, _POSTGRES, _REDIS], ids=["tcp", "http", "postgres", "redis"])
+@pytest.mark.parametrize("probe", [Tcp(), _HTTP, _POSTGRES, _REDIS], ids=["tcp", "http", "postgres", "redis"])
 def test_nobody_there_is_not_ready(probe: Probe) -> None:
     assert not probe.ready(_target(free_port("127.0.0.1")))
     assert not probe.ready(_target(None)), "nor is what publishes nothing"
@@ -184,26 +184,26 @@ def test_exec_is_ready_when_the_command_ends_with_0() -> None:
         ran.append(command)
         return len(ran) - 1
 
-    probe = ExecProbe(command=["pg_isready", "-q"])
+    probe = Exec(["pg_isready", "-q"])
     assert [probe.ready(_target(None, execute)) for _ in range(2)] == [True, False]
     assert ran == [["pg_isready", "-q"]] * 2
 
 
 @pytest.mark.parametrize(("ended", "ready"), [(None, False), (0, True), (1, False), (137, False)])
 def test_one_shot_is_ready_when_it_ended_with_0(ended: int | None, ready: bool) -> None:
-    assert ExitZeroProbe().ready(_target(None, ended=ended)) is ready
-    assert ExitZeroProbe().finishes
+    assert ExitZero().ready(_target(None, ended=ended)) is ready
+    assert ExitZero().finishes
 
 
 @pytest.mark.parametrize(
     "probe",
     [
-        TcpProbe(),
-        HttpProbe(path="/x", status=204),
+        Tcp(),
+        Http("/x", status=204),
         _POSTGRES,
         _REDIS,
-        ExecProbe(command=("a", "b"), interval_seconds=1.0),
-        ExitZeroProbe(),
+        Exec(("a", "b"), interval_seconds=1.0),
+        ExitZero(),
     ],
     ids=lambda probe: type(probe).__name__,
 )
@@ -211,16 +211,32 @@ def test_probe_survives_the_way_through_the_outputs(probe: Probe) -> None:
     assert probes.from_description(probes.describe(probe)) == probe
 
 
-def test_probe_of_somebody_elses_class_is_asked_whether_the_port_accepts() -> None:
-    @dataclass(frozen=True, kw_only=True)
-    class NatsProbe:
-        interval_seconds: float = 0.1
-        finishes: bool = False
-        from_outside: bool = True
+@dataclass(frozen=True, kw_only=True)
+class NatsProbe(Probe):
+    """One of a project's own."""
 
-        def ready(self, target: Target) -> bool:
-            return True
+    greeting: str = "INFO"
 
-    assert probes.describe(NatsProbe()) == {"type": "NatsProbe"}
-    assert probes.from_description({"type": "NatsProbe"}) == TcpProbe()
-    assert probes.from_description({}) == TcpProbe()
+    def ready(self, target: Target) -> bool:
+        return self.greeting == "INFO"
+
+
+def test_probe_of_ones_own_is_made_anew_from_the_outputs() -> None:
+    own = NatsProbe(greeting="+OK")
+    described = probes.describe(own)
+    assert described == {"type": f"{__name__}:NatsProbe", "greeting": "+OK"}
+    assert probes.from_description(described) == own
+    assert (own.interval_seconds, own.finishes, own.from_outside, own.timeout_seconds) == (0.1, False, True, 5)
+
+
+@pytest.mark.parametrize(
+    "kind", ["", "NatsProbe", "no.such:Probe", "builtins:dict", f"{__name__}:test_nothing", "a b:c"]
+)
+def test_probe_that_cannot_be_made_anew_asks_whether_the_port_accepts(kind: str) -> None:
+    assert probes.from_description({"type": kind}) == Tcp()
+    assert probes.from_description({}) == Tcp()
+
+
+def test_description_of_another_version_is_taken_for_what_it_says() -> None:
+    old = {"type": "http", "path": "/a", "finishes": False, "from_outside": True, "since": "later"}
+    assert probes.from_description(old) == Http("/a")

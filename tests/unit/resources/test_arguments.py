@@ -12,28 +12,23 @@ from ephemera.contract.data import NO_DATA
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import EngineImage
 from ephemera.resources import (
-    ContainerArgs,
-    Environment,
-    ExecProbe,
-    Gate,
+    Container,
+    Exec,
     HealthCheck,
-    HttpProbe,
+    Http,
     Image,
-    ImageArgs,
     Port,
     PostgresProbe,
     Volume,
-    VolumeArgs,
     arguments,
+    component,
 )
-from ephemera.resources.container import check
 from tests.unit import programs
 from tests.unit.programs import Registered
 
-_ENVIRONMENT = object.__new__(Environment)  # which the checks do not ask
 _VOLUME = object.__new__(Volume)
 _HEALTH = HealthCheck(command=["true"], interval_seconds=1, timeout_seconds=0.5, retries=1, start_period_seconds=0)
-_TRUE = Gate(probe=ExecProbe(command=["true"]))
+_TRUE = Exec(["true"])
 _NUMBERS = (None, "5", True, math.nan, math.inf)
 _ODD_COMMANDS: tuple[Any, ...] = (
     "sleep 5",
@@ -54,31 +49,30 @@ def _health(**fields: Any) -> HealthCheck:
 
 # By argument; every one of them, as a test below makes sure.
 _REFUSED: dict[str, list[Any]] = {
-    "environment": [None, "environment"],
     "image": [None, "postgres", 5],
-    "gate": [
-        None,
-        HttpProbe(),
-        Gate(probe=HttpProbe),  # type: ignore[arg-type]
-        Gate(probe=None),  # type: ignore[arg-type]
-        *(Gate(probe=HttpProbe(path=path)) for path in ("", "health", "/a b", "/ü", "/\n", None)),  # type: ignore[arg-type]
-        *(Gate(probe=HttpProbe(status=status)) for status in (0, 99, 600, "200")),  # type: ignore[arg-type]
-        *(Gate(probe=HttpProbe(interval_seconds=each)) for each in (0, -1, math.nan, "1")),  # type: ignore[arg-type]
-        *(Gate(probe=ExecProbe(command=command)) for command in _ODD_COMMANDS),
-        Gate(probe=PostgresProbe(user=None, database="shop")),  # type: ignore[arg-type]
-        Gate(probe=PostgresProbe(user="shop", database="a\0b")),
-        *(Gate(probe=HttpProbe(), timeout_seconds=each) for each in (0, -1, *_NUMBERS)),  # type: ignore[arg-type]
+    "ready": [
+        Http,
+        "http",
+        *(Http(path) for path in ("", "health", "/a b", "/ü", "/\n", None)),  # type: ignore[arg-type]
+        *(Http(status=status) for status in (0, 99, 600, "200")),  # type: ignore[arg-type]
+        *(Http(interval_seconds=each) for each in (0, -1, math.nan, "1")),  # type: ignore[arg-type]
+        *(Http(timeout_seconds=each) for each in (0, -1, math.nan, "1")),  # type: ignore[arg-type]
+        *(Exec(command) for command in _ODD_COMMANDS),
+        PostgresProbe(user=None, database="shop"),  # type: ignore[arg-type]
+        PostgresProbe(user="shop", database="a\0b"),
     ],
+    "timeout_seconds": [0, -1, *_NUMBERS],
     "ports": [
         None,
         [8000],
-        {"http": 8000},
-        {"": Port(number=80)},
-        {5: Port(number=80)},
-        {"a\nb": Port(number=80)},
-        *({"http": Port(number=number)} for number in (0, -1, 65536, "80", 80.0, True, None)),  # type: ignore[arg-type]
-        *({"http": Port(number=80, scheme=scheme)} for scheme in ("", "http://", "1a", None)),  # type: ignore[arg-type]
-        *({"http": Port(number=80, path=path)} for path in ("api", "/a b", None)),  # type: ignore[arg-type]
+        {"http": 0},
+        {"http": True},
+        {"": Port(80)},
+        {5: Port(80)},
+        {"a\nb": Port(80)},
+        *({"http": Port(number)} for number in (0, -1, 65536, "80", 80.0, True, None)),  # type: ignore[arg-type]
+        *({"http": Port(80, scheme=scheme)} for scheme in ("", "http://", "1a", None)),  # type: ignore[arg-type]
+        *({"http": Port(80, path=path)} for path in ("api", "/a b", None)),  # type: ignore[arg-type]
     ],
     "variables": [
         None,
@@ -104,7 +98,8 @@ _REFUSED: dict[str, list[Any]] = {
     "volumes": [
         None,
         [_VOLUME],
-        {"/data": "data"},
+        {"/data": "a b"},
+        {"/data": 5},
         *(
             {path: _VOLUME}
             for path in ("", "data", "./data", "/", "//", "/data/..", "/proc", "/proc/x", "/a:b", "/a\n", 5)
@@ -143,7 +138,7 @@ _REFUSED: dict[str, list[Any]] = {
     "memory_mb": [5, 4, 0, -1, 256.5, 2**60, *_NUMBERS],
     "cpus": [0, 0.009, -1.0, -math.inf, *_NUMBERS],
     "pids": [0, -1, 1.5, 4_194_305, *_NUMBERS],
-    "user": ["", "root", "0:5", "a b", "a\n", ":", "a:", "a:b:c", "1000;id", "4294967296", "ü", 1000, b"app", True],
+    "run_as": ["", "root", "0:5", "a b", "a\n", ":", "a:", "a:b:c", "1000;id", "4294967296", "ü", 1000, b"app", True],
     "capabilities": [
         None,
         ["CHOWN"],
@@ -170,12 +165,13 @@ _REFUSED: dict[str, list[Any]] = {
 }
 # What looks odd and works.
 _TAKEN: dict[str, list[Any]] = {
-    "gate": [Gate(probe=HttpProbe(path="/a?b=%20#c"), timeout_seconds=0.5)],
-    "ports": [{"my http": Port(number=65535, scheme="svn+ssh", path="/a/b")}],
+    "ready": [None, Http("/a?b=%20#c")],
+    "timeout_seconds": [0.5],
+    "ports": [{"http": 8000}, {"my http": Port(65535, scheme="svn+ssh", path="/a/b")}],
     "variables": [{"A B": "", "a.b-c": "x\ny", "ü": "ü", "N": 5, "F": 0.5, "B": True}],
     "command": [["sleep", ""], ("sleep", "5"), ["sleep", 5]],
     "healthcheck": [None, _HEALTH, _health(interval_seconds=3600, start_period_seconds=0.001)],
-    "volumes": [{"/data/": _VOLUME, "/data with spaces": _VOLUME, "/proc2": _VOLUME}],
+    "volumes": [{"/data": "data"}, {"/data/": _VOLUME, "/data with spaces": _VOLUME, "/proc2": _VOLUME}],
     "tmpfs": [
         {},
         {"/tmp": ""},  # noqa: S108 - in the container
@@ -184,7 +180,7 @@ _TAKEN: dict[str, list[Any]] = {
     "memory_mb": [6],
     "cpus": [0.01, 1, 1 / 3],
     "pids": [1, 4_194_304],
-    "user": [None, "1000", "app", "app:1000", "1000:0", "_x-y.z$"],
+    "run_as": [None, "1000", "app", "app:1000", "1000:0", "_x-y.z$"],
     "capabilities": [{"CHOWN": "why", "CHECKPOINT_RESTORE": "why"}],
     "stop_grace_seconds": [0, 30],
     "credentials": [{"api.key": "x", "my pass": "x", "pin": 1234}],
@@ -193,8 +189,16 @@ _TAKEN: dict[str, list[Any]] = {
 }
 
 
-def _args(**given: Any) -> ContainerArgs:
-    return ContainerArgs(**{"environment": _ENVIRONMENT, "image": EngineImage(name="redis"), "gate": _TRUE, **given})
+@component
+class Checked(Container):
+    """A container whose arguments are checked, and that registers nothing."""
+
+    def __post_init__(self) -> None:
+        self.check()
+
+
+def _check(**given: Any) -> None:
+    Checked("api", **{"image": EngineImage(name="redis"), "ready": _TRUE, **given})
 
 
 def _cases(table: dict[str, list[Any]]) -> list[Any]:
@@ -206,13 +210,14 @@ def _cases(table: dict[str, list[Any]]) -> list[Any]:
 
 
 def test_every_argument_has_values_that_are_refused() -> None:
-    assert list(_REFUSED) == [field.name for field in dataclasses.fields(ContainerArgs)]
+    arguments = [field.name for field in dataclasses.fields(Container) if field.init]
+    assert ["name", *_REFUSED, "opts"] == arguments
 
 
 @pytest.mark.parametrize(("name", "value"), _cases(_REFUSED))
 def test_value_that_cannot_work_is_refused_in_one_line(name: str, value: Any) -> None:
     with pytest.raises(InputError) as refused:
-        check("api", _args(**{name: value}))
+        _check(**{name: value})
     assert "\n" not in str(refused.value)
     assert "api" in refused.value.message
     assert refused.value.remedy
@@ -220,18 +225,18 @@ def test_value_that_cannot_work_is_refused_in_one_line(name: str, value: Any) ->
 
 def test_refusal_of_what_is_too_large_names_the_largest_that_is_taken() -> None:
     with pytest.raises(InputError, match=r"stop_grace_seconds of service 'api' is 10+: it must be .* to 2147483647$"):
-        check("api", _args(stop_grace_seconds=10**12))
-    check("api", _args(stop_grace_seconds=2147483647))
+        _check(stop_grace_seconds=10**12)
+    _check(stop_grace_seconds=2147483647)
 
 
 def test_refusal_of_data_tells_why_it_cannot_be_imported() -> None:
     with pytest.raises(InputError, match=r"data of service 'api': 'nosuch:X' cannot be imported: .*No module named"):
-        check("api", _args(data="nosuch:X"))
+        _check(data="nosuch:X")
 
 
 @pytest.mark.parametrize(("name", "value"), _cases(_TAKEN))
 def test_value_that_looks_odd_and_works_is_taken(name: str, value: Any) -> None:
-    check("api", _args(**{name: value}))
+    _check(**{name: value})
 
 
 @pytest.mark.parametrize(
@@ -246,7 +251,7 @@ def test_value_that_looks_odd_and_works_is_taken(name: str, value: Any) -> None:
 )
 def test_refusal_tells_no_secret(given: dict[str, Any]) -> None:
     with pytest.raises(InputError) as refused:
-        check("api", _args(**given))
+        _check(**given)
     assert "s3cret" not in str(refused.value)
 
 
@@ -277,18 +282,18 @@ def test_place_is_spelt_as_docker_does(path: str, place: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "-a", "a/b", "/etc", "a" * 101, "ü", None, 5])
 def test_name_of_a_volume_that_docker_would_not_take_is_refused(name: Any) -> None:
-    _refused_as_a_resource(lambda: Volume(name, VolumeArgs(environment=programs.environment())), "volume:Volume")
+    _refused_as_a_resource(lambda: programs.environment() and Volume(name), "volume:Volume")
 
 
 def test_volume_without_an_environment_is_refused() -> None:
-    _refused_as_a_resource(lambda: Volume("data", VolumeArgs(environment="shop")), "volume:Volume")  # type: ignore[arg-type]
+    _refused_as_a_resource(lambda: Volume("data"), "volume:Volume")
 
 
 @pytest.mark.parametrize(
     "reference", ["", "a b", "Nats:2", "nats:", "nats:a b", "/nats", "nats@sha256:12", "http://x/y", None]
 )
 def test_reference_that_is_none_is_refused(reference: Any) -> None:
-    _refused_as_a_resource(lambda: Image("it", ImageArgs(reference=reference)), "RemoteImage")
+    _refused_as_a_resource(lambda: Image("it", reference=reference), "RemoteImage")
 
 
 @pytest.mark.parametrize(
@@ -303,7 +308,7 @@ def test_reference_that_is_none_is_refused(reference: Any) -> None:
     ],
 )
 def test_reference_is_taken(reference: str) -> None:
-    registered = programs.run(lambda: Image("it", ImageArgs(reference=reference)))
+    registered = programs.run(lambda: Image("it", reference=reference))
     assert registered.inputs("RemoteImage", "it")["name"] == reference
 
 

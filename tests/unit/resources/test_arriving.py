@@ -18,32 +18,11 @@ import pulumi
 import pytest
 from pulumi.runtime import mocks
 
-from components import (
-    OneShot,
-    OneShotArgs,
-    OpenSearch,
-    OpenSearchArgs,
-    Postgres,
-    PostgresArgs,
-    Redis,
-    RedisArgs,
-    WebService,
-    WebServiceArgs,
-)
+from components import OneShot, OpenSearch, Postgres, Redis, WebService
 from ephemera.contract.data import NO_DATA
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import EngineImage, PublicImage
-from ephemera.resources import (
-    Container,
-    ContainerArgs,
-    Environment,
-    ExecProbe,
-    Gate,
-    HealthCheck,
-    Port,
-    Volume,
-    VolumeArgs,
-)
+from ephemera.resources import Container, Environment, Exec, HealthCheck, Port, Volume
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY, FakeClient
 from tests.unit.programs import OpenGates, Registered
@@ -53,10 +32,10 @@ _IN_PLACE = {"memory", "memorySwap", "destroyGraceSeconds", "mustRun"}
 """What the provider's update, or its delete, takes from the new properties (``resourceDockerContainerUpdate``)."""
 _KEPT_WHEN_EMPTY = {"user"}
 """What it keeps without its schema saying so (a ``DiffSuppressFunc``)."""
-_OUTPUTS_ONLY = {"gate", "needs", "pids", "credentials", "engine_capabilities", "data"}
+_OUTPUTS_ONLY = {"ready", "timeout_seconds", "needs", "pids", "credentials", "engine_capabilities", "data"}
 """What no container's property holds: the program sees to it at every ``up``."""
 _IMAGE, _OTHER = EngineImage(name="postgres"), PublicImage(reference="docker.io/library/nats:2")
-_GATE = Gate(probe=ExecProbe(command=["true"]))
+_READY = Exec(["true"])
 _HEALTH = HealthCheck(command=["true"], interval_seconds=5, timeout_seconds=5, retries=3, start_period_seconds=5)
 _OTHER_HEALTH: dict[str, Any] = {
     "command": ["false"],
@@ -82,22 +61,23 @@ def _change(before: Given, after: Given) -> Change:
 
 
 def _volumes(environment: Environment) -> Given:
-    return {"volumes": {"/data": Volume("data", VolumeArgs(environment=environment))}}
+    return {"volumes": {"/shared": Volume("shared"), "/own": "own"}}
 
 
 def _needs(environment: Environment) -> Given:
-    return {"needs": [Container("other", ContainerArgs(environment=environment, image=_IMAGE, gate=_GATE))]}
+    return {"needs": [Container("other", image=_IMAGE, ready=_READY)]}
 
 
 # By argument: what is changed, given and removed.
 _CONTAINER: dict[str, list[Change]] = {
     "image": [_change({"image": _IMAGE}, {"image": _OTHER})],
-    "gate": [_change({"gate": _GATE}, {"gate": Gate(probe=ExecProbe(command=["false"]), timeout_seconds=5)})],
+    "ready": [_change({"ready": _READY}, {"ready": Exec(["false"])})],
+    "timeout_seconds": [_change({}, {"timeout_seconds": 5.0})],
     "ports": [
-        _change({}, {"ports": {"http": Port(number=80)}}),
-        _change({"ports": {"http": Port(number=80)}}, {}),
-        _change({"ports": {"http": Port(number=80)}}, {"ports": {"http": Port(number=81)}}),
-        _change({"ports": {"a": Port(number=80)}}, {"ports": {"a": Port(number=80), "b": Port(number=81)}}),
+        _change({}, {"ports": {"web": Port(80)}}),
+        _change({"ports": {"web": Port(80)}}, {}),
+        _change({"ports": {"web": Port(80)}}, {"ports": {"web": Port(81)}}),
+        _change({"ports": {"a": Port(80)}}, {"ports": {"a": Port(80), "b": Port(81)}}),
     ],
     "variables": [
         _change({"variables": {"A": 1}}, {"variables": {"A": 2}}),
@@ -132,10 +112,10 @@ _CONTAINER: dict[str, list[Change]] = {
     "memory_mb": [_change({"memory_mb": 64}, {"memory_mb": 65})],
     "cpus": [_change({"cpus": 0.05}, {"cpus": 0.5})],
     "pids": [_change({"pids": 5}, {"pids": 6})],
-    "user": [
-        _change({"user": "1"}, {"user": "2"}),
-        _change({"user": "1"}, {}),
-        _change({}, {"user": "1"}),
+    "run_as": [
+        _change({"run_as": "1"}, {"run_as": "2"}),
+        _change({"run_as": "1"}, {}),
+        _change({}, {"run_as": "1"}),
     ],
     "capabilities": [
         _change({}, {"capabilities": {"CHOWN": "why"}}),
@@ -146,67 +126,41 @@ _CONTAINER: dict[str, list[Change]] = {
         _change({}, {"writable_root_reason": "why"}),
         _change({"writable_root_reason": "why"}, {}),
     ],
-    "root_reason": [_change({"user": "1"}, {"user": "0", "root_reason": "why"})],
+    "root_reason": [_change({"run_as": "1"}, {"run_as": "0", "root_reason": "why"})],
     "stop_grace_seconds": [
         _change({}, {"stop_grace_seconds": 5}),
         _change({"stop_grace_seconds": 5}, {"stop_grace_seconds": 6}),
         _change({"stop_grace_seconds": 5}, {}),
     ],
     "publish": [
-        _change({"ports": {"http": Port(number=80)}}, {"ports": {"http": Port(number=80)}, "publish": False}),
+        _change({"ports": {"web": Port(80)}}, {"ports": {"web": Port(80)}, "publish": False}),
     ],
     "credentials": [_change({}, {"credentials": {"a": "b"}})],
     "engine_capabilities": [_change({}, {"engine_capabilities": {"a": "b"}})],
     "data": [_change({}, {"data": NO_DATA})],
 }
-_PROGRAM = {"image": _IMAGE, "gate": _GATE}
-_SERVER = {"image": _IMAGE, "database": "shop", "user": "shop"}
-_WEB = {"image": _IMAGE, "package": "shop", "port": 80}
-_NAMES = {"image": [_change({}, {"image": _OTHER})], "memory_mb": [_change({"memory_mb": 2000}, {"memory_mb": 3000})]}
-_VARIABLES = {"variables": [_change({}, {"variables": {"A": 1}}), _change({"variables": {"A": 1}}, {})]}
-_WITH_CREDENTIALS = {"credentials": [_change({}, {"credentials": {"a": "b"}})]}
-_COMPONENTS: dict[Any, tuple[Any, Given, dict[str, list[Change]]]] = {
-    Container: (ContainerArgs, _PROGRAM, _CONTAINER),
-    OneShot: (
-        OneShotArgs,
-        {"image": _IMAGE},
-        {
-            **_NAMES,
-            **_VARIABLES,
-            **_WITH_CREDENTIALS,
-            **{name: _CONTAINER[name] for name in ("command", "needs", "volumes", "cpus", "user")},
-            "timeout_seconds": [_change({}, {"timeout_seconds": 5.0})],
-        },
-    ),
+_WITH_IMAGE = {"image": _IMAGE}
+_SERVER = {**_WITH_IMAGE, "database": "shop", "user": "shop"}
+_WEB = {**_WITH_IMAGE, "package": "shop", "port": 80}
+_MORE_MEMORY = {"memory_mb": [_change({"memory_mb": 2000}, {"memory_mb": 3000})]}
+# By component: what it cannot do without, and the changes of arguments that are its own or mean something else there.
+_COMPONENTS: dict[Any, tuple[Given, dict[str, list[Change]]]] = {
+    Container: ({**_WITH_IMAGE, "ready": _READY}, {}),
+    OneShot: (_WITH_IMAGE, {}),
     WebService: (
-        WebServiceArgs,
         _WEB,
         {
-            **_NAMES,
-            **_VARIABLES,
-            **_WITH_CREDENTIALS,
-            **{name: _CONTAINER[name] for name in ("needs", "cpus")},
             "package": [_change({}, {"package": "other.shop"})],
             "port": [_change({}, {"port": 81})],
             "start_period_seconds": [_change({}, {"start_period_seconds": 0.5})],
-            "publish": [_change({}, {"publish": False})],
             "stop_grace_seconds": [_change({}, {"stop_grace_seconds": 0})],
         },
     ),
-    Redis: (
-        RedisArgs,
-        {"image": _IMAGE},
-        {
-            **_NAMES,
-            **_VARIABLES,
-            "persistent": [_change({}, {"persistent": True}), _change({"persistent": True}, {})],
-        },
-    ),
+    Redis: (_WITH_IMAGE, {"persistent": [_change({}, {"persistent": True}), _change({"persistent": True}, {})]}),
     Postgres: (
-        PostgresArgs,
         _SERVER,
         {
-            **_NAMES,
+            **_MORE_MEMORY,
             "parameters": [_change({}, {"parameters": ["a=b"]}), _change({"parameters": ["a=b"]}, {})],
             # With data of another one they are refused, see below.
             "database": [_change({}, {"database": "other"})],
@@ -214,14 +168,12 @@ _COMPONENTS: dict[Any, tuple[Any, Given, dict[str, list[Change]]]] = {
         },
     ),
     OpenSearch: (
-        OpenSearchArgs,
-        {"image": _IMAGE},
+        _WITH_IMAGE,
         {
-            **_NAMES,
+            **_MORE_MEMORY,
             "persistent": [_change({}, {"persistent": False}), _change({"persistent": False}, {})],
             "settings": [_change({}, {"settings": {"a": False}}), _change({"settings": {"a": 1}}, {})],
             "heap_mb": [_change({}, {"heap_mb": 256})],
-            "cpus": [_change({"cpus": 0.5}, {"cpus": 1})],
         },
     ),
 }
@@ -256,10 +208,7 @@ def make(docker: FakeClient, gates: OpenGates, monkeypatch: pytest.MonkeyPatch) 
 
         def program() -> None:
             environment = programs.environment()
-            arguments = _COMPONENTS[component][0]
-            component(
-                "it", arguments(**{**_COMPONENTS[component][1], "environment": environment, **given(environment)})
-            )
+            component("it", **{**_COMPONENTS[component][0], **given(environment)})
             pulumi.export("document", environment.document())
 
         registered = programs.run(program)
@@ -298,16 +247,16 @@ def _replacing() -> set[str]:
 def _cases() -> list[Any]:
     return [
         pytest.param(component, name, change, id=f"{component.__name__}-{name}-{number}")
-        for component, (_, _, changes) in _COMPONENTS.items()
-        for name, each in changes.items()
+        for component, (_, own) in _COMPONENTS.items()
+        for name, each in {**_CONTAINER, **own}.items()
         for number, change in enumerate(each)
     ]
 
 
 @pytest.mark.parametrize("component", _COMPONENTS, ids=lambda component: component.__name__)
 def test_every_argument_is_tried(component: Any) -> None:
-    arguments, _, changes = _COMPONENTS[component]
-    assert {*changes, "environment"} == {field.name for field in dataclasses.fields(arguments)}
+    tried = {*_CONTAINER, *_COMPONENTS[component][1]}
+    assert {*tried, "name", "opts"} == {field.name for field in dataclasses.fields(component) if field.init}
 
 
 @pytest.mark.parametrize(("component", "name", "change"), _cases())
@@ -316,7 +265,7 @@ def test_changed_argument_arrives(make: Callable[..., Made], component: Any, nam
     assert before != after
     assert _lost(before, after) == []
     if before.inputs == after.inputs:
-        assert name in _OUTPUTS_ONLY | {"timeout_seconds"}
+        assert name in _OUTPUTS_ONLY
     assert make(component, change.after) == after  # and nothing else changes at the next one
 
 
@@ -329,7 +278,8 @@ def test_database_and_user_that_existing_data_does_not_have_are_refused(
     registered = Registered()
 
     def program() -> None:
-        Postgres("db", PostgresArgs(environment=programs.environment(), database="shop", user="shop", image=_IMAGE))
+        programs.environment()
+        Postgres("db", database="shop", user="shop", image=_IMAGE)
 
     docker.api.images["ephemera/image-0:1"] = "app"
     docker.api.documents[container] = {"Config": {"Env": [f"{name}={each}" for name, each in now.items()]}}

@@ -15,27 +15,14 @@ from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, EngineImage, PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home import addresses
-from ephemera.resources import (
-    Container,
-    ContainerArgs,
-    Environment,
-    ExecProbe,
-    ExitZeroProbe,
-    Gate,
-    HealthCheck,
-    HttpProbe,
-    Port,
-    TcpProbe,
-    Volume,
-    VolumeArgs,
-)
-from ephemera.resources.gates import GateError
+from ephemera.resources import Container, Environment, Exec, ExitZero, HealthCheck, Http, Port, Tcp, Volume
+from ephemera.resources.gates import Gate, GateError
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY, SHOP, FakeClient, marks
 from tests.unit.programs import OpenGates, Registered
 
 _IMAGE = EngineImage(name="postgres")
-_GATE = Gate(probe=ExecProbe(command=["true"]))
+_READY = Exec(["true"])
 
 
 @pytest.fixture(autouse=True)
@@ -43,8 +30,8 @@ def _image(docker: FakeClient) -> None:
     docker.api.images["ephemera/image-0:1"] = "app"
 
 
-def _args(environment: Environment, **given: Any) -> ContainerArgs:
-    return ContainerArgs(**{"environment": environment, "image": _IMAGE, "gate": _GATE, **given})
+def _made(name: str = "api", **given: Any) -> Container:
+    return Container(name, **{"image": _IMAGE, "ready": _READY, **given})
 
 
 def _one(
@@ -59,7 +46,7 @@ def _one(
 
     def program() -> None:
         environment = programs.environment(expose=expose)
-        Container("api", _args(environment, **given, **outputs()))
+        _made("api", **given, **outputs())
         pulumi.export("environment", environment.document())
 
     return programs.run(program, preview=preview, registered=registered)
@@ -97,7 +84,7 @@ def test_limits_and_what_is_opted_out_of_are_as_given(docker: FakeClient, gates:
         capabilities={"SETUID": "it drops privileges itself", "CHOWN": "it owns its data folder"},
         writable_root_reason="it writes",
         tmpfs={"/run": "size=1m"},
-        user="1000:1000",
+        run_as="1000:1000",
         stop_grace_seconds=7,
         command=["serve", "--port", "80"],
     ).container("api")
@@ -133,7 +120,7 @@ def test_variables_are_sorted_so_that_nothing_changes_by_their_order(gates: Open
 
 
 def test_ports_are_bound_to_the_environments_address(gates: OpenGates) -> None:
-    container = _one(ports={"http": Port(number=8080), "admin": Port(number=9000)}).container("api")
+    container = _one(ports={"http": Port(8080), "admin": Port(9000)}).container("api")
     allocation = addresses.lookup(IDENTITY.stack)
     assert allocation is not None
     assert container["ports"] == [
@@ -154,7 +141,7 @@ def test_document_is_not_known_before_the_gate_of_a_service_without_ports_has_pa
 
     def program() -> None:
         environment = programs.environment()
-        Container("api", _args(environment))
+        _made("api")
         pulumi.Output.from_input(environment.document()).apply(known.append)
 
     monkeypatch.setattr(gates, "passed", passed)
@@ -165,7 +152,7 @@ def test_document_is_not_known_before_the_gate_of_a_service_without_ports_has_pa
 
 @pytest.mark.parametrize("given", [{"publish": False}, {"expose": "none"}])
 def test_nothing_is_published_when_told_so(gates: OpenGates, given: dict[str, Any]) -> None:
-    registered = _one(ports={"http": Port(number=8080)}, **given)
+    registered = _one(ports={"http": Port(8080)}, **given)
     assert registered.container("api")["ports"] == []
     endpoint = EnvironmentOutputs.parse(registered.exports["environment"]).service("api").endpoint()
     assert (endpoint.host, endpoint.port, endpoint.url) == (None, None, None)
@@ -181,16 +168,27 @@ def test_stopped_containers_are_started_each_after_what_it_needs(docker: FakeCli
         docker.api.end(f"{service}-id", 137, event=False)
 
     def program() -> None:
-        environment = programs.environment()
-        db = Container("db", ContainerArgs(environment=environment, image=_IMAGE, gate=_GATE, user="1"))
-        Container("api", ContainerArgs(environment=environment, image=_IMAGE, gate=_GATE, user="1", needs=(db,)))
+        programs.environment()
+        db = Container(
+            "db",
+            image=_IMAGE,
+            ready=_READY,
+            run_as="1",
+        )
+        Container(
+            "api",
+            image=_IMAGE,
+            ready=_READY,
+            run_as="1",
+            needs=(db,),
+        )
 
     programs.run(program)
     assert started == {"db": ["db-id"], "api": ["db-id", "api-id"]}
 
 
 def test_endpoints_with_one_container_port_are_published_apart(gates: OpenGates) -> None:
-    registered = _one(ports={"http": Port(number=8000), "ws": Port(number=8000, scheme="ws", path="/s")})
+    registered = _one(ports={"http": Port(8000), "ws": Port(8000, scheme="ws", path="/s")})
     allocation = addresses.lookup(IDENTITY.stack)
     assert allocation is not None
     picked = allocation.ports["api.ws"]
@@ -203,7 +201,7 @@ def test_endpoints_with_one_container_port_are_published_apart(gates: OpenGates)
     assert gates.asked[0][3:] == (allocation.address, 8000)
 
 
-_UDP = {"dns": Port(number=53, protocol="udp"), "tcp": Port(number=53, scheme="dns"), "web": Port(number=80)}
+_UDP = {"dns": Port(53, protocol="udp"), "tcp": Port(53, scheme="dns"), "web": Port(80)}
 
 
 def test_endpoint_of_udp_is_published_and_never_probed(gates: OpenGates) -> None:
@@ -222,36 +220,35 @@ def test_endpoint_of_udp_is_published_and_never_probed(gates: OpenGates) -> None
 
 
 def test_service_of_udp_alone_cannot_be_asked_from_outside(gates: OpenGates) -> None:
-    with pytest.raises(InputError, match=r"publishes nothing over TCP, .*: .*ExecProbe"):
-        _one(ports={"dns": Port(number=53, protocol="udp")}, gate=Gate(probe=TcpProbe()))
-    _one(ports={"dns": Port(number=53, protocol="udp")})
+    with pytest.raises(InputError, match=r"publishes nothing over TCP, .*: .*Exec"):
+        _one(ports={"dns": Port(53, protocol="udp")}, ready=Tcp())
+    _one(ports={"dns": Port(53, protocol="udp")})
     assert gates.asked[0][3:] == (None, None)
 
 
 def test_protocol_that_is_neither_is_refused() -> None:
     with pytest.raises(InputError, match="protocol of port 53 is 'sctp': it must be tcp or udp"):
-        Port(number=53, protocol="sctp")  # type: ignore[arg-type]
+        Port(53, protocol="sctp")  # type: ignore[arg-type]
 
 
 def test_what_publishes_nothing_is_asked_inside_by_its_health_check(gates: OpenGates) -> None:
     health = HealthCheck(command=["healthy"], interval_seconds=5, timeout_seconds=3, retries=3, start_period_seconds=1)
-    gate = Gate(probe=HttpProbe(), timeout_seconds=7)
-    _one(ports={"http": Port(number=8080)}, publish=False, gate=gate, healthcheck=health)
-    assert gates.asked[0][2] == Gate(probe=ExecProbe(command=["healthy"]), timeout_seconds=7)
+    _one(ports={"http": Port(8080)}, publish=False, ready=Http(), timeout_seconds=7, healthcheck=health)
+    assert gates.asked[0][2] == Gate(probe=Exec(["healthy"]), timeout_seconds=7)
 
 
 def test_what_publishes_nothing_and_cannot_be_asked_inside_is_refused(gates: OpenGates) -> None:
-    with pytest.raises(InputError, match="publishes nothing, and its gate asks from outside: give it a healthcheck"):
-        _one(ports={"http": Port(number=8080)}, publish=False, gate=Gate(probe=HttpProbe()))
+    with pytest.raises(InputError, match="publishes nothing, and its probe asks from outside: give it a healthcheck"):
+        _one(ports={"http": Port(8080)}, publish=False, ready=Http())
     assert gates.asked == []
 
 
 def test_outputs_are_a_document_that_tests_can_use(gates: OpenGates) -> None:
     registered = _one(
-        ports={"http": Port(number=8080, path="/shop"), "admin": Port(number=9000, scheme="https")},
+        ports={"http": Port(8080, path="/shop"), "admin": Port(9000, scheme="https")},
         outputs=lambda: {"credentials": {"token": pulumi.Output.secret("t0ken")}},
         engine_capabilities={"version": "1"},
-        gate=Gate(probe=HttpProbe(path="/health")),
+        ready=Http("/health"),
     )
     allocation = addresses.lookup(IDENTITY.stack)
     assert allocation is not None
@@ -269,9 +266,9 @@ def test_outputs_are_a_document_that_tests_can_use(gates: OpenGates) -> None:
 
 def test_volume_is_named_labelled_and_mounted(gates: OpenGates) -> None:
     def program() -> None:
-        environment = programs.environment()
-        data = Volume("api-data", VolumeArgs(environment=environment))
-        Container("api", _args(environment, volumes={"/data": data}))
+        programs.environment()
+        data = Volume("api-data")
+        _made("api", volumes={"/data": data})
 
     registered = programs.run(program)
     volume = registered.inputs("volume:Volume", "api-data")
@@ -295,7 +292,7 @@ def test_health_check_gives_all_durations_as_the_engine_prints_them(gates: OpenG
 
 def test_one_shot_need_not_go_on_running(gates: OpenGates) -> None:
     assert _one().container("api")["mustRun"] is True
-    one_shot = _one(gate=Gate(probe=ExitZeroProbe())).container("api")
+    one_shot = _one(ready=ExitZero()).container("api")
     assert one_shot["mustRun"] is False
     assert one_shot["healthcheck"]["tests"] == ["NONE"]
     assert "healthcheck" not in _one().container("api")
@@ -304,14 +301,14 @@ def test_one_shot_need_not_go_on_running(gates: OpenGates) -> None:
 
 
 def test_gate_is_asked_at_the_published_address(gates: OpenGates) -> None:
-    _one(ports={"http": Port(number=8080)})
+    _one(ports={"http": Port(8080)})
     allocation = addresses.lookup(IDENTITY.stack)
     assert allocation is not None
-    assert gates.asked == [("api", "api-id", _GATE, allocation.address, 8080)]
+    assert gates.asked == [("api", "api-id", Gate(probe=_READY), allocation.address, 8080)]
 
 
 def test_preview_passes_through_the_gates_and_limits_nothing(docker: FakeClient, gates: OpenGates) -> None:
-    registered = _one(preview=True, ports={"http": Port(number=8080)})
+    registered = _one(preview=True, ports={"http": Port(8080)})
     assert registered.names("container:Container") == ["api"]
     assert gates.asked == []
     assert docker.api.process_limits == {}
@@ -321,9 +318,9 @@ def _chain(registered: Registered) -> Callable[[], None]:
     """A program with ``api``, which ``worker`` needs."""
 
     def program() -> None:
-        environment = programs.environment()
-        api = Container("api", _args(environment))
-        Container("worker", _args(environment, needs=(api,)))
+        programs.environment()
+        api = _made("api")
+        _made("worker", needs=(api,))
 
     return program
 
@@ -350,12 +347,12 @@ def test_what_needs_a_service_that_failed_is_never_created(gates: OpenGates) -> 
         ({"memory_mb": 0}, "memory_mb of service 'api' is 0"),
         ({"cpus": -1.0}, "cpus of service 'api' is -1.0"),
         ({"pids": 0}, "pids of service 'api' is 0"),
-        ({"ports": {"http": Port(number=0)}}, "port 'http' of service 'api' is 0"),
-        ({"ports": {"http": Port(number=65536)}}, "port 'http' of service 'api' is 65536"),
-        ({"user": "root"}, "service 'api' is to run as root"),
-        ({"user": "0:1000"}, "service 'api' is to run as root"),
-        ({"user": "00"}, "service 'api' is to run as root"),
-        ({"user": ""}, "service 'api' is to run as root"),
+        ({"ports": {"http": Port(0)}}, "port 'http' of service 'api' is 0"),
+        ({"ports": {"http": Port(65536)}}, "port 'http' of service 'api' is 65536"),
+        ({"run_as": "root"}, "service 'api' is to run as root"),
+        ({"run_as": "0:1000"}, "service 'api' is to run as root"),
+        ({"run_as": "00"}, "service 'api' is to run as root"),
+        ({"run_as": ""}, "service 'api' is to run as root"),
     ],
 )
 def test_bad_value_is_refused_before_anything_is_registered(
@@ -368,7 +365,7 @@ def test_bad_value_is_refused_before_anything_is_registered(
 def test_service_name_that_is_no_label_is_refused(gates: OpenGates, service: str) -> None:
     registered = Registered()
     with pytest.raises(InputError, match="is not valid"):
-        programs.run(lambda: Container(service, _args(programs.environment())), registered=registered)
+        programs.run(lambda: programs.environment() and _made(service), registered=registered)
     assert registered.names("container:Container") == []
 
 
@@ -380,7 +377,7 @@ def test_image_that_runs_as_root_is_refused_without_a_reason(docker: FakeClient,
         _one(registered=registered)
     assert registered.names("container:Container") == []
     assert _one(root_reason="it drops rights itself").names("container:Container") == ["api"]
-    assert _one(user="1000").container("api")["user"] == "1000"
+    assert _one(run_as="1000").container("api")["user"] == "1000"
 
 
 def _developed(tmp_path: Path, *, development: bool, **options: Option) -> dict[str, Any]:
@@ -392,8 +389,8 @@ def _developed(tmp_path: Path, *, development: bool, **options: Option) -> dict[
         known = {name: option.default for name, option in options.items()}
         environment = programs.environment(system, development=development, options=known)
         variables = {"LOG_LEVEL": str(environment.option("log_level"))} if options else {"LOG_LEVEL": "info"}
-        Container("api", _args(environment, command=["serve"], variables=variables))
-        Container("db", _args(environment))
+        _made("api", command=["serve"], variables=variables)
+        _made("db")
 
     registered = programs.run(program, preview=True)
     assert registered.container("db").get("volumes") in (None, [])
@@ -463,9 +460,9 @@ def test_empty_word_arrives_through_the_entrypoint(docker: FakeClient, gates: Op
 
 def test_places_are_given_as_docker_spells_them(gates: OpenGates) -> None:
     def program() -> None:
-        environment = programs.environment()
-        data = Volume("data", VolumeArgs(environment=environment))
-        Container("api", _args(environment, volumes={"/data/": data}, tmpfs={"//run/": ""}))
+        programs.environment()
+        data = Volume("data")
+        _made("api", volumes={"/data/": data}, tmpfs={"//run/": ""})
 
     container = programs.run(program).container("api")
     assert [volume["containerPath"] for volume in container["volumes"]] == ["/data"]
@@ -496,8 +493,8 @@ def test_source_folder_and_volume_at_one_place_are_refused(tmp_path: Path) -> No
     system = replace(SHOP, services={**SHOP.services, "api": Service(source=source)})
 
     def program() -> None:
-        environment = programs.environment(system, development=True)
-        Container("api", _args(environment, tmpfs={"/opt/app/": ""}))
+        programs.environment(system, development=True)
+        _made("api", tmpfs={"/opt/app/": ""})
 
     with pytest.raises(InputError, match="service 'api' has a volume or tmpfs at /opt/app"):
         programs.run(program, preview=True)
@@ -505,28 +502,28 @@ def test_source_folder_and_volume_at_one_place_are_refused(tmp_path: Path) -> No
 
 def test_words_of_a_probe_are_text_too(gates: OpenGates) -> None:
     health = HealthCheck(command=["ask", 1], interval_seconds=1, timeout_seconds=1, retries=1, start_period_seconds=0)
-    _one(gate=Gate(probe=ExecProbe(command=["ask", 8000, True])))  # type: ignore[list-item]
-    _one(ports={"http": Port(number=80)}, publish=False, gate=Gate(probe=HttpProbe()), healthcheck=health)
+    _one(ready=Exec(["ask", 8000, True]))  # type: ignore[list-item]
+    _one(ports={"http": Port(80)}, publish=False, ready=Http(), healthcheck=health)
     assert [asked[2].probe for asked in gates.asked] == [
-        ExecProbe(command=["ask", "8000", "true"]),
-        ExecProbe(command=["ask", "1"]),
+        Exec(["ask", "8000", "true"]),
+        Exec(["ask", "1"]),
     ]
 
 
 def test_probe_that_would_be_known_only_later_is_refused(gates: OpenGates) -> None:
     with pytest.raises(InputError, match="probe of service 'api' has a word that is known only later"):
-        _one(outputs=lambda: {"gate": Gate(probe=ExecProbe(command=["ask", pulumi.Output.from_input("x")]))})  # type: ignore[list-item]
+        _one(outputs=lambda: {"ready": Exec(["ask", pulumi.Output.from_input("x")])})  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("kind", ["service", "volume"])
 def test_name_that_is_given_twice_is_refused(gates: OpenGates, kind: str) -> None:
     def program() -> None:
-        environment = programs.environment()
+        programs.environment()
         for _ in range(2):
             if kind == "service":
-                Container("api", _args(environment))
+                _made("api")
             else:
-                Volume("api", VolumeArgs(environment=environment))
+                Volume("api")
 
     with pytest.raises(InputError, match=f"{kind} 'api' is made twice: give each a name of its own"):
         programs.run(program)
@@ -538,9 +535,9 @@ def test_images_of_two_registries_may_have_one_name(docker: FakeClient, gates: O
     docker.api.images |= {image.reference: "app" for image in images}
 
     def program() -> None:
-        environment = programs.environment(references=references)
+        programs.environment(references=references)
         for name, image in zip(("one", "two"), images, strict=True):
-            Container(name, _args(environment, image=image))
+            _made(name, image=image)
 
     registered = programs.run(program)
     assert registered.names("RemoteImage") == ["nats-2", "mirror.example-nats-2"]
@@ -553,17 +550,13 @@ def test_secret_variables_are_named_on_the_container_and_hidden_with_credentials
         environment = programs.environment()
         made.append(environment)
         own = pulumi.Output.secret("p@ss word")
-        Container(
-            "api",
-            _args(
-                environment,
-                variables={
-                    "DSN": pulumi.Output.concat("db://u:", own, "@h"),
-                    "URL": pulumi.Output.from_input("http://h"),
-                    "A": "b",
-                },
-                credentials={"user": "shop", "token": "plain-token", "key": pulumi.Output.secret("own-key")},
-            ),
+        _made(
+            variables={
+                "DSN": pulumi.Output.concat("db://u:", own, "@h"),
+                "URL": pulumi.Output.from_input("http://h"),
+                "A": "b",
+            },
+            credentials={"user": "shop", "token": "plain-token", "key": pulumi.Output.secret("own-key")},
         )
 
     registered = programs.run(program)
@@ -575,10 +568,10 @@ def test_secret_variables_are_named_on_the_container_and_hidden_with_credentials
 
 def test_container_that_the_network_has_no_address_for_is_refused(gates: OpenGates) -> None:
     def program(count: int) -> None:
-        environment = programs.environment()
+        programs.environment()
         for number in range(count):
-            Container(f"api-{number}", _args(environment))
-            Container(f"once-{number}", _args(environment, gate=Gate(probe=ExitZeroProbe())))
+            _made(f"api-{number}")
+            _made(f"once-{number}", ready=ExitZero())
 
     assert len(programs.run(lambda: program(13)).names("container:Container")) == 26
     with pytest.raises(

@@ -18,7 +18,7 @@ from requests.exceptions import ConnectionError as RequestsConnectionError
 from ephemera.contract import labels
 from ephemera.contract.progress import Event
 from ephemera.driver.failures import error_from_document
-from ephemera.host.probes import ExecProbe, ExitZeroProbe, Target, TcpProbe, time_limit
+from ephemera.host.probes import Exec, ExitZero, Probe, Target, Tcp
 from ephemera.resources import gates
 from ephemera.resources.gates import Gate, GateError, Gatekeeper
 from tests.unit.doubles import FakeClient, refusal
@@ -27,7 +27,7 @@ _SECRET = "s3cret-value"  # noqa: S105
 
 
 @dataclass(kw_only=True)
-class Asked:
+class Asked(Probe):
     """A probe that answers what the test says, and tells that it was asked."""
 
     answer: bool = False
@@ -231,7 +231,7 @@ def test_one_shot_passes_when_it_ends_with_0(
 
     client.api.inspect_container = inspect  # type: ignore[method-assign]
     started = time.monotonic()
-    assert _wait(_passed(keeper, ExitZeroProbe(), "job")) == [None]
+    assert _wait(_passed(keeper, ExitZero(), "job")) == [None]
     thread.join()
     assert time.monotonic() - started < 4, "it is told, not polled"
     assert events[-1]["state"] == "ready"
@@ -239,12 +239,12 @@ def test_one_shot_passes_when_it_ends_with_0(
 
 def test_one_shot_that_was_done_before_anybody_looked_passes(keeper: Gatekeeper, client: FakeClient) -> None:
     client.api.end("job-id", 0, event=False)
-    assert _wait(_passed(keeper, ExitZeroProbe(), "job")) == [None]
+    assert _wait(_passed(keeper, ExitZero(), "job")) == [None]
 
 
 def test_one_shot_that_ends_badly_fails(keeper: Gatekeeper, client: FakeClient) -> None:
     client.api.end("job-id", 2, event=False)
-    error = _fails(_passed(keeper, ExitZeroProbe(), "job"))
+    error = _fails(_passed(keeper, ExitZero(), "job"))
     assert error.container_exit_code == 2
     assert error.cause == "did not end well (exit code 2)"
 
@@ -332,8 +332,8 @@ def test_container_that_is_removed_while_something_else_is_asked_of_it_is_gone_t
 
 def test_probe_may_run_commands_in_the_container(keeper: Gatekeeper, client: FakeClient) -> None:
     client.api.exit_codes["api-id: check it"] = 1
-    probe = ExecProbe(command=["check", "it"], interval_seconds=0.01)
-    assert "was not ready within 0.05 s (ExecProbe)" in _fails(_passed(keeper, probe, timeout=0.05)).cause
+    probe = Exec(["check", "it"], interval_seconds=0.01)
+    assert "was not ready within 0.05 s (Exec)" in _fails(_passed(keeper, probe, timeout=0.05)).cause
     client.api.exit_codes["api-id: check it"] = 0
     keeper._lost = ""
     assert _wait(_passed(keeper, probe)) == [None]
@@ -348,17 +348,17 @@ def test_command_that_hangs_once_is_asked_again(keeper: Gatekeeper, client: Fake
         return {"Id": "api-id: check" if first else "other"} if created(container, command) else {}
 
     client.api.exec_create = second_is_fine  # type: ignore[method-assign,assignment]
-    probe = ExecProbe(command=["check"], interval_seconds=0.01, timeout_seconds=0.05)
+    probe = Exec(["check"], interval_seconds=0.01, timeout_seconds=0.05)
     assert _wait(_passed(keeper, probe)) == [None]
     assert client.api.executed == ["check", "check"]
 
 
 def test_command_that_always_hangs_holds_no_gate_beyond_its_time(keeper: Gatekeeper, client: FakeClient) -> None:
     client.api.hanging.add("api-id: check")
-    probe = ExecProbe(command=["check"], interval_seconds=0.01, timeout_seconds=0.01)
+    probe = Exec(["check"], interval_seconds=0.01, timeout_seconds=0.01)
     started = time.monotonic()
     failure = _fails(_passed(keeper, probe, timeout=0.5))
-    assert failure.cause == "was not ready within 0.5 s (ExecProbe, without an answer within 0.01 s)"
+    assert failure.cause == "was not ready within 0.5 s (Exec, without an answer within 0.01 s)"
     assert time.monotonic() - started < 3
     assert len(client.api.executed) <= 16, "so many at once, and no more"
 
@@ -369,7 +369,7 @@ def test_command_that_takes_longer_than_its_limit_counts_when_it_has_ended(
     client.api.hanging.add("api-id: check")
     done = threading.Timer(0.2, client.api.hanging.clear)
     done.start()
-    probe = ExecProbe(command=["check"], interval_seconds=0.01, timeout_seconds=0.05)
+    probe = Exec(["check"], interval_seconds=0.01, timeout_seconds=0.05)
     assert _wait(_passed(keeper, probe)) == [None]
     done.join()
 
@@ -416,10 +416,6 @@ def test_exit_is_noticed_while_the_probe_hangs(keeper: Gatekeeper, client: FakeC
     probe.over.set()
 
 
-def test_probe_without_a_time_limit_of_its_own_has_one() -> None:
-    assert time_limit(Asked()) == 5
-
-
 @pytest.mark.parametrize("call", ["inspect_container", "logs"])
 def test_gate_ends_when_its_time_is_over_though_the_engine_hangs(
     keeper: Gatekeeper, client: FakeClient, monkeypatch: pytest.MonkeyPatch, call: str
@@ -437,10 +433,10 @@ def test_gate_ends_when_its_time_is_over_though_the_engine_hangs(
 _LEFT_BEHIND = """
 import asyncio, threading
 from ephemera.resources.gates import Gate, GateError, Gatekeeper
-from ephemera.host.probes import Target
+from ephemera.host.probes import Probe, Target
 from tests.unit.doubles import FakeClient
 
-class Hangs:
+class Hangs(Probe):
     interval_seconds, finishes, from_outside = 0.01, False, False
     def ready(self, target: Target) -> bool:
         threading.Event().wait()
@@ -475,4 +471,4 @@ def test_waiting_services_tell_their_last_line(
 
 
 def test_time_out_of_a_gate_is_a_minute_unless_told_otherwise() -> None:
-    assert Gate(probe=TcpProbe()).timeout_seconds == 60
+    assert Gate(probe=Tcp()).timeout_seconds == 60

@@ -10,7 +10,7 @@ import pytest
 
 from ephemera.contract.settings import Settings
 from ephemera.driver.reads import secrets_in
-from ephemera.resources import Container, ContainerArgs, Environment, EnvironmentArgs, ExecProbe, Gate, HealthCheck
+from ephemera.resources import Container, Environment, Exec, HealthCheck
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY, SHOP
 from tests.unit.programs import REFERENCES, OpenGates, Registered
@@ -27,18 +27,15 @@ def _run(given: Given, *secret: str, beneath: bool = False) -> tuple[Registered,
 
     def program() -> None:
         environment = Environment(
-            IDENTITY.stack,
-            EnvironmentArgs(
-                identity=IDENTITY,
-                system=SHOP,
-                settings=Settings(system="shop", branch="main", expose="none", options=_OPTIONS),
-                references=REFERENCES,
-                secret_options=frozenset(secret),
-            ),
+            identity=IDENTITY,
+            system=SHOP,
+            settings=Settings(system="shop", branch="main", expose="none", options=_OPTIONS),
+            references=REFERENCES,
+            secret_options=frozenset(secret),
         )
-        own = {"image": next(iter(REFERENCES)), "gate": Gate(probe=ExecProbe(command=["true"])), "user": "65534"}
+        own = {"image": next(iter(REFERENCES)), "ready": Exec(["true"]), "run_as": "65534"}
         opts = pulumi.ResourceOptions(parent=environment) if beneath else None
-        Container("api", ContainerArgs(environment=environment, **{**own, **given()}), opts)
+        Container("api", opts=opts, **{**own, **given()})
         pulumi.Output.from_input(secrets_in(environment.document(), pulumi.Output)).apply(exported.extend)
 
     return programs.run(program), exported
@@ -85,8 +82,8 @@ def test_other_inputs_are_secret_likewise(gates: OpenGates) -> None:
 
 
 def test_outputs_with_a_secret_option_in_them_are_secret(gates: OpenGates) -> None:
-    probe = ExecProbe(command=["ask", f"--token={_TOKEN}"])
-    given = {"credentials": {"token": _TOKEN, "user": "shop"}, "gate": Gate(probe=probe)}
+    probe = Exec(["ask", f"--token={_TOKEN}"])
+    given = {"credentials": {"token": _TOKEN, "user": "shop"}, "ready": probe}
     _, exported = _run(lambda: given, "level")
     assert exported == [_TOKEN, "ask", f"--token={_TOKEN}"]  # the command as a whole
 
