@@ -12,8 +12,8 @@ from benchmarks.tools import Ephemera
 from benchmarks.tools.ephemera import PROJECT
 from benchmarks.tools.tool import Environment
 from benchmarks.workload import Service, Workload, service_of
-from ephemera.contract.catalog import load_catalog
 from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.driver.workspace import Workspace
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -24,7 +24,7 @@ _SECONDS = 1800.0
 
 def recorded(client: DockerClient, ephemera: Ephemera, workload: Workload, name: str) -> Workload:
     """The workload with its services."""
-    system = load_catalog(PROJECT)[workload.name]
+    system = Workspace(PROJECT).catalog[workload.name]
     environment = Environment(name=name, workload=workload)
     processes.run([ephemera.up(environment)], _SECONDS)
     try:

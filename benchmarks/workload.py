@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ephemera.contract.catalog import System
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.outputs import ServiceOutputs
 
 
@@ -90,7 +90,7 @@ WORKLOADS = (
 
 
 def service_of(
-    system: System, outputs: ServiceOutputs, name: str, container: Mapping[str, Any], image: Mapping[str, Any]
+    system: Manifest, outputs: ServiceOutputs, name: str, container: Mapping[str, Any], image: Mapping[str, Any]
 ) -> Service:
     """The service ``name`` from what the engine says of its container and of that one's image."""
     config, host = container["Config"], container["HostConfig"]

@@ -1,4 +1,4 @@
-"""Engines, and what services of ours have in common, as Pulumi components, one module each.
+"""Databases and other engines, and what services have in common, as Pulumi components, one module each.
 
 What is offered is imported when it is asked for: what brings data back (``postgres_data``, ``redis_data``, …) is used
 without Pulumi, whose import takes longer than its work.
@@ -10,11 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from components.one_shot import OneShot
-    from components.opensearch import OpenSearch
-    from components.postgres import Postgres
-    from components.redis import Redis
-    from components.web_service import WebService
+    from ephemera.components.one_shot import OneShot
+    from ephemera.components.opensearch import OpenSearch
+    from ephemera.components.postgres import Postgres
+    from ephemera.components.redis import Redis
+    from ephemera.components.web_service import WebService
 
 _MODULES = {
     "OneShot": "one_shot",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ephemera.resources import Container, ExitZero, component
+from ephemera import Container, ExitZero, component
 
 
 @component

@@ -8,10 +8,10 @@ from functools import cached_property
 
 import pulumi
 
+from ephemera import Container, HealthCheck, Http, Port, component
 from ephemera.contract import declared
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, EngineImage
-from ephemera.resources import Container, HealthCheck, Http, Port, component
 from ephemera.resources.arguments import check_image, check_variables, refuse_reserved
 
 _HOME = "/usr/share/opensearch"
@@ -99,7 +99,7 @@ class OpenSearch(Container):
             volumes=volumes,
             tmpfs=tmpfs,
             run_as="opensearch",
-            data="components.opensearch_data:DATA",
+            data="ephemera.components.opensearch_data:DATA",
             engine_capabilities=_capabilities(environment.image_lacks(self.image)),
         )
 

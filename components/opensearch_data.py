@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from components.opensearch_http import Cluster, Refusal
+from ephemera.components.opensearch_http import Cluster, Refusal
 from ephemera.contract.data import DataError, DataService
 
 _REPOSITORY = "/_snapshot/ephemera"

@@ -8,10 +8,11 @@ from functools import cached_property
 
 import pulumi
 
+from ephemera import Container, HealthCheck, Port, component
 from ephemera.contract import declared
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, EngineImage
-from ephemera.resources import Container, HealthCheck, Port, PostgresProbe, component
+from ephemera.host.probes import PostgresProbe
 
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=.*", re.DOTALL)
@@ -71,7 +72,7 @@ class Postgres(Container):
                 _DATABASES: f"size={max(1, self.memory_mb // 4)}m,{_OWNED}",
             },
             run_as="postgres",
-            data="components.postgres_data:DATA",
+            data="ephemera.components.postgres_data:DATA",
             credentials={"user": self.user, "password": password, "database": self.database},
         )
 

@@ -6,9 +6,10 @@ from functools import cached_property
 
 import pulumi
 
+from ephemera import Container, HealthCheck, Port, component
 from ephemera.contract import declared
 from ephemera.contract.images import AnyImage, EngineImage
-from ephemera.resources import Container, HealthCheck, Port, RedisProbe, component
+from ephemera.host.probes import RedisProbe
 
 _DATA = "/data"
 _PORT = 6379
@@ -49,7 +50,7 @@ class Redis(Container):
             # The image declares a volume there, which nobody would name or label.
             tmpfs={} if self.persistent else {_DATA: "size=16m,mode=1777"},
             run_as="redis",
-            data="components.redis_data:DATA",
+            data="ephemera.components.redis_data:DATA",
             credentials={"password": password},
         )
 

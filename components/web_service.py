@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ephemera import Container, HealthCheck, Http, Port, component
 from ephemera.contract import declared
 from ephemera.contract.errors import InputError
-from ephemera.resources import Container, HealthCheck, Http, Port, component
 
 
 @component

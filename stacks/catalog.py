@@ -1,6 +1,6 @@
 """Every system that this project brings up."""
 
-from ephemera.contract.catalog import Catalog
-from stacks import olav, tasker
+from stacks.olav import olav
+from stacks.tasker import tasker
 
-SYSTEMS: Catalog = {"tasker": tasker.SYSTEM, "olav": olav.SYSTEM}
+SYSTEMS = (tasker, olav)

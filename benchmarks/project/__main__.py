@@ -1,5 +1,5 @@
 from measured import SYSTEMS
 
-from ephemera.resources import run_project
+from ephemera import run
 
-run_project(SYSTEMS)
+run(*SYSTEMS)

@@ -5,37 +5,29 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ephemera.contract.catalog import Catalog, Option, Service, System
-from ephemera.contract.images import EngineImage
-from stacks import tasker
+from ephemera import Environment, Option, System
+from ephemera.components import Postgres, Redis
+from stacks.tasker import program, tasker
 
 if TYPE_CHECKING:
     from ephemera.plugin.running import RunningEnvironment
-    from ephemera.resources import Environment
 
-SYSTEMS: Catalog = {
-    "postgres-redis": System(
-        description="PostgreSQL and Redis, which need nothing of each other",
-        program="measured:postgres_redis",
-        suite="suite",
-        seed="measured:seed",
-        services={"postgres": Service(), "redis": Service()},
-        images=(EngineImage(name="postgres"), EngineImage(name="redis")),
-        options={"revision": Option(type="integer", default=1, help="in the environment of Redis: what is changed")},
-    ),
-    "tasker": replace(tasker.SYSTEM, suite="suite", seed="measured:seed"),
-}
+smallest = System(
+    "postgres-redis",
+    description="PostgreSQL and Redis, which need nothing of each other",
+    suite="suite",
+    seed="measured:seed",
+    options={"revision": Option(1, "in the environment of Redis: what is changed")},
+)
+measured_tasker = replace(tasker, suite="suite", seed="measured:seed")
+measured_tasker.program(program)
+SYSTEMS = (smallest, measured_tasker)
 
 
+@smallest.program
 def postgres_redis(environment: Environment) -> None:
     """A database on a volume and a cache in memory."""
-    from components import Postgres, Redis
-
-    Postgres(
-        "postgres",
-        database="shop",
-        user="shop",
-    )
+    Postgres("postgres", database="shop", user="shop")
     Redis("redis", variables={"REVISION": str(environment.option("revision"))})
 
 

@@ -15,31 +15,14 @@ from tests.driver_command import PROJECT, Ephemera, command_in
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CATALOG = """
-from ephemera.contract.catalog import Option, Service, System
-from ephemera.contract.images import EngineImage
+from ephemera.components import OpenSearch, Postgres, Redis
+from ephemera import NO_DATA, Container, EngineImage, Exec, Option, System
 
-POSTGRES, REDIS, PYTHON, OPENSEARCH = (
-    EngineImage(name=name) for name in ("postgres", "redis", "python", "opensearch")
-)
-SYSTEMS = {
-    "store": System(
-        program="shop:store",
-        suite="tests",
-        services={"postgres": Service(), "redis": Service(), "clerk": Service(requires=("postgres",))},
-        images=(POSTGRES, REDIS),
-        options={"revision": Option(type="integer", default=1, help="of the clerk")},
-    ),
-    "search": System(
-        program="shop:search", suite="tests", services={"search": Service()}, images=(OPENSEARCH,), memory_mb=1024
-    ),
-    "files": System(
-        program="shop:files",
-        suite="tests",
-        services={"shelf": Service(), "attic": Service(), "cellar": Service()},
-        images=(PYTHON,),
-        options={"attic": Option(type="string", default="", help="what brings its data back")},
-    ),
-}
+POSTGRES, PYTHON = (EngineImage(name=name) for name in ("postgres", "python"))
+_store = System("store", options={"revision": Option(1, "of the clerk")})
+_search = System("search")
+_files = System("files", options={"attic": Option("", "what brings its data back")})
+SYSTEMS = (_store, _search, _files)
 # What it makes at its start belongs to the state that is come back to. Then it works on, over the one connection.
 CLERK = '''
 psql -v ON_ERROR_STOP=1 -c "CREATE TABLE IF NOT EXISTS goods (name text PRIMARY KEY);
@@ -48,10 +31,8 @@ psql -v ON_ERROR_STOP=1 -c "CREATE TABLE IF NOT EXISTS goods (name text PRIMARY 
 while :; do echo "INSERT INTO beats DEFAULT VALUES;"; sleep 0.05; done | psql -q -v ON_ERROR_STOP=1
 '''
 
+@_store.program
 def store(environment):
-    from components import Postgres, Redis
-    from ephemera.resources import Container, Exec
-
     postgres = Postgres("postgres", database="shop", user="shop")
     Redis("redis", persistent=True)
     Container("clerk",
@@ -69,16 +50,13 @@ def store(environment):
         memory_mb=64,
     )
 
+@_search.program
 def search(environment):
-    from components import OpenSearch
-
     settings = {"action.auto_create_index": "a*"}
     OpenSearch("search", heap_mb=400, memory_mb=900, settings=settings)
 
+@_files.program
 def files(environment):
-    from ephemera.contract.data import NO_DATA
-    from ephemera.resources import Container, Exec
-
     for name, data in (("shelf", "own:SHELF"), ("attic", str(environment.option("attic"))), ("cellar", NO_DATA)):
         Container(name,
             image=PYTHON,

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from components.postgres_data import DATA
+from ephemera.components.postgres_data import DATA
 from tests.data.server import ADDRESS, PASSWORD, Server, Service, running
 
 READY_SECONDS = 30.0

@@ -13,8 +13,8 @@ from opensearchpy.exceptions import AuthorizationException, OpenSearchException,
 from opensearchpy.exceptions import ConnectionError as Unreachable
 from opensearchpy.helpers import bulk
 
-from components.opensearch_data import DATA
-from components.opensearch_http import Cluster
+from ephemera.components.opensearch_data import DATA
+from ephemera.components.opensearch_http import Cluster
 from ephemera.contract.data import DataError
 from tests.data.server import ADDRESS, Server, Service, running
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from components.postgres_data import DATA
+from ephemera.components.postgres_data import DATA
 from ephemera.contract.data import DataError
 from tests.data.postgres_server import READY_SECONDS, SCHEMA, USER, Database, made, running_server
 from tests.data.server import PASSWORD, Server

@@ -9,7 +9,7 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from components.postgres_data import DATA
+from ephemera.components.postgres_data import DATA
 from ephemera.contract.data import DataError
 from tests.data.postgres_server import SCHEMA, Database, made, running_server
 from tests.data.server import Server, Service

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from components.postgres_data import DATA
+from ephemera.components.postgres_data import DATA
 from tests.data.postgres_server import SCHEMA, Database
 from tests.data.server import Service
 

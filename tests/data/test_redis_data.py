@@ -12,7 +12,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from components.redis_data import DATA
+from ephemera.components.redis_data import DATA
 from ephemera.contract.data import DataError
 from tests.data.server import ADDRESS, Service, running
 

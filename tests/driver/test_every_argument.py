@@ -10,7 +10,7 @@ from typing import Any
 
 import docker
 
-from ephemera.resources import Container
+from ephemera import Container
 from tests.driver.project import every
 
 from .conftest import Ephemera

@@ -81,7 +81,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory, built: Path) -> Iterator[Walk
     folder = tmp_path_factory.mktemp("reader")
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         archive.extractall(folder, filter="data")
-    next(folder.glob("ephemera-*")).rename(folder / "ephemera")
+    next(folder.glob("ephemera_stacks-*")).rename(folder / "ephemera")
     state = folder / "state"
     shell = Shell(folder, of_a_stranger(folder) | {"EPHEMERA_IMAGES": images.mode()} | wheels())
     printed = []
@@ -124,9 +124,9 @@ def test_the_page_prints_what_it_shows(walk: Walk) -> None:
 
 
 def test_its_packages_are_imported_and_never_ours(walk: Walk) -> None:
-    script = "import components, stacks, ephemera; print(components.__file__, stacks.__file__, ephemera.__file__)"
+    script = "import engines, stacks, ephemera; print(engines.__file__, stacks.__file__, ephemera.__file__)"
     mine, stacks, installed = walk.shell(f"python -c '{script}'").split()
-    assert [mine, stacks] == [str(walk.project / name / "__init__.py") for name in ("components", "stacks")]
+    assert [mine, stacks] == [str(walk.project / name / "__init__.py") for name in ("engines", "stacks")]
     assert installed.startswith(str(walk.project / "venv"))
     for name in OUR_OWN:
         assert walk.shell.attempt(f"cd / && python -c 'import {name}'").returncode != 0
@@ -165,7 +165,7 @@ def test_a_project_in_a_subfolder_of_a_repository(readme: Shell) -> None:
 
 def test_a_project_without_git_with_a_package_of_a_name_like_ours(readme: Shell) -> None:
     readme("cd environments && mv tests ephemera_tests && touch ephemera_tests/__init__.py")
-    readme('sed --in-place \'s/suite="tests"/suite="ephemera_tests"/\' shop.py')
+    readme('sed --in-place \'s/System("shop")/System("shop", suite="ephemera_tests")/\' __main__.py')
     refused = readme.attempt("python -m ephemera run shop")
     assert refused.returncode == 2
     assert refused.stdout == f"ephemera: {readme.folder} is on no branch: give one with --branch NAME\n"
@@ -177,7 +177,7 @@ def test_the_wheel_holds_the_package_and_its_data_alone(built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = wheel.namelist()
     folders = {name.partition("/")[0] for name in names}
-    assert {re.sub(r"-.*\.", ".", folder) for folder in folders} == {"ephemera", "ephemera.dist-info"}
+    assert {re.sub(r"-.*\.", ".", folder) for folder in folders} == {"ephemera", "ephemera_stacks.dist-info"}
     assert {"images", "toolchain"} == {name.split("/")[2] for name in names if name.startswith("ephemera/_data/")}
     for room in ("images", "toolchain"):
         for recipe in (ROOT / room).rglob("*"):
@@ -188,7 +188,7 @@ def test_the_wheel_holds_the_package_and_its_data_alone(built: Path) -> None:
 def test_a_wheel_from_the_source_archive_is_the_same(built: Path, tmp_path: Path) -> None:
     shutil.unpack_archive(next(built.glob("*.tar.gz")), tmp_path, filter="data")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
-    subprocess.run(command, cwd=next(tmp_path.glob("ephemera-*")), check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=next(tmp_path.glob("ephemera_stacks-*")), check=True, capture_output=True, timeout=60)
     contents = []
     for folder in (built, tmp_path):
         with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:

@@ -9,21 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ephemera import Container, Exec, ExitZero, HealthCheck, Http, Port, Volume, component
 from ephemera.contract.errors import EphemeraError, InputError
 from ephemera.contract.images import EngineImage
-from ephemera.resources import (
-    Container,
-    Exec,
-    ExitZero,
-    HealthCheck,
-    Http,
-    Port,
-    PostgresProbe,
-    Volume,
-    arguments,
-    component,
-    spelling,
-)
+from ephemera.host.probes import PostgresProbe
+from ephemera.resources import arguments, spelling
 from tests.fuzz.cases import documents, plain, result_or_error, texts, thousand
 
 
@@ -70,6 +60,10 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     )
     | _values,
     "needs": st.lists(_values, max_size=2) | _values,
+    "wants": st.lists(_values, max_size=2) | _values,
+    "profile": texts | _values,
+    "required": _values,
+    "source": _values,
     "volumes": _mapping(st.just(_VOLUME) | texts),
     "tmpfs": _mapping(texts | st.sampled_from(["", "size=1m", "exec,mode=1777"])),
     "memory_mb": _numbers,

@@ -9,19 +9,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ephemera.cli import options
-from ephemera.contract.catalog import Option, Service, System
+from ephemera.contract.catalog import Manifest, Option, Service
 from ephemera.contract.errors import EphemeraError, InputError
 from ephemera.contract.settings import Settings, from_environment, known_keys, read_settings
 from tests.fuzz.cases import result_or_error, texts, thousand
 
-_SYSTEM = System(
-    program="shop:program",
+_SYSTEM = Manifest(
     suite="tests",
     services={"db": Service(), "api": Service(requires=("db",)), "extra": Service(profile="scale")},
     options={
-        "level": Option(type="string", default="info", help=""),
-        "seconds": Option(type="integer", default=5, help=""),
-        "verbose": Option(type="boolean", default=False, help=""),
+        "level": Option("info", ""),
+        "seconds": Option(5, ""),
+        "verbose": Option(False, ""),
     },
     fixed_ports={"test": {"api.http": 18080}},
 )

@@ -19,6 +19,7 @@ import pytest
 from ephemera.cli import commands_lifecycle
 from ephemera.cli.main import main
 from ephemera.contract import labels
+from ephemera.contract.catalog import Manifest, Service
 from ephemera.contract.errors import EngineError
 from ephemera.contract.outputs import EXPORT, EnvironmentOutputs, ServiceOutputs
 from ephemera.driver import definition, engine, guardian, known, locks, pool, reaper, removal, state
@@ -28,6 +29,7 @@ from ephemera.home import addresses, leases
 from ephemera.host import engine as docker_engine
 from ephemera.host.processes import ProcessId
 from ephemera.machine.toolchain import Toolchain
+from ephemera.resources.manifests import KNOWN
 from tests.driver_command import Done
 from tests.fuzz.state_folders import DAMAGED, DUE, STACKS, Damage, Files, damaged, fill, whole
 from tests.surroundings import follow
@@ -35,12 +37,13 @@ from tests.unit.doubles import FakeClient, marks
 
 _SEED = 9
 _CATALOG = """
-from ephemera.contract.catalog import Service, System
-SYSTEMS = {
-    "data": System(program="shop:data", suite="tests", services={"postgres": Service()}),
-    "web": System(program="shop:web", suite="tests", services={"web": Service()}),
-}
+from ephemera import System
+SYSTEMS = [System("data"), System("web")]
 """
+_KNOWN = {
+    name: Manifest(suite="tests", services={service: Service()})
+    for name, service in (("data", "postgres"), ("web", "web"))
+}
 _BACKEND = "212ead31adc1"
 
 
@@ -158,7 +161,9 @@ def machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     # What is known is compared with what is there as if nothing else had changed.
     monkeypatch.setattr(known, "_state_is", lambda *_: True)
     monkeypatch.setattr(definition, "same_variables", lambda _: True)
+    told = KNOWN.set(_KNOWN)
     yield machine
+    KNOWN.reset(told)
     machine.docker.close()
 
 

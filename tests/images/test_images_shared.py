@@ -65,7 +65,9 @@ def test_rests_of_an_abandoned_build_are_told_from_another_users_build(
             raise KeyboardInterrupt
         (build,) = [each for each in builds.abandoned(docker_host()) if each.image == name]
         assert build.backend == identity.backend_id()
-        assert drop_abandoned(settle_seconds=0) == [step]
+        drop_abandoned(settle_seconds=0)  # or another process, which has the same cache, was faster
+        with pytest.raises(docker.errors.NotFound):
+            client.api.inspect_container(step)
         left = {item["Id"] for item in client.api.containers(all=True)}
         assert left >= {kept, by_hand}
         assert all(item.stack for item in removal.find(client)), "what runs our image by hand is none of an environment"

@@ -34,12 +34,21 @@ addopts = "--import-mode=importlib -p ephemera.plugin"
 filterwarnings = ["error", "ignore:Module already imported"]
 """
 SYSTEMS = """
-from ephemera.contract.catalog import Service, System
+from ephemera import Container, Exec, System
 
-SYSTEMS = {
-    "shop": System(program="a:b", suite="suites/shop", services={"web": Service(), "lab": Service(profile="lab")}),
-    "bank": System(program="a:b", suite="suites/bank", services={"web": Service()}),
-}
+shop = System("shop", suite="suites/shop")
+bank = System("bank", suite="suites/bank")
+SYSTEMS = [shop, bank]
+GIVEN = {"image": "nats:2", "ready": Exec(["true"]), "run_as": "1"}
+
+@shop.program
+def program(environment):
+    Container("web", **GIVEN)
+    Container("lab", **GIVEN, profile="lab", required=True)
+
+@bank.program
+def program(environment):
+    Container("web", **GIVEN)
 """
 
 

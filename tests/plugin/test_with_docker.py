@@ -30,8 +30,7 @@ def test_other_system(environment, number):
     assert environment.service("postgres").exec(["pg_isready", "-U", "shop"])[0] == 0
 """
 _SEED = """
-import dataclasses
-SYSTEMS["web"] = dataclasses.replace(SYSTEMS["web"], seed="shop:seed")
+_web.seed = "shop:seed"
 
 def seed(environment):
     import os

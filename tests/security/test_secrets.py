@@ -125,12 +125,10 @@ def _checkouts(world: World) -> Iterator[tuple[str, bytes]]:
 
 
 def _cache(world: World) -> Iterator[tuple[str, bytes]]:
-    """What the engine itself keeps: workspaces and logs of its plugins."""
-    for folder in (cache_dir() / "pulumi-home").glob("*"):
-        for kept in ("workspaces", "logs"):
-            for path in (folder / kept).rglob("*"):
-                if path.is_file() and path.stat().st_size < _LARGEST_LOG:
-                    yield str(path), path.read_bytes()
+    """What the engine itself keeps beside its plugins: their marks, workspaces, logs."""
+    for path in (cache_dir() / "pulumi-home").rglob("*"):
+        if path.is_file() and path.stat().st_size < _LARGEST_LOG:
+            yield str(path), path.read_bytes()
 
 
 def _commands(world: World) -> Iterator[tuple[str, bytes]]:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ephemera.contract.catalog import Option, Service, System
-from ephemera.contract.images import EngineImage
-
-if TYPE_CHECKING:
-    from ephemera.resources import Environment
+from ephemera import Container, EngineImage, Environment, HealthCheck, Http, Option, System
 
 FIXED_PORT = 28917
 _PYTHON = EngineImage(name="python")
@@ -24,28 +18,22 @@ if os.environ["BEHAVIOUR"] == "exit":
 http.server.ThreadingHTTPServer(("", 8000), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
 
-SYSTEMS = {
-    "vault": System(
-        program="vault:program",
-        suite="tests",
-        services={"vault": Service()},
-        images=(_PYTHON,),
-        options={"behaviour": Option(type="string", default="quiet", help="quiet, talk or exit")},
-        fixed_ports={"test": {"vault.http": FIXED_PORT}},
-    )
-}
+vault = System(
+    "vault",
+    options={"behaviour": Option("quiet", "quiet, talk or exit")},
+    fixed_ports={"test": {"vault.http": FIXED_PORT}},
+)
 
 
+@vault.program
 def program(environment: Environment) -> None:
     """One web server."""
-    from ephemera.resources import Container, HealthCheck, Http, Port
-
     token = environment.credential("vault", "token")
     Container(
         "vault",
         image=_PYTHON,
         ready=Http("/"),
-        ports={"http": Port(8000)},
+        ports={"http": 8000},
         variables={"TOKEN": token, "BEHAVIOUR": str(environment.option("behaviour"))},
         command=["python3", "-c", _SERVER],
         healthcheck=HealthCheck(

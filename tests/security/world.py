@@ -23,7 +23,7 @@ from tests.driver_command import Done, Ephemera
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _PARTS = ("Pulumi.yaml", "__main__.py", "pyproject.toml", "components", "stacks", "services")
 _LITTER = shutil.ignore_patterns(".ephemera", "__pycache__", "Pulumi.*.yaml", ".pytest_cache", "tests")
-_MAIN = "from vault import SYSTEMS\n\nfrom ephemera.resources import run_project\n\nrun_project(SYSTEMS)\n"
+_MAIN = "from vault import vault\n\nfrom ephemera import run\n\nrun(vault)\n"
 _LOOK_INTERVAL_SECONDS = 0.1
 
 
@@ -195,7 +195,7 @@ def _vault(folder: Path) -> Path:
     shutil.copy(Path(__file__).with_name("vault.py"), folder)
     (folder / "__main__.py").write_text(_MAIN)
     (folder / "Pulumi.yaml").write_text("name: vault\nruntime: python\n")
-    (folder / "pyproject.toml").write_text('[tool.ephemera]\ncatalog = "vault:SYSTEMS"\n')
+    (folder / "pyproject.toml").write_text('[tool.ephemera]\ncatalog = "vault:vault"\n')
     (folder / "pytest.ini").write_text("")
     (folder / "tests").mkdir()
     (folder / "tests" / "test_vault.py").write_text(_FAILING_TEST)

@@ -13,20 +13,50 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import socketpair
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from docker.errors import APIError, ImageNotFound, NotFound
 
 from ephemera.contract import labels
-from ephemera.contract.catalog import Option, Service, System
+from ephemera.contract.catalog import Manifest, Option, Service
 from ephemera.contract.images import EngineImage, PublicImage
 from ephemera.contract.labels import Identity
+from ephemera.contract.system import System
 from ephemera.driver.workspace import Workspace
 from ephemera.home.leases import Lease
 
-SHOP = System(
-    program="shop:program",
+if TYPE_CHECKING:
+    from ephemera import Container, Environment
+
+shop = System(
+    "shop",
     suite="tests/shop",
+    options={
+        "level": Option("info", "log level"),
+        "seconds": Option(5, "patience"),
+        "verbose": Option(False, "say more"),
+    },
+    fixed_ports={"test": {"api.http": 18080, "db.postgres": 15432}},
+)
+
+
+@shop.program
+def declare_shop(_environment: Environment) -> None:
+    """A small system: three services, and two in a profile each."""
+    from ephemera import Container, Exec
+
+    def container(name: str, **given: Any) -> Container:
+        return Container(name, **{"image": SHOP.images[1], "ready": Exec(["true"]), "run_as": "1000", **given})
+
+    database = container("db", image=SHOP.images[0])
+    api = container("api", needs=[database])
+    container("worker", needs=[api])
+    container("extra", needs=[database], profile="scale")
+    container("lab", profile="lab", required=True)
+
+
+SHOP = Manifest(
+    suite=shop.suite,
     services={
         "db": Service(),
         "api": Service(requires=("db",)),
@@ -35,13 +65,10 @@ SHOP = System(
         "lab": Service(profile="lab"),
     },
     images=(EngineImage(name="postgres"), PublicImage(reference="docker.io/library/nats:2")),
-    options={
-        "level": Option(type="string", default="info", help="log level"),
-        "seconds": Option(type="integer", default=5, help="patience"),
-        "verbose": Option(type="boolean", default=False, help="say more"),
-    },
-    fixed_ports={"test": {"api.http": 18080, "db.postgres": 15432}},
+    options=shop.options,
+    fixed_ports=shop.fixed_ports,
 )
+"""What its program declares, as a rehearsal finds it."""
 
 IDENTITY = Identity(
     project="ephemera", stack="shop-main", system="shop", branch="main", owner="me@here", backend="0123456789ab"

@@ -16,11 +16,11 @@ from pulumi.runtime.rpc import is_rpc_secret, unwrap_rpc_secret
 from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
-from ephemera.contract.catalog import System
+from ephemera import Environment
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.images import AnyImage
 from ephemera.contract.labels import Identity
 from ephemera.contract.settings import Settings
-from ephemera.resources import Environment
 from ephemera.resources.gates import Gate
 from tests.unit.doubles import IDENTITY, SHOP
 
@@ -115,7 +115,7 @@ async def resolved(value: Any) -> Any:
 
 
 def environment(
-    system: System = SHOP,
+    manifest: Manifest = SHOP,
     *,
     identity: Identity = IDENTITY,
     references: Mapping[AnyImage, str] = REFERENCES,
@@ -123,7 +123,7 @@ def environment(
 ) -> Environment:
     """An environment inside a running program."""
     given = Settings(system=identity.system, branch=identity.branch, **settings)
-    return Environment(identity=identity, system=system, settings=given, references=references)
+    return Environment(identity=identity, manifest=manifest, settings=given, resolve=references.__getitem__)
 
 
 @dataclass

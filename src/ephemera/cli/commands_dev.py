@@ -21,7 +21,7 @@ from ephemera.contract.errors import InterruptedByUserError, NotReadyError
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from ephemera.contract.catalog import System
+    from ephemera.contract.catalog import Manifest
     from ephemera.contract.outputs import EnvironmentOutputs
     from ephemera.driver.development import Reload, Reloader, Sources
     from ephemera.driver.workspace import Workspace
@@ -99,7 +99,7 @@ class _Session:
         self,
         screen: Screen,
         workspace: Workspace,
-        system: System,
+        system: Manifest,
         outputs: EnvironmentOutputs,
         sources: Sources,
         news: queue.SimpleQueue[_News],

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from ephemera.contract.catalog import imported
 from ephemera.contract.errors import NotReadyError
 from ephemera.contract.outputs import ServiceOutputs
+from ephemera.contract.system import imported
 
 
 class DataError(NotReadyError):

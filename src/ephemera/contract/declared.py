@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ephemera.contract.errors import InputError, UnknownNameError
-from ephemera.contract.names import check_service_name
 
-OPTION_TYPES: Mapping[str, type] = {"string": str, "boolean": bool, "integer": int}
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _SHOWN = 80
 # Docker's own limits.
@@ -23,7 +20,9 @@ _MAX_WHOLE = 2**31 - 1  # what every interface between a program and the kernel 
 
 def expect(what: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
     """Raise unless ``value`` is of that type; a boolean is not a number."""
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+    if not isinstance(value, kind) or (
+        isinstance(value, bool) and bool not in (kind if isinstance(kind, tuple) else (kind,))
+    ):
         raise InputError(f"{what} is {shown(value)}", remedy=f"it must be {rule}")
 
 
@@ -88,13 +87,6 @@ def check_number(what: str, value: Any, least: float) -> None:
         raise InputError(f"{what} is {value!r}", remedy=f"it must be {rule}")
 
 
-def check_default(kind: Any, default: Any) -> None:
-    """Refuse an option's type that there is not, and a default of another type."""
-    if not isinstance(kind, str) or kind not in OPTION_TYPES:
-        raise InputError(f"type of an option is {kind!r}", remedy=f"it must be one of {', '.join(OPTION_TYPES)}")
-    expect(f"default of an option of type {kind}", default, OPTION_TYPES[kind], f"a {kind}")
-
-
 def check_option_names(names: Iterable[str], reserved: Iterable[str]) -> None:
     """Refuse names that are no config keys, or that have a meaning already."""
     for name in names:
@@ -103,20 +95,6 @@ def check_option_names(names: Iterable[str], reserved: Iterable[str]) -> None:
                 f"option name {name!r} is not valid",
                 remedy=f"lower-case letters, digits and _, and none of {', '.join(reserved)}",
             )
-
-
-def check_requirements(requires: Mapping[str, Iterable[str]]) -> None:
-    """Refuse service names that are no DNS labels, requirements that are not declared, and circles of them."""
-    for name, needs in requires.items():
-        check_service_name(name)
-        for needed in needs:
-            if needed not in requires:
-                raise UnknownNameError(f"service required by {name!r}", needed, requires)
-    try:
-        TopologicalSorter(requires).prepare()
-    except CycleError as error:
-        circle = " → ".join(reversed(error.args[1]))
-        raise InputError(f"services require each other: {circle}", remedy="none of them could be the first") from error
 
 
 def check_tables(tables: Any, services: Iterable[str]) -> None:

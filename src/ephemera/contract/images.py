@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+# An id, or [host[:port]/]path[:tag][@digest] (distribution/reference).
+_PATH = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    r"sha256:[0-9a-f]{64}|"
+    rf"(?:(?:[a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?/)?{_PATH}(?:/{_PATH})*"
+    r"(?::\w[\w.-]{0,127})?(?:@[a-zA-Z][a-zA-Z0-9+._-]*:[0-9a-fA-F]{32,})?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +24,7 @@ class EngineImage:
     ``name``: the folder, which is also the key in ``images/engines.toml`` (``python``, ``postgres``).
     """
 
-    name: str
+    name: str = field(kw_only=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +60,8 @@ def is_root(user: str) -> bool:
     """Whether a user, as images and containers give it (``name``, ``uid``, ``uid:gid``), is root; no user is."""
     name = user.strip().partition(":")[0]
     return name in ("", "root") or (name.isascii() and name.isdecimal() and int(name) == 0)
+
+
+def is_reference(text: str) -> bool:
+    """Whether ``text`` names an image: a repository with a tag or digest, or an id."""
+    return _REFERENCE.fullmatch(text) is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import get_args
@@ -10,6 +9,7 @@ from typing import get_args
 from ephemera.contract import declared
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage
+from ephemera.contract.names import check_service_name
 
 IN_NETWORK = "--in-network"
 """The flag of ``test`` and ``run`` that has the suite run there."""
@@ -19,12 +19,15 @@ IN_NETWORK = "--in-network"
 class Runner:
     """What a service that runs the suite is made of; the driver makes its container, and the program none.
 
-    ``image``: with an interpreter and what the suite imports. ``python``: that interpreter.
+    ``name``, ``profile``: of the service that it is. ``image``: with an interpreter and what the suite imports.
+    ``python``: that interpreter.
     ``coverage``: packages in the image to measure. ``files``: files and folders that the suite needs besides its own
     folder, relative to the project. ``memory_mb``: MiB; ``cpus``: cores; ``pids``: processes and threads.
     """
 
     image: AnyImage
+    name: str = "tests"
+    profile: str = "testing"
     python: str = "python3"
     coverage: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -33,6 +36,8 @@ class Runner:
     pids: int = 256
 
     def __post_init__(self) -> None:
+        check_service_name(self.name)
+        declared.expect("profile of a runner", self.profile, str, "a name")
         declared.expect("image of a runner", self.image, get_args(AnyImage), "an EngineImage, ServiceImage …")
         declared.expect("python of a runner", self.python, str, "a command")
         for name in ("coverage", "files"):
@@ -47,16 +52,3 @@ class Runner:
             if not parts.parts or parts.is_absolute() or ".." in parts.parts:
                 raise InputError(f"files of a runner has {path!r}", remedy="give it relative to the project, in it")
         declared.check_limits("a runner", memory_mb=self.memory_mb, cpus=self.cpus, pids=self.pids)
-
-
-def check_runners(runners: Iterable[str], profiles: Iterable[str], required: Iterable[str]) -> None:
-    """Refuse several runners, one without a profile (``profiles``: services that have one), and one that another
-    service requires."""
-    names = tuple(runners)
-    if len(names) > 1:
-        raise InputError(f"several services are runners: {', '.join(names)}", remedy="a system has one at most")
-    for name in names:
-        if name not in tuple(profiles):
-            raise InputError(f"runner {name!r} has no profile", remedy='it is no part of `up`: profile="testing"')
-        if name in tuple(required):
-            raise InputError(f"runner {name!r} is required by a service", remedy="it runs when all others are ready")

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ephemera.contract.catalog import Catalog, System, find_system
+from ephemera.contract.catalog import Catalog, Manifest, find_system
 from ephemera.contract.errors import InputError, UnknownNameError
 from ephemera.contract.names import split_stack_name
 
@@ -153,18 +153,18 @@ def refuse_secret(keys: Iterable[str]) -> None:
             )
 
 
-def known_keys(system: System) -> tuple[str, ...]:
+def known_keys(system: Manifest) -> tuple[str, ...]:
     """Every config key that ``system`` accepts."""
     return (*CONFIG_KEYS, *system.options)
 
 
-def check_port_table(system: System, settings: Settings) -> None:
+def check_port_table(system: Manifest, settings: Settings) -> None:
     """``expose: fixed`` needs a table that the system declares."""
     if settings.expose == "fixed" and settings.port_table not in system.fixed_ports:
         raise UnknownNameError("port table", settings.port_table, system.fixed_ports)
 
 
-def from_environment(system: System, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def from_environment(system: Manifest, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Config from ``EPHEMERA_<KEY>`` variables; lists are separated by commas."""
     found: dict[str, str] = {}
     for key in known_keys(system):
@@ -196,7 +196,7 @@ def from_flags(
     return values | {key: text for key, text in texts if text is not None}
 
 
-def meant_for(system: System, catalog: Catalog, values: Mapping[str, str]) -> dict[str, str]:
+def meant_for(system: Manifest, catalog: Catalog, values: Mapping[str, str]) -> dict[str, str]:
     """The part of a run's config that is meant for ``system``, where several systems have environments in one run.
 
     Left out are options, services, profiles and port tables that other systems of the catalog declare and this one does
@@ -204,7 +204,7 @@ def meant_for(system: System, catalog: Catalog, values: Mapping[str, str]) -> di
     """
     others = [each for each in catalog.values() if each is not system]
 
-    def meant(declared: Callable[[System], Collection[str]], name: str) -> bool:
+    def meant(declared: Callable[[Manifest], Collection[str]], name: str) -> bool:
         return name in declared(system) or not any(name in declared(each) for each in others)
 
     found: dict[str, str] = {}
@@ -230,7 +230,7 @@ def _list_value(key: str, text: str) -> list[str]:
     return value
 
 
-def _option_value(system: System, key: str, text: str, *, shown: bool) -> str | bool | int:
+def _option_value(system: Manifest, key: str, text: str, *, shown: bool) -> str | bool | int:
     option = system.options[key]
     if isinstance(text, Ciphertext):
         return text  # the program checks what it stands for

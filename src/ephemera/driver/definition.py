@@ -9,7 +9,6 @@ difference.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import os
 import sys
@@ -19,27 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from ephemera import images
-from ephemera.contract.catalog import System
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.errors import InputError
 from ephemera.contract.settings import NAMESPACE, Settings
-from ephemera.driver.branches import branch_variables
+from ephemera.driver import variables
 from ephemera.driver.reads import site_folders
 from ephemera.driver.workspace import Workspace, read_yaml
-from ephemera.home import identity
-from ephemera.host import surroundings
 from ephemera.host.configured import configured
 from ephemera.host.fingerprint import Fingerprint, TooManyFilesError, fingerprint, same
-from ephemera.machine.toolchain import steers
 
 _BY_BRANCH = ("branch", "owner")
-_BRANCH_VARIABLES = frozenset(("EPHEMERA_OWNER", *branch_variables()))
-# What differs from one terminal, or one test, to the next, and says nothing of what is to be made.
-_VOLATILE = frozenset(
-    "PWD OLDPWD SHLVL _ TERM COLUMNS LINES COLORTERM NO_COLOR FORCE_COLOR TERM_PROGRAM TERM_PROGRAM_VERSION "  # noqa: SIM905
-    "TERM_SESSION_ID VTE_VERSION WINDOWID XDG_SESSION_ID TMUX TMUX_PANE STY LS_COLORS PS1 EPHEMERA_READY_SECONDS "
-    "EPHEMERA_OUTPUT EPHEMERA_WARM EPHEMERA_KEEP EPHEMERA_KEEP_ON_FAILURE EPHEMERA_REQUIRE_SERVICES".split()
-)
-_VOLATILE_PREFIXES = ("SSH_", "PYTEST_")
 _INSTALLED_SUFFIXES = (".dist-info", ".egg-info", ".egg-link", ".pth")
 # The kernel's clock for files ticks every few milliseconds: one that changed just before may be stamped a bit later.
 _TICK_NANOSECONDS = 20_000_000
@@ -80,8 +68,8 @@ def define(workspace: Workspace, stack: str, settings: Settings, paths: Iterable
     return Definition(
         settings=settings.to_config(),
         config=config_digest(workspace, stack),
-        variables=_variables(_VOLATILE),
-        shared_variables=_variables(_VOLATILE | _BRANCH_VARIABLES),
+        variables=variables.digest(),
+        shared_variables=variables.digest(any_branch=True),
         machine=_machine(workspace),
         images={},
         paths=paths,
@@ -111,16 +99,15 @@ def difference(
 
 def same_variables(known: Definition) -> bool:
     """Return whether the process environment is the same, as far as it counts."""
-    return known.variables == _variables(_VOLATILE)
+    return known.variables == variables.digest()
 
 
 def same_request(known: Definition, settings: Settings) -> bool:
     """Return whether it is of these settings and this process environment, but for what differs by branch."""
-    variables = _variables(_VOLATILE | _BRANCH_VARIABLES)
-    return known.shared_variables == variables and _same_settings(known, settings, any_branch=True)
+    return known.shared_variables == variables.digest(any_branch=True) and _same_settings(known, settings, any_branch=True)
 
 
-def references(system: System, settings: Settings) -> list[str]:
+def references(system: Manifest, settings: Settings) -> list[str]:
     """Return the references of the system's images, by what they are made from now."""
     mode = settings.images if settings.images != "auto" else images.mode()
     return sorted({images.resolve(image, mode) for image in system.images})
@@ -159,16 +146,6 @@ def _same_files(known: Definition) -> bool:
         return same(known.files, known.paths)
     except TooManyFilesError:
         return False
-
-
-def _variables(left_out: frozenset[str]) -> str:
-    kept = {
-        name: value
-        for name, value in surroundings.variables().items()
-        if name not in left_out and not name.startswith(_VOLATILE_PREFIXES) and not steers(name)
-    }
-    # With the user's key: whoever reads the digest cannot try values against it.
-    return hmac.new(identity.key(), _bytes(kept), hashlib.sha256).hexdigest()
 
 
 def _machine(workspace: Workspace) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from docker import DockerClient
 from docker.errors import APIError
 
-from ephemera.contract.catalog import Source, System
+from ephemera.contract.catalog import Manifest, Source
 from ephemera.contract.errors import InputError, NotReadyError
 from ephemera.contract.images import ServiceImage
 from ephemera.contract.outputs import EnvironmentOutputs
@@ -54,7 +54,7 @@ class Sources:
     suite: Path | None
 
     @staticmethod
-    def of(system: System, settings: Settings, suite: Path | None) -> Sources:
+    def of(system: Manifest, settings: Settings, suite: Path | None) -> Sources:
         """Those of the services to start."""
         builds = tuple(image for image in system.images if isinstance(image, ServiceImage))
         return Sources(mounts=mounted(system, settings), builds=builds, suite=suite)
@@ -102,7 +102,7 @@ class Reloader:
         self,
         client: DockerClient,
         outputs: EnvironmentOutputs,
-        system: System,
+        system: Manifest,
         mounts: Mapping[str, Source],
         superseded: Callable[[], bool],
     ) -> None:

@@ -74,7 +74,9 @@ def up(
         after = state.dependencies(state.resources(workspace, stack))
         report({"type": "dependencies", "of": {**before, **after}})
     if document is None:
-        raise EngineError(f"the program of {stack} exports no {EXPORT!r}", remedy="end __main__.py with run_project(…)")
+        raise EngineError(
+            f"the program of {stack} exports no {EXPORT!r}", remedy="end __main__.py with ephemera.run(…)"
+        )
     return document
 
 

@@ -23,7 +23,7 @@ from docker.errors import DockerException, NotFound
 from requests.exceptions import RequestException
 
 from ephemera.contract import labels
-from ephemera.contract.catalog import System
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.errors import EphemeraError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.contract.progress import Event
@@ -81,7 +81,7 @@ class Listener:
 
 @contextmanager
 def remembering(
-    workspace: Workspace, stack: str, system: System, settings: Settings, report: Callable[[Event], None]
+    workspace: Workspace, stack: str, system: Manifest, settings: Settings, report: Callable[[Event], None]
 ) -> Iterator[tuple[Listener, Callable[[EnvironmentOutputs], None]]]:
     """Yield a listener for the events of an engine's run, and a function to call with the outputs when it is ready.
 
@@ -102,7 +102,7 @@ def remembering(
     yield listener, ready
 
 
-def unchanged(workspace: Workspace, stack: str, system: System, settings: Settings) -> EnvironmentOutputs | None:
+def unchanged(workspace: Workspace, stack: str, system: Manifest, settings: Settings) -> EnvironmentOutputs | None:
     """Return the outputs if ``pulumi up`` would be a no-op and every gate would open; else, or in any doubt, None."""
     known = read(stack)
     if known is None or not definition.same_variables(known.definition):
@@ -113,7 +113,7 @@ def unchanged(workspace: Workspace, stack: str, system: System, settings: Settin
 
 
 def why_not(
-    known: Known, workspace: Workspace, stack: str, system: System, settings: Settings, *, any_branch: bool = False
+    known: Known, workspace: Workspace, stack: str, system: Manifest, settings: Settings, *, any_branch: bool = False
 ) -> str:
     """Return why the environment may not be as it is known, in a few words; an empty text when it is.
 
@@ -174,7 +174,7 @@ def forget(stack: str) -> None:
 def _known(
     workspace: Workspace,
     stack: str,
-    system: System,
+    system: Manifest,
     settings: Settings,
     reads: Mapping[str, Any] | None,
     outputs: EnvironmentOutputs,

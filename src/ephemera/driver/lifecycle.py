@@ -15,7 +15,7 @@ from typing import Literal
 from docker import DockerClient
 
 from ephemera.contract import labels
-from ephemera.contract.catalog import System, find_system
+from ephemera.contract.catalog import Manifest, find_system
 from ephemera.contract.errors import (
     EngineError,
     InputError,
@@ -118,7 +118,7 @@ class Gone:
     leftovers: tuple[str, ...]
 
 
-def plan(workspace: Workspace, request: Request) -> tuple[str, System, Settings]:
+def plan(workspace: Workspace, request: Request) -> tuple[str, Manifest, Settings]:
     """The stack's name and settings, everything checked; nothing is created."""
     system = find_system(workspace.catalog, request.system)
     branch = current_branch(workspace.project, request.branch)
@@ -376,7 +376,7 @@ def _as_leased(outputs: EnvironmentOutputs) -> EnvironmentOutputs:
 
 
 def _claimed(
-    workspace: Workspace, request: Request, stack: str, system: System, settings: Settings
+    workspace: Workspace, request: Request, stack: str, system: Manifest, settings: Settings
 ) -> EnvironmentOutputs | None:
     """The outputs of an environment of the pool that is the branch's, or the run's, from now on."""
     if request.force or request.phase == "pooled" or workspace.config_file(stack).exists():
@@ -397,7 +397,7 @@ def _added(known: str, wanted: str) -> str:
     return ",".join(dict.fromkeys(name for name in names if name))
 
 
-def _unchanged(workspace: Workspace, stack: str, system: System, settings: Settings) -> EnvironmentOutputs | None:
+def _unchanged(workspace: Workspace, stack: str, system: Manifest, settings: Settings) -> EnvironmentOutputs | None:
     """The outputs of an environment of this checkout that nobody holds and that is ready as it is."""
     lease = leases.read(stack)
     if lease is None or lease.phase != "kept" or lease.holder or lease.checkout != str(workspace.project):

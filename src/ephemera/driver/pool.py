@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ephemera.contract.catalog import System
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.settings import Settings
 from ephemera.driver import definition, evidence, guardian, known
@@ -61,7 +61,7 @@ class Pool:
 
 
 def claim(
-    workspace: Workspace, system: System, settings: Settings, phase: Literal["kept", "disposable"]
+    workspace: Workspace, system: Manifest, settings: Settings, phase: Literal["kept", "disposable"]
 ) -> EnvironmentOutputs | None:
     """The outputs of an environment of the pool that is what ``settings`` would make now, given to nobody else; None
     without one. A disposable one is held by this process, a kept one by nobody."""

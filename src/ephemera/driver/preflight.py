@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ephemera.contract.catalog import System
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.errors import InputError
 from ephemera.contract.settings import Settings
 from ephemera.host.configured import configured
@@ -12,7 +12,7 @@ from ephemera.host.exposure import refuse_unreachable
 from ephemera.host.fixed_ports import refuse_held
 
 
-def check_development(system: System, settings: Settings, phase: str) -> None:
+def check_development(system: Manifest, settings: Settings, phase: str) -> None:
     """Refuse development mode where sources cannot be mounted, and of what is not a branch's own environment: test runs
     and pools are of what images hold."""
     if not settings.development:
@@ -25,7 +25,7 @@ def check_development(system: System, settings: Settings, phase: str) -> None:
     refuse_unmountable(settings, system, configured())
 
 
-def check_ports(stack: str, system: System, settings: Settings) -> None:
+def check_ports(stack: str, system: Manifest, settings: Settings) -> None:
     """Refuse ports that could not be reached from here and, with ``expose: fixed``, one that somebody other than this
     stack holds; names the holder."""
     refuse_unreachable(settings, configured())

@@ -26,6 +26,7 @@ from ephemera.contract.data import Data, DatabaseData, Databases, DataError, loa
 from ephemera.contract.errors import EphemeraError, InputError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.contract.progress import Event
+from ephemera.contract.system import put_on_path
 from ephemera.driver import placement
 from ephemera.driver.services import ServiceHandle, containers, missing, refuse_missing
 from ephemera.driver.workspace import Workspace
@@ -232,7 +233,7 @@ def _refuse_unprotected(client: DockerClient, outputs: EnvironmentOutputs, only:
 
 
 def _data(workspace: Workspace, service: ServiceOutputs) -> Data:
-    assert workspace.catalog is not None  # noqa: S101 - read, it puts the project on the path
+    put_on_path(workspace.project)
     return load_data(service.data)
 
 

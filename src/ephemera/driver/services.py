@@ -16,7 +16,7 @@ from docker import DockerClient
 from docker.errors import APIError, NotFound
 
 from ephemera.contract import labels
-from ephemera.contract.catalog import System
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.errors import EphemeraError, NotReadyError, UnknownNameError
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
 from ephemera.driver import streams
@@ -311,7 +311,7 @@ def missing(stack: str, names: Sequence[str]) -> NotReadyError:
     )
 
 
-def refuse_missing(found: Iterable[Mapping[str, Any]], outputs: EnvironmentOutputs, system: System) -> None:
+def refuse_missing(found: Iterable[Mapping[str, Any]], outputs: EnvironmentOutputs, system: Manifest) -> None:
     """Raise :class:`NotReadyError` unless every service of the document has its container among ``found``.
 
     Optional services may be missing, and one-shots, which were done when the environment became ready.

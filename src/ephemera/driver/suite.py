@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ephemera.contract.catalog import System
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.errors import InputError
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
@@ -46,7 +46,7 @@ class SuiteResult:
         return {key: values[key] for key in (*COUNTED, "exit_code")}
 
 
-def suite_folder(workspace: Workspace, system: System) -> Path:
+def suite_folder(workspace: Workspace, system: Manifest) -> Path:
     """Folder of the system's suite; raises :class:`InputError` when it is not there."""
     folder = workspace.project / system.suite
     if not folder.is_dir():
@@ -62,7 +62,7 @@ def with_settings(settings: Mapping[str, str]) -> list[str]:
     return [f"--ephemera-config={key}={text}" for key, text in settings.items()]
 
 
-def run(workspace: Workspace, system: System, stack: str, arguments: Sequence[str], to_stderr: bool) -> SuiteResult:
+def run(workspace: Workspace, system: Manifest, stack: str, arguments: Sequence[str], to_stderr: bool) -> SuiteResult:
     """Run the suite against ``stack``; with ``to_stderr`` its output goes to standard error.
 
     An interrupt is passed on to pytest, which is given time to end in order.

@@ -13,9 +13,11 @@ from typing import Any
 
 import yaml
 
-from ephemera.contract.catalog import Catalog, find_project, load_catalog
+from ephemera.contract.catalog import Catalog
 from ephemera.contract.errors import InputError, MachineError
 from ephemera.contract.settings import LIST_KEYS, NAMESPACE, Ciphertext, refuse_secret
+from ephemera.contract.system import find_project
+from ephemera.driver.manifests import ProjectCatalog
 from ephemera.home import documents, identity
 from ephemera.home.documents import write_whole
 from ephemera.home.paths import state_dir
@@ -47,7 +49,23 @@ class Workspace:
     @cached_property
     def catalog(self) -> Catalog:
         """The project's systems."""
-        return load_catalog(self.project)
+        return ProjectCatalog(self.project, self._any_config)
+
+    def _any_config(self) -> dict[str, str]:
+        """Return config that programs may read: of the project, and of any stack. It reaches none of them."""
+        found: dict[str, str] = {}
+        for file in (self.project / "Pulumi.yaml", *sorted(self.project.glob("Pulumi.*.yaml"))):
+            document = read_yaml(file)
+            for key, value in (document.get("config") or {}).items():
+                plain = (
+                    value.get("value", value.get("default", value.get(_SECURE, "")))
+                    if isinstance(value, dict)
+                    else value
+                )
+                name = key if ":" in str(key) else f"{self.name}:{key}"
+                if not name.startswith(f"{NAMESPACE}:"):
+                    found[name] = plain if isinstance(plain, str) else json.dumps(plain)
+        return found
 
     @cached_property
     def name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ephemera.contract.catalog import Source, System
+from ephemera.contract.catalog import Manifest, Source
 from ephemera.contract.errors import InputError
 from ephemera.contract.settings import Settings
 from ephemera.host import surroundings
@@ -13,12 +13,12 @@ from ephemera.host.configured import Address
 _YES = ("1", "true", "yes", "on")
 
 
-def mounted(system: System, settings: Settings) -> Mapping[str, Source]:
+def mounted(system: Manifest, settings: Settings) -> Mapping[str, Source]:
     """The sources to mount, by service, in declaration order; none outside development mode."""
     if not settings.development:
         return {}
     selected = system.selected(only=settings.only, profiles=settings.profiles)
-    declared = ((name, system.services[name].mountable) for name in selected)
+    declared = ((name, system.services[name].source) for name in selected)
     return {name: source for name, source in declared if source is not None}
 
 
@@ -28,7 +28,7 @@ def in_ci(environment: Mapping[str, str] | None = None) -> bool:
 
 
 def refuse_unmountable(
-    settings: Settings, system: System, engine: Address, environment: Mapping[str, str] | None = None
+    settings: Settings, system: Manifest, engine: Address, environment: Mapping[str, str] | None = None
 ) -> None:
     """Raise :class:`InputError` for development mode where it cannot be, or has no place; asks nobody."""
     if not settings.development:

@@ -14,8 +14,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
-from ephemera.contract.catalog import imported
 from ephemera.contract.errors import InputError
+from ephemera.contract.system import imported
 from ephemera.host import clock
 from ephemera.host.deadline import within
 

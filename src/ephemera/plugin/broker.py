@@ -21,7 +21,7 @@ from typing import Any
 
 from docker.errors import DockerException
 
-from ephemera.contract.catalog import System, find_system
+from ephemera.contract.catalog import Manifest, find_system
 from ephemera.contract.errors import (
     EphemeraError,
     InputError,
@@ -205,7 +205,7 @@ class Broker:
             self._seed_made(workspace, system, seed, ready.outputs)
         return ready.outputs
 
-    def _seed_made(self, workspace: Workspace, system: System, seed: Seed, outputs: EnvironmentOutputs) -> None:
+    def _seed_made(self, workspace: Workspace, system: Manifest, seed: Seed, outputs: EnvironmentOutputs) -> None:
         try:
             self._seed(workspace, system, seed, outputs)
         except seeding.SeedError:
@@ -218,7 +218,7 @@ class Broker:
                     self._tell(self._take_down(workspace, outputs.stack)[0])
             raise
 
-    def _seed(self, workspace: Workspace, system: System, seed: Seed, outputs: EnvironmentOutputs) -> None:
+    def _seed(self, workspace: Workspace, system: Manifest, seed: Seed, outputs: EnvironmentOutputs) -> None:
         seconds = seeding.seed(system.seed, seed, RunningEnvironment(outputs, workspace))
         self._tell(f"ephemera: {outputs.stack} is seeded by {system.seed} after {seconds:.1f} s")
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from docker.errors import DockerException
 
-from ephemera.contract.catalog import System
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.errors import EngineError, EphemeraError
+from ephemera.contract.system import imported
 from ephemera.home import leases
 from ephemera.host import clock
 from ephemera.plugin.failing import shorten
@@ -30,9 +31,12 @@ class SeedError(EngineError):
     kind = "seed"
 
 
-def load(system: System) -> Seed | None:
+def load(system: Manifest) -> Seed | None:
     """Import the system's seed, or None; what is wrong with it is found out before anything is made."""
-    return system.load_seed() if system.seed else None
+    if not system.seed:
+        return None
+    function: Seed = imported(system.seed, Callable)
+    return function
 
 
 def seed(name: str, function: Seed, running: RunningEnvironment) -> float:

@@ -18,7 +18,7 @@ import pulumi
 from ephemera.contract import declared
 from ephemera.contract.data import load_data
 from ephemera.contract.errors import InputError
-from ephemera.contract.images import AnyImage
+from ephemera.contract.images import AnyImage, is_reference
 from ephemera.host.probes import Exec, Http, PostgresProbe, Probe
 
 MIN_SECONDS = 0.001
@@ -54,8 +54,11 @@ _CAPABILITIES = frozenset(
 
 
 def check_image(owner: str, image: Any) -> None:
-    """Raise unless ``image`` is one."""
-    declared.expect(f"image of {owner}", image, get_args(AnyImage), "an EngineImage, ServiceImage or PublicImage")
+    """Raise unless ``image`` is one, or looks like the reference of one."""
+    rule = "an EngineImage, a ServiceImage or a reference: docker.io/library/nats:2"
+    declared.expect(f"image of {owner}", image, (str, *get_args(AnyImage)), rule)
+    if isinstance(image, str) and not is_reference(image):
+        raise InputError(f"image of {owner} is {declared.shown(image)}", remedy=f"it must be {rule}")
 
 
 def later(value: Any) -> bool:

@@ -86,8 +86,8 @@ class Container(pulumi.ComponentResource):
 
     name: str = field(kw_only=False)
     """Of the service: a DNS label."""
-    image: AnyImage
-    """One that the system's catalog entry lists."""
+    image: AnyImage | str
+    """One that is built or made here, or the reference of one that somebody publishes: ``nats:2``."""
     ready: Probe | None = None
     """How it is asked whether it is ready; without one, by its health check's command."""
     timeout_seconds: float = 60.0
@@ -102,7 +102,17 @@ class Container(pulumi.ComponentResource):
     healthcheck: HealthCheck | None = None
     """Docker's own; without one, the image's. Its command also asks for readiness where nothing is published."""
     needs: Sequence[Container] = ()
-    """Those that must be ready before this one is created."""
+    """Those that must be ready before this one is created. One whose output is among the variables, or in the command,
+    need not be named."""
+    wants: Sequence[Container] = ()
+    """As ``needs``, where they are part of the environment: with ``--only`` they may be left out, and variables that
+    hold their outputs with them."""
+    profile: str | None = None
+    """It is part of an environment only when this profile is asked for, or something else requires it."""
+    required: bool | None = None
+    """Whether the system is of use without it; unless given, with a profile it is."""
+    source: Source | None = None
+    """Code on this machine that development mode mounts."""
     volumes: Mapping[str, str | Volume] = field(default_factory=dict)
     """By absolute path in the container: the name of one that is made for it, or one that several share."""
     tmpfs: Mapping[str, str] = field(default_factory=lambda: dict(_TMPFS))
@@ -134,6 +144,8 @@ class Container(pulumi.ComponentResource):
     opts: pulumi.ResourceOptions | None = None
     """Of Pulumi; the parent is the environment, unless given."""
 
+    resource: pulumi.Resource | None = field(init=False)
+    """Docker's container; None where the service is not part of the environment."""
     started: pulumi.Output[str] = field(init=False)
     """The container's id, known when the service is ready."""
     endpoints: Mapping[str, pulumi.Output[Mapping[str, Any]]] = field(init=False)
@@ -145,11 +157,17 @@ class Container(pulumi.ComponentResource):
         self.prepare()
         self.check()
         service, environment = self.name, self.environment
+        environment.declare(self)
+        if not environment.has(service):
+            self.resource = None
+            self.started = _unknown()
+            self.endpoints = dict.fromkeys(self.ports, _unknown())
+            return
         if not self.root_reason.strip() and self.run_as is None:
             _refuse_root(service, environment.image_user(self.image))
         if self.cpus > 1:  # every host has one: no need to ask
             declared.check_cpus(f"service {service!r}", self.cpus, environment.cores())
-        source = environment.source(service)
+        source = self.source if environment.settings.development else None
         self._refuse_covered(source)
         ports = {name: port_of(port) for name, port in self.ports.items()}
         hosts = {
@@ -158,7 +176,6 @@ class Container(pulumi.ComponentResource):
         }
         asked = _asked(ports, hosts)
         gate = self._gate(ports, published=asked is not None)
-        environment.claim("service", service)
         if not gate.probe.finishes:  # whose address is free again when it has ended
             environment.give_address(service)
         parent = pulumi.ResourceOptions(parent=environment)
@@ -169,7 +186,7 @@ class Container(pulumi.ComponentResource):
         if source is not None:
             environment.policy.mount_source(service, str(source.folder), source.target)
         container = self._registered(source, ports, hosts, gate)
-        self.resource: pulumi.Resource = container
+        self.resource = container
         self.started = container.id.apply(lambda identifier: self._passed(identifier, gate, asked))
         self.endpoints = {
             name: self.started.apply(partial(_endpoint, service, port, hosts[name])) for name, port in ports.items()
@@ -212,9 +229,17 @@ class Container(pulumi.ComponentResource):
         if self.healthcheck is not None:
             declared.expect(f"healthcheck of {owner}", self.healthcheck, HealthCheck, "a HealthCheck")
             arguments.check_health(owner, **vars(self.healthcheck))
-        declared.check_sequence(f"needs of {owner}", self.needs, "a list of containers")
-        for needed in self.needs:
-            declared.expect(f"one of needs of {owner}", needed, Container, "a Container, or a component made from it")
+        for name, containers in (("needs", self.needs), ("wants", self.wants)):
+            declared.check_sequence(f"{name} of {owner}", containers, "a list of containers")
+            for each in containers:
+                declared.expect(
+                    f"one of {name} of {owner}", each, Container, "a Container, or a component made from it"
+                )
+        if self.profile is not None:
+            arguments.check_name(f"profile of {owner}", self.profile)
+        declared.expect(f"required of {owner}", self.required, (bool, type(None)), "True or False")
+        if self.source is not None:
+            declared.expect(f"source of {owner}", self.source, Source, "a Source")
         arguments.check_places(owner, self.volumes, self.tmpfs)
         declared.check_mapping(f"volumes of {owner}", self.volumes, (str, Volume), "a Volume, or the name of one")
         for volume in self.volumes.values():
@@ -245,7 +270,10 @@ class Container(pulumi.ComponentResource):
         image = partial(environment.image_config, self.image)
         words = source.command if source is not None and source.command else self.command
         command, entrypoint = given.command(service, words, image)
-        variables = environment.marked({**self.variables, **environment.development_variables(service)})
+        present = environment.present(service, self.variables)
+        variables = environment.marked(
+            {**present, **(environment.development_variables() if source is not None else {})}
+        )
         volumes = {
             arguments.place(path): Volume(volume, opts=pulumi.ResourceOptions(parent=self))
             if isinstance(volume, str)
@@ -281,7 +309,7 @@ class Container(pulumi.ComponentResource):
             labels=[
                 docker.ContainerLabelArgs(label=key, value=value)
                 for key, value in {
-                    **environment.labels(service),
+                    **environment.labels(service, developed=source is not None),
                     **_one_shot(gate),
                     **_secrets(environment, variables),
                 }.items()
@@ -304,7 +332,7 @@ class Container(pulumi.ComponentResource):
             destroy_grace_seconds=self.stop_grace_seconds or None,
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[_started_after(needed) for needed in self.needs],
+                depends_on=[_started_after(each) for each in (*self.needs, *self.wants) if environment.has(each.name)],
                 # What the provider can neither update in place nor knows to need a new container (ADR 0032).
                 replacement_trigger=environment.fingerprint(
                     {
@@ -437,6 +465,15 @@ def port_of(port: int | Port) -> Port:
     return port if isinstance(port, Port) else Port(port)
 
 
+def _unknown() -> pulumi.Output[Any]:
+    """An output of a service that is not part of the environment: nothing that is made from it is ever known."""
+    return pulumi.Output(set(), _later(None), _later(False))
+
+
+async def _later(value: Any) -> Any:
+    return value
+
+
 def _asked(ports: Mapping[str, Port], hosts: Mapping[str, tuple[str, int] | None]) -> tuple[str, int] | None:
     """Where a probe asks from outside: the first endpoint that is published over TCP, as ``ServiceOutputs.asked``."""
     return next((host for name, host in hosts.items() if host is not None and ports[name].protocol == "tcp"), None)
@@ -444,10 +481,9 @@ def _asked(ports: Mapping[str, Port], hosts: Mapping[str, tuple[str, int] | None
 
 def _started_after(needed: Container) -> pulumi.Resource | pulumi.Output[pulumi.Resource]:
     # A preview knows no ids of what is not there yet, and has no gates to wait for.
-    if pulumi.runtime.is_dry_run():
-        return needed.resource
-    started: pulumi.Output[pulumi.Resource] = needed.started.apply(lambda _: needed.resource)
-    return started
+    assert needed.resource is not None  # noqa: S101 - it is part of the environment
+    resource: pulumi.Resource = needed.resource
+    return resource if pulumi.runtime.is_dry_run() else needed.started.apply(lambda _: resource)
 
 
 def _endpoint(service: str, port: Port, host: tuple[str, int] | None, _ready: str) -> dict[str, Any]:

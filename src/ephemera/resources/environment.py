@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pulumi_docker as docker
@@ -16,16 +16,15 @@ from pulumi.runtime import register_stack_transformation
 from requests.exceptions import HTTPError
 
 from ephemera.contract import labels, progress
-from ephemera.contract.catalog import Source, System
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.errors import InputError, UnknownNameError
-from ephemera.contract.images import AnyImage
+from ephemera.contract.images import AnyImage, PublicImage
 from ephemera.contract.labels import Identity
 from ephemera.contract.settings import Settings
 from ephemera.home import addresses, credentials
 from ephemera.home.identity import key
 from ephemera.host import engine, forwarder, limits
 from ephemera.host.configured import configured
-from ephemera.host.development import mounted
 from ephemera.host.exposure import Exposure, exposure
 from ephemera.host.fixed_ports import ADDRESS, port_of, refuse_held
 from ephemera.host.ports import LOOPBACK, Protocol
@@ -34,6 +33,9 @@ from ephemera.resources.naming import Names
 from ephemera.resources.policy import Policy
 from ephemera.resources.publishing import Publisher
 from ephemera.resources.secret_options import SecretOptions
+
+if TYPE_CHECKING:
+    from ephemera.resources.container import Container
 
 _TYPE = "ephemera:index:Environment"
 Published = tuple[str, str, int]
@@ -52,7 +54,8 @@ def current() -> Environment:
         return _CURRENT.get()
     except LookupError:
         raise InputError(
-            "a component is made outside of a system's program", remedy="make it in the function that the System names"
+            "a component is made outside of a system's program",
+            remedy="make it in the function that @system.program decorates",
         ) from None
 
 
@@ -63,8 +66,8 @@ class Environment(pulumi.ComponentResource):
     the stack and labelled. A used-up pool raises ``MachineError`` before anything is created. From then on every
     resource of the program is held to the policy: one that breaks it without a reason raises ``PolicyError``.
 
-    ``identity``: whose it is, becomes the labels. ``system``: its catalog entry. ``settings``: how it is to run.
-    ``references``: reference by image, resolved before the program registers anything. ``secret_options``: names of the
+    ``identity``: whose it is, becomes the labels. ``manifest``: what its program declares. ``settings``: how it runs.
+    ``resolve``: gives the reference of an image that is on the engine by then. ``secret_options``: names of the
     options that Pulumi's config holds as secrets.
     """
 
@@ -77,9 +80,9 @@ class Environment(pulumi.ComponentResource):
         self,
         *,
         identity: Identity,
-        system: System,
+        manifest: Manifest,
         settings: Settings,
-        references: Mapping[AnyImage, str],
+        resolve: Callable[[AnyImage], str],
         secret_options: frozenset[str] = frozenset(),
     ) -> None:
         # Pulumi hands transformations down from parent to child when the child is made: those of the stack, below, come
@@ -89,10 +92,10 @@ class Environment(pulumi.ComponentResource):
         _CURRENT.set(self)
         self.identity = identity
         self.settings = settings
-        self.selected = system.selected(only=settings.only, profiles=settings.profiles)
-        """Services to start, in declaration order."""
-        self._system = system
-        self._references = references
+        self._manifest = manifest
+        self._selected = frozenset(self._select())
+        self._references: dict[AnyImage, str] = {}
+        self._resolve = resolve
         self._images: dict[str, Any] = {}
         self._image_configs: dict[str, Mapping[str, Any]] = {}
         self._secrets: set[str] = set()
@@ -100,7 +103,7 @@ class Environment(pulumi.ComponentResource):
         self._told: set[str] = set()
         self._claimed: set[tuple[str, str]] = set()
         self._addresses = 0
-        self.policy = Policy(system.exceptions)
+        self.policy = Policy(manifest.exceptions)
         """What it is held to."""
         self._client = self._connected()
         self.names = self._named()
@@ -135,11 +138,10 @@ class Environment(pulumi.ComponentResource):
         """Name of the stack."""
         return self.identity.stack
 
-    def labels(self, service: str | None = None) -> dict[str, str]:
-        """Labels of an object of this environment; a container's name its service too, and what is mounted into it."""
+    def labels(self, service: str | None = None, *, developed: bool = False) -> dict[str, str]:
+        """Labels of an object of this environment; a container's name its service too, and that source is mounted."""
         named = {labels.SERVICE: service} if service else {}
-        developed = {labels.DEVELOPMENT: "true"} if service and self.source(service) else {}
-        return {**self.identity.labels(), **named, **developed}
+        return {**self.identity.labels(), **named, **({labels.DEVELOPMENT: "true"} if developed else {})}
 
     def option(self, name: str) -> str | bool | int:
         """The value of an option that the system declares; of ``log_level``, ``debug`` for its default in development
@@ -148,15 +150,11 @@ class Environment(pulumi.ComponentResource):
             raise UnknownNameError("option", name, self.settings.options)
         value = self.settings.options[name]
         raised = self.settings.development and name == _LOG_LEVEL and isinstance(value, str)
-        return _DEBUG if raised and value == self._system.options[name].default else value
+        return _DEBUG if raised and value == self._manifest.options[name].default else value
 
-    def source(self, service: str) -> Source | None:
-        """What is mounted into the service's container: nothing but in development mode, and if it declares some."""
-        return mounted(self._system, self.settings).get(service)
-
-    def development_variables(self, service: str) -> Mapping[str, str]:
+    def development_variables(self) -> Mapping[str, str]:
         """Variables that a service with a mounted source gets: ``LOG_LEVEL``, where the system has no option for it."""
-        return {"LOG_LEVEL": _DEBUG} if self.source(service) and _LOG_LEVEL not in self.settings.options else {}
+        return {"LOG_LEVEL": _DEBUG} if _LOG_LEVEL not in self.settings.options else {}
 
     def credential(self, service: str, purpose: str) -> pulumi.Output[str]:
         """A generated credential, marked secret: the same on every run, different in every stack."""
@@ -168,8 +166,8 @@ class Environment(pulumi.ComponentResource):
         """Keep it out of what is said of services that fail, as soon as it is known."""
         pulumi.Output.from_input(secret).apply(lambda known: self._secrets.add(str(known)))
 
-    def image_id(self, image: AnyImage) -> pulumi.Output[str]:
-        """Id of an image that the catalog lists for this system; the resource is registered once per reference."""
+    def image_id(self, image: AnyImage | str) -> pulumi.Output[str]:
+        """Id of an image; the resource is registered once per reference."""
         from ephemera.resources.image import Image
 
         reference = self._reference(image)
@@ -181,7 +179,7 @@ class Environment(pulumi.ComponentResource):
             self._images[reference] = Image(name, reference=reference, opts=pulumi.ResourceOptions(parent=self))
         return self._images[reference].id  # type: ignore[no-any-return]
 
-    def image_config(self, image: AnyImage) -> Mapping[str, Any]:
+    def image_config(self, image: AnyImage | str) -> Mapping[str, Any]:
         """Return the image's configuration as the engine has it; empty in a preview for one not on the machine yet."""
         reference = self._reference(image)
         if reference not in self._image_configs:
@@ -191,11 +189,11 @@ class Environment(pulumi.ComponentResource):
                 self._image_configs[reference] = {}
         return self._image_configs[reference]
 
-    def image_user(self, image: AnyImage) -> str:
+    def image_user(self, image: AnyImage | str) -> str:
         """Return the user that an image runs as; ``unknown`` in a preview for one not on the machine yet."""
         return str(self.image_config(image).get("User", "unknown"))
 
-    def image_lacks(self, image: AnyImage) -> tuple[str, ...]:
+    def image_lacks(self, image: AnyImage | str) -> tuple[str, ...]:
         """Return what the official image's engine has and this one has not, as a local recipe's image says itself."""
         marks = self.image_config(image).get("Labels") or {}
         return tuple(str(marks.get(labels.LACKS, "")).split())
@@ -295,6 +293,20 @@ class Environment(pulumi.ComponentResource):
         text = pulumi.Output.unsecret(pulumi.Output.json_dumps(value, sort_keys=True))
         return text.apply(lambda known: hmac.new(key(), known.encode(), hashlib.sha256).hexdigest())
 
+    def has(self, service: str) -> bool:
+        """Return whether the service is part of this environment: ``--only`` and profiles may leave it out."""
+        return service in self._selected or service not in self._manifest.services
+
+    def present(self, service: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the variables without those that hold outputs of services which are not part of this environment."""
+        declared = self._manifest.services.get(service)
+        uses = declared.uses if declared is not None else {}
+        return {name: value for name, value in variables.items() if all(self.has(each) for each in uses.get(name, ()))}
+
+    def declare(self, container: Container) -> None:
+        """Note that the program declares the service; raise when it has declared it before."""
+        self.claim("service", container.name)
+
     def claim(self, kind: str, name: str) -> None:
         """Note that the program makes the ``service`` or ``volume`` of that name; raise when it has made one before."""
         if (kind, name) in self._claimed:
@@ -362,9 +374,13 @@ class Environment(pulumi.ComponentResource):
         options.depends_on = pulumi.Output.from_input(declared())
         return pulumi.ResourceTransformationResult(args.props, options)
 
-    def _reference(self, image: AnyImage) -> str:
+    def _select(self) -> Collection[str]:
+        return self._manifest.selected(only=self.settings.only, profiles=self.settings.profiles)
+
+    def _reference(self, named: AnyImage | str) -> str:
+        image = PublicImage(reference=named) if isinstance(named, str) else named
         if image not in self._references:
-            raise UnknownNameError("image", getattr(image, "name", str(image)), sorted(set(self._references.values())))
+            self._references[image] = self._resolve(image)
         return self._references[image]
 
     def _known_secrets(self) -> tuple[str, ...]:
@@ -429,7 +445,7 @@ class Environment(pulumi.ComponentResource):
         return self._publisher.port(service, endpoint, number, protocol)
 
     def _fixed(self, service: str, endpoint: str, protocol: Protocol) -> tuple[str, int] | None:
-        port = port_of(self._system.fixed_ports[self.settings.port_table], endpoint, protocol)
+        port = port_of(self._manifest.fixed_ports[self.settings.port_table], endpoint, protocol)
         if port is None:
             return None
         return self._free_fixed(service, port, protocol)

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import pulumi
 import pulumi_docker as docker
 
 from ephemera.contract import declared
 from ephemera.contract.errors import InputError
-
-# An id, or [host[:port]/]path[:tag][@digest] (distribution/reference).
-_PATH = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_REFERENCE = re.compile(
-    r"sha256:[0-9a-f]{64}|"
-    rf"(?:(?:[a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?/)?{_PATH}(?:/{_PATH})*"
-    r"(?::\w[\w.-]{0,127})?(?:@[a-zA-Z][a-zA-Z0-9+._-]*:[0-9a-fA-F]{32,})?",
-    re.ASCII,
-)
+from ephemera.contract.images import is_reference
 
 
 class Image(pulumi.ComponentResource):
@@ -41,7 +31,7 @@ class Image(pulumi.ComponentResource):
 
 def check(name: str, reference: str) -> None:
     """Raise unless ``reference`` is one. Pure, no I/O."""
-    if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+    if not isinstance(reference, str) or not is_reference(reference):
         raise InputError(
             f"reference of image {declared.shown(name)} is {declared.shown(reference)}",
             remedy="it must be a repository with a tag or digest, or an id: docker.io/library/nats:2",

@@ -22,7 +22,7 @@ The rules, by the name that an exception gives:
 ``kind``            of Docker's resources, only containers, networks, volumes and images
 
 Opting out is one visible argument: ``root_reason``, ``writable_root_reason`` and ``capabilities`` of ``Container``;
-for all else, and for other people's resources, ``exceptions`` of the catalog's ``System``: ``"<resource>.<rule>"`` →
+for all else, and for other people's resources, ``exceptions`` of the ``System``: ``"<resource>.<rule>"`` →
 reason.
 """
 
@@ -36,9 +36,9 @@ from typing import Any
 import pulumi
 
 from ephemera.contract import labels
-from ephemera.contract.catalog import System
 from ephemera.contract.errors import InputError, PolicyError, UnknownNameError
 from ephemera.contract.images import is_root
+from ephemera.contract.system import System
 
 RULES = (
     "raw",
@@ -77,10 +77,11 @@ def check(system: System, *, config: Mapping[str, str] | None = None) -> None:
     Needs no Docker and creates nothing. Raises :class:`PolicyError` for the first resource that breaks a rule, and what
     the program raises. Options have their defaults; ``config``: what else it reads from Pulumi's, full key → text.
     """
-    from ephemera.resources.rehearsal import rehearse, variations
+    from ephemera.resources.rehearsal import manifest_of, rehearse, variations
 
-    for settings in variations(system):
-        rehearse(system, settings, config or {})
+    manifest = manifest_of(system, config=config)
+    for settings in variations(manifest):
+        rehearse(system, manifest, settings, config or {})
 
 
 class Policy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pulumi
@@ -9,24 +10,32 @@ from pulumi.runtime import config as runtime_config
 
 from ephemera import images
 from ephemera.contract import progress
-from ephemera.contract.catalog import Catalog, System, find_system
+from ephemera.contract.catalog import Manifest, find_system
 from ephemera.contract.errors import EphemeraError
+from ephemera.contract.images import AnyImage
 from ephemera.contract.labels import Identity
 from ephemera.contract.outputs import EXPORT
 from ephemera.contract.redaction import Redactor
-from ephemera.contract.settings import NAMESPACE, Settings, read_settings
+from ephemera.contract.settings import NAMESPACE, Images, Settings, read_settings
+from ephemera.contract.system import System, collected
 from ephemera.home import identity
 from ephemera.host.configured import configured
 from ephemera.host.development import refuse_unmountable
 from ephemera.resources.environment import Environment
+from ephemera.resources.manifests import Manifests
 
 
 class ProgramError(pulumi.RunError):
     """What stopped the program, in one line: Pulumi prints a RunError without a traceback."""
 
 
-def run_project(catalog: Catalog) -> None:
-    """Run the current stack's system. Raises :class:`ProgramError` before anything is registered for bad input."""
+def run(*systems: System) -> None:
+    """Run the current stack's system, of those that the project has: the last line of ``__main__.py``.
+
+    Raises :class:`ProgramError` for bad input, before anything is registered.
+    """
+    if collected(systems):
+        return
     progress.subscribe(_to_pulumi_log)
     redactor = Redactor()
     try:
@@ -34,24 +43,19 @@ def run_project(catalog: Catalog) -> None:
         config = _config()
         secret = [key for key in config if runtime_config.is_config_secret(f"{NAMESPACE}:{key}")]
         redactor.learn_secrets(config[key] for key in secret if config[key] not in ("true", "false"))
-        settings = read_settings(catalog, stack, config, secret)
-        system = find_system(catalog, settings.system)
-        refuse_unmountable(settings, system, configured())
-        mode = settings.images if settings.images != "auto" else images.mode()
-        if pulumi.runtime.is_dry_run():
-            references = {image: images.resolve(image, mode) for image in system.images}
-        else:
-            references = images.ensure(
-                system.images, mode, lambda line: progress.emit({"type": "building", "message": line})
-            )
+        known = Manifests(systems)
+        settings = read_settings(known, stack, config, secret)
+        manifest = find_system(known, settings.system)
+        refuse_unmountable(settings, manifest, configured())
+        resolve = _resolver(manifest, settings.images)
         environment = Environment(
             identity=_identity(stack, settings),
-            system=system,
+            manifest=manifest,
             settings=settings,
-            references=references,
+            resolve=resolve,
             secret_options=frozenset(secret),
         )
-        _declare(system, environment, redactor)
+        _declare(known.system(settings.system), environment, redactor)
     except EphemeraError as error:
         progress.emit({"type": "failed", "error": redactor.document(error.document()["error"])})
         raise ProgramError(redactor.text(str(error))) from error
@@ -61,11 +65,25 @@ def run_project(catalog: Catalog) -> None:
 def _declare(system: System, environment: Environment, redactor: Redactor) -> None:
     """Run the system's program; when it fails, nothing of what it has declared is created."""
     try:
-        system.load()(environment)
+        system.declare(environment)
         environment.names.check()
     except BaseException as error:
         environment.refuse(ProgramError(redactor.text(str(error))))
         raise
+
+
+def _resolver(manifest: Manifest, images_setting: Images) -> Callable[[AnyImage], str]:
+    """What gives the reference of an image. Those of the manifest are made side by side, at once; one that only this
+    run of the program uses, when it is asked for: before anything is registered, too."""
+    mode = images_setting if images_setting != "auto" else images.mode()
+    if pulumi.runtime.is_dry_run():
+        return lambda image: images.resolve(image, mode)
+
+    def ensured(*wanted: AnyImage) -> Mapping[AnyImage, str]:
+        return images.ensure(wanted, mode, lambda line: progress.emit({"type": "building", "message": line}))
+
+    there = ensured(*manifest.images)
+    return lambda image: there[image] if image in there else ensured(image)[image]
 
 
 def _identity(stack: str, settings: Settings) -> Identity:

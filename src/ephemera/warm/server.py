@@ -56,7 +56,8 @@ _MODULES = (
     "ephemera.driver.reaper",
     "ephemera.images",
     "ephemera.machine.steps",
-    "ephemera.resources",
+    "ephemera.resources.program",
+    "ephemera.resources.rehearsal",
 )
 _WHERE_INSTALLED = ("psycopg", "redis")
 """What components work with where the project has it."""

@@ -1,5 +1,5 @@
 from shop import SYSTEMS
 
-from ephemera.resources import run_project
+from ephemera import run
 
-run_project(SYSTEMS)
+run(*SYSTEMS)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ephemera.contract.catalog import Option, Service, Source, System
-from ephemera.contract.images import EngineImage, ServiceImage
+import pulumi
 
-if TYPE_CHECKING:
-    from ephemera.resources import Environment
+from ephemera import Container, EngineImage, Environment, ExitZero, Http, Option, Port, ServiceImage, Source, System
+from ephemera.host.probes import PostgresProbe
 
 _SOURCES = Path(__file__).parent / "services"
 _NAME = os.environ.get("CHAIN_IMAGE", "chain")
@@ -30,34 +28,18 @@ while True:
     serving.wait()
 """
 
-SYSTEM = System(
-    program="chain:program",
-    suite="tests",
-    services={
-        "store": Service(),
-        "setup": Service(requires=("store",)),
-        "api": Service(requires=("store", "setup"), source=Source(folder=_SOURCES / "api", target="/srv")),
-        "worker": Service(
-            requires=("api",),
-            source=Source(
-                folder=_SOURCES / "worker", target="/srv", reload="command", command=("python3", "-c", _RELOADING)
-            ),
-        ),
-    },
-    images=(_POSTGRES, _API, _WORKER),
+chain = System(
+    "chain",
     options={
-        "connections": Option(type="integer", default=20, help="that the store accepts"),
-        "greeting": Option(type="string", default="hello", help="in the environment of the API"),
+        "connections": Option(20, "that the store accepts"),
+        "greeting": Option("hello", "in the environment of the API"),
     },
 )
 
 
+@chain.program
 def program(environment: Environment) -> None:
     """The store's URL reaches the others as tasker's does: through its gate."""
-    import pulumi
-
-    from ephemera.resources import Container, ExitZero, Http, Port, PostgresProbe, Volume
-
     password = environment.credential("store", "password")
     store = Container(
         "store",
@@ -66,7 +48,7 @@ def program(environment: Environment) -> None:
         ports={"postgres": Port(5432, scheme="postgresql", path="/shop")},
         variables={"POSTGRES_USER": "shop", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "shop"},
         command=["postgres", "-c", f"max_connections={environment.option('connections')}"],
-        volumes={"/var/lib/postgresql/data": Volume("data")},
+        volumes={"/var/lib/postgresql/data": "data"},
         tmpfs={"/tmp": "size=16m", "/var/run/postgresql": "size=1m,mode=1777"},  # noqa: S108 - inside
         run_as="postgres",
     )
@@ -84,18 +66,21 @@ def program(environment: Environment) -> None:
         "api",
         image=_API,
         ready=Http("/"),
-        ports={"http": Port(8000)},
+        ports={"http": 8000},
         variables={"STORE_URL": url, "GREETING": str(environment.option("greeting"))},
         memory_mb=64,
-        needs=(store, setup),
+        needs=[setup],
+        source=Source(folder=_SOURCES / "api", target="/srv"),
     )
-    if "worker" in environment.selected:
-        Container(
-            "worker",
-            image=_WORKER,
-            ready=Http("/"),
-            ports={"http": Port(8001)},
-            variables={"API_URL": "http://api:8000"},
-            memory_mb=64,
-            needs=(api,),
-        )
+    Container(
+        "worker",
+        image=_WORKER,
+        ready=Http("/"),
+        ports={"http": 8001},
+        variables={"API_URL": "http://api:8000"},
+        memory_mb=64,
+        needs=[api],
+        source=Source(
+            folder=_SOURCES / "worker", target="/srv", reload="command", command=("python3", "-c", _RELOADING)
+        ),
+    )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ephemera.contract.catalog import Option, Service, System
-from ephemera.contract.images import EngineImage, ServiceImage
+import pulumi
 
-if TYPE_CHECKING:
-    from ephemera.resources import Environment, Volume
+from ephemera import Container, EngineImage, Environment, Exec, HealthCheck, Option, Port, ServiceImage, System, Volume
 
 _SLEEPER, _OTHER = (
     ServiceImage(
@@ -33,21 +31,12 @@ _SERVICES = (
     "root",
 )
 
-SYSTEM = System(
-    program="every:program",
-    suite="tests",
-    services={name: Service() for name in _SERVICES},
-    images=(_SLEEPER, _OTHER),
-    options={"step": Option(type="integer", default=0, help="how many of the changes are made")},
-)
+every = System("every", options={"step": Option(0, "how many of the changes are made")})
 
 
+@every.program
 def program(environment: Environment) -> None:
     """Every container, with the changes of all steps so far."""
-    import pulumi
-
-    from ephemera.resources import Container, Exec, Volume
-
     plain: dict[str, Any] = {
         "image": _SLEEPER,
         "ready": Exec(["true"]),
@@ -65,8 +54,6 @@ def program(environment: Environment) -> None:
 def changes(data: Volume | None, other: Any, secret: Any) -> dict[str, list[dict[str, Any]]]:
     """By service: what each step gives, one after the other; the first one is where it begins. ``secret``: a word that
     is known only later."""
-    from ephemera.resources import Exec, HealthCheck, Port
-
     web = {"web": Port(8000)}
     health: dict[str, Any] = {"command": ["true"], "interval_seconds": 3600, "timeout_seconds": 0.5, "retries": 3}
     return {

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ephemera.contract.catalog import Option, Service, System
-from ephemera.contract.images import EngineImage, ServiceImage
-
-if TYPE_CHECKING:
-    from ephemera.resources import Environment
+from ephemera import Container, EngineImage, Environment, ExitZero, Http, Option, ServiceImage, System
 
 _PYTHON = EngineImage(name="python")
 # Its health check asks a server that a one-shot of the same image is not.
@@ -26,19 +21,12 @@ print(f'made {rows} rows', flush=True)
 """
 _SERVE = "import http.server as s; s.ThreadingHTTPServer(('', 8000), s.SimpleHTTPRequestHandler).serve_forever()"
 
-SYSTEM = System(
-    program="once:program",
-    suite="tests",
-    services={"setup": Service(), "web": Service(requires=("setup",))},
-    images=(_PYTHON, _CHECKED),
-    options={"rows": Option(type="integer", default=3, help="that the one-shot makes")},
-)
+once = System("once", options={"rows": Option(3, "that the one-shot makes")})
 
 
+@once.program
 def program(environment: Environment) -> None:
     """The server is created when the one-shot has ended well."""
-    from ephemera.resources import Container, ExitZero, Http, Port
-
     setup = Container(
         "setup",
         image=_CHECKED,
@@ -47,14 +35,13 @@ def program(environment: Environment) -> None:
         run_as="65534",
         memory_mb=64,
     )
-    if "web" in environment.selected:
-        Container(
-            "web",
-            image=_PYTHON,
-            ready=Http("/"),
-            ports={"http": Port(8000)},
-            command=["python3", "-c", _SERVE],
-            run_as="65534",
-            memory_mb=64,
-            needs=(setup,),
-        )
+    Container(
+        "web",
+        image=_PYTHON,
+        ready=Http("/"),
+        ports={"http": 8000},
+        command=["python3", "-c", _SERVE],
+        run_as="65534",
+        memory_mb=64,
+        needs=[setup],
+    )

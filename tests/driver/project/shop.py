@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from chain import SYSTEM as CHAIN
-from every import SYSTEM as EVERY
-from once import SYSTEM as ONCE
-from slow import SYSTEM as SLOW
-from twins import SYSTEM as TWINS
+from chain import chain
+from every import every
+from once import once
+from slow import slow
+from twins import twins
 
-from ephemera.contract.catalog import Option, Runner, Service, System
-from ephemera.contract.images import EngineImage, PublicImage, ServiceImage
+from ephemera import (
+    Container,
+    EngineImage,
+    Environment,
+    Exec,
+    HealthCheck,
+    Http,
+    Option,
+    Port,
+    Runner,
+    ServiceImage,
+    System,
+)
+from ephemera.host.probes import PostgresProbe
 
 if TYPE_CHECKING:
-    from ephemera.resources import Environment
-
 PYTHON = EngineImage(name="python")
 POSTGRES = EngineImage(name="postgres")
 TESTS = ServiceImage(name="shop-tests", context=Path(__file__).parent / "services" / "runner", bases={"BASE": PYTHON})
-MISSING = PublicImage(reference="ephemera.invalid/nobody/nothing:1")
+MISSING = "ephemera.invalid/nobody/nothing:1"
 
 _SERVE = "import http.server as s; s.ThreadingHTTPServer(('', 8000), s.SimpleHTTPRequestHandler).serve_forever()"
 _POLITE = f"""import signal, sys, time
@@ -38,45 +47,25 @@ _COMMANDS = {
     "deaf": "import time; print('thinking', flush=True); time.sleep(600)",
 }
 
-SYSTEMS = {
-    "web": System(
-        program="shop:web",
-        suite="tests",
-        services={
-            "web": Service(),
-            "shadow": Service(requires=("web",), profile="extra", required=False),
-            "web-tests": Service(
-                profile="testing", runner=Runner(image=TESTS, coverage=("greeting",), memory_mb=192, cpus=2.0)
-            ),
-        },
-        images=(PYTHON,),
-        options={
-            "behaviour": Option(type="string", default="serve", help="serve, polite, exit or deaf"),
-            "ready_seconds": Option(type="integer", default=30, help="time to become ready"),
-            "stop_seconds": Option(type="integer", default=0, help="time to end"),
-            "greeting": Option(type="string", default="hello", help="in the environment of the process"),
-        },
-        fixed_ports={"test": {"web.http": 28000}},
-    ),
-    "data": System(
-        program="shop:data",
-        suite="tests",
-        services={"postgres": Service(), "data-tests": Service(profile="testing", runner=Runner(image=TESTS))},
-        images=(POSTGRES,),
-    ),
-    "lost": System(program="shop:lost", suite="tests", services={"web": Service()}, images=(MISSING,)),
-    "chain": CHAIN,
-    "once": ONCE,
-    "every": EVERY,
-    "twins": TWINS,
-    "slow": SLOW,
-}
+_web = System(
+    "web",
+    options={
+        "behaviour": Option("serve", "serve, polite, exit or deaf"),
+        "ready_seconds": Option(30, "time to become ready"),
+        "stop_seconds": Option(0, "time to end"),
+        "greeting": Option("hello", "in the environment of the process"),
+    },
+    fixed_ports={"test": {"web.http": 28000}},
+    runner=Runner(name="web-tests", image=TESTS, coverage=("greeting",), memory_mb=192, cpus=2.0),
+)
+_data = System("data", runner=Runner(name="data-tests", image=TESTS))
+_lost = System("lost")
+SYSTEMS = (_web, _data, _lost, chain, once, every, twins, slow)
 
 
+@_web.program
 def web(environment: Environment) -> None:
     """A web server, and a second one that publishes nothing."""
-    from ephemera.resources import Container, Exec, Http, Port
-
     command = ["python3", "-c", _COMMANDS[str(environment.option("behaviour"))]]
     server = Container(
         "web",
@@ -90,22 +79,21 @@ def web(environment: Environment) -> None:
         run_as="65534",
         memory_mb=64,
     )
-    if "shadow" in environment.selected:
-        Container(
-            "shadow",
-            image=PYTHON,
-            ready=Exec(["python3", "-c", "import socket; socket.create_connection(('web', 8000))"]),
-            command=command,
-            run_as="65534",
-            memory_mb=64,
-            needs=(server,),
-        )
+    Container(
+        "shadow",
+        image=PYTHON,
+        ready=Exec(["python3", "-c", "import socket; socket.create_connection(('web', 8000))"]),
+        command=command,
+        run_as="65534",
+        memory_mb=64,
+        needs=[server],
+        profile="extra",
+    )
 
 
+@_data.program
 def data(environment: Environment) -> None:
     """PostgreSQL, through the resources alone."""
-    from ephemera.resources import Container, HealthCheck, Port, PostgresProbe, Volume
-
     password = environment.credential("postgres", "password")
     Container(
         "postgres",
@@ -114,19 +102,16 @@ def data(environment: Environment) -> None:
         ports={"postgres": Port(5432, scheme="postgresql", path="/shop")},
         variables={"POSTGRES_USER": "shop", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "shop"},
         healthcheck=HealthCheck(
-            command=["pg_isready", "-U", "shop"],
-            interval_seconds=5,
-            timeout_seconds=3,
-            retries=5,
-            start_period_seconds=5,
+            ["pg_isready", "-U", "shop"], interval_seconds=5, timeout_seconds=3, retries=5, start_period_seconds=5
         ),
-        volumes={"/var/lib/postgresql/data": Volume("data")},
+        volumes={"/var/lib/postgresql/data": "data"},
         tmpfs={"/tmp": "size=16m", "/var/run/postgresql": "size=1m,mode=1777"},  # noqa: S108 - inside
         run_as="postgres",
         credentials={"password": password},
     )
 
 
-def lost(environment: Environment) -> None:
-    """Never called: its image is not there."""
-    raise AssertionError(environment.stack)
+@_lost.program
+def lost(_environment: Environment) -> None:
+    """Its image is not there."""
+    Container("web", image=MISSING, ready=Http("/"), ports={"http": 8000}, run_as="65534")

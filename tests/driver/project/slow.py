@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ephemera.contract.catalog import Option, Service, System
-from ephemera.contract.images import EngineImage
-
-if TYPE_CHECKING:
-    from ephemera.resources import Environment
+from ephemera import Container, EngineImage, Environment, Exec, Http, Option, System
 
 _PYTHON = EngineImage(name="python")
 _ONCE = "if [ -e /tmp/asked ]; then exit 0; fi; touch /tmp/asked; sleep 600"
@@ -24,22 +18,18 @@ server = socket.create_server(('', 8000))
 while True:
     threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()"""
 
-SYSTEM = System(
-    program="slow:program",
-    suite="tests",
-    services={"web": Service()},
-    images=(_PYTHON,),
+slow = System(
+    "slow",
     options={
-        "probe": Option(type="string", default="once", help="once, always or trickle"),
-        "ready_seconds": Option(type="integer", default=60, help="time to become ready"),
+        "probe": Option("once", "once, always or trickle"),
+        "ready_seconds": Option(60, "time to become ready"),
     },
 )
 
 
+@slow.program
 def program(environment: Environment) -> None:
     """One container; what differs is how it is asked."""
-    from ephemera.resources import Container, Exec, Http, Port
-
     probes = {
         "once": Exec(["sh", "-c", _ONCE], timeout_seconds=1),
         "always": Exec(["sleep", "600"], timeout_seconds=1),
@@ -50,7 +40,7 @@ def program(environment: Environment) -> None:
         image=_PYTHON,
         ready=probes[str(environment.option("probe"))],
         timeout_seconds=float(environment.option("ready_seconds")),
-        ports={"http": Port(8000)},
+        ports={"http": 8000},
         command=["python3", "-c", _TRICKLE],
         run_as="65534",
         memory_mb=64,

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ephemera.contract.catalog import Service, System
-from ephemera.contract.images import EngineImage
-
-if TYPE_CHECKING:
-    from ephemera.resources import Environment
+from ephemera import Container, EngineImage, Environment, Http, Port, System
 
 _PYTHON = EngineImage(name="python")
 _SERVE = """import http.server, socket, threading
@@ -21,19 +15,15 @@ def answer():
 threading.Thread(target=answer, daemon=True).start()
 http.server.ThreadingHTTPServer(('', 8000), http.server.SimpleHTTPRequestHandler).serve_forever()"""
 
-SYSTEM = System(
-    program="twins:program",
-    suite="tests",
-    services={"web": Service(), "other": Service()},
-    images=(_PYTHON,),
+twins = System(
+    "twins",
     fixed_ports={"test": {"web.echo/udp": 28010, "web.http": 28010, "web.ws": 28011, "other.http": 28012}},
 )
 
 
+@twins.program
 def program(environment: Environment) -> None:
     """One image and one command; what differs is what is published."""
-    from ephemera.resources import Container, Http, Port
-
     http = Port(8000)
     web = {"echo": Port(8000, protocol="udp"), "http": http, "ws": Port(8000, scheme="ws")}
     for service, ports in (("web", web), ("other", {"http": http})):

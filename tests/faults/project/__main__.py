@@ -1,5 +1,5 @@
-from box import SYSTEMS
+from box import box
 
-from ephemera.resources import run_project
+from ephemera import run
 
-run_project(SYSTEMS)
+run(box)

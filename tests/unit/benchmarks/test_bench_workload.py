@@ -10,21 +10,23 @@ from benchmarks.__main__ import chosen, main
 from benchmarks.recording import startable
 from benchmarks.tools.ephemera import PROJECT
 from benchmarks.workload import WORKLOADS, service_of
-from ephemera.contract.catalog import Catalog, Service, System, load_catalog
+from ephemera.contract.catalog import Manifest, Service
 from ephemera.contract.errors import UnknownNameError
 from ephemera.contract.outputs import ServiceOutputs
+from ephemera.contract.system import load_systems
 from ephemera.resources import policy
+from ephemera.resources.manifests import Manifests
 from tests.unit.benchmarks.doubles import API, CACHE, inspected
 
 _OUTPUTS = ServiceOutputs(container="shop-cache", image="sha256:1", readiness={"type": "redis"})
-_SYSTEM = System(program="shop:program", suite="tests", services={"db": Service(), "cache": Service(requires=("db",))})
+_SYSTEM = Manifest(suite="tests", services={"db": Service(), "cache": Service(requires=("db",))})
 _IMAGE = {"Id": "sha256:1", "RepoTags": ["ephemera/redis:1"], "RepoDigests": [], "Config": {"Env": ["PATH=/bin"]}}
 
 
 @pytest.fixture
-def catalog(monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalog]:
+def catalog(monkeypatch: pytest.MonkeyPatch) -> Iterator[Manifests]:
     monkeypatch.setattr(sys, "path", [*sys.path])
-    yield load_catalog(PROJECT)
+    yield Manifests(load_systems(PROJECT).values())
     sys.modules.pop("measured")
 
 
@@ -56,15 +58,15 @@ def test_services_come_after_what_they_require() -> None:
     assert [service.name for service in startable({"api": API, "cache": CACHE})] == ["cache", "api"]
 
 
-def test_workloads_are_systems_of_the_project_with_the_option_that_changes(catalog: Catalog) -> None:
+def test_workloads_are_systems_of_the_project_with_the_option_that_changes(catalog: Manifests) -> None:
     assert {workload.name for workload in WORKLOADS} == set(catalog)
     for workload in WORKLOADS:
         assert str(catalog[workload.name].options[workload.change.option].default) == workload.change.values[0]
         assert workload.change.service in catalog[workload.name].services
 
 
-def test_measured_system_keeps_the_policy(catalog: Catalog) -> None:
-    policy.check(catalog["postgres-redis"])
+def test_measured_system_keeps_the_policy(catalog: Manifests) -> None:
+    policy.check(catalog.system("postgres-redis"))
 
 
 def test_what_is_not_named_of_a_kind_is_all_of_it() -> None:

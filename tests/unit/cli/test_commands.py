@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.catalog import System
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.errors import ServiceFailedError
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
@@ -47,7 +47,7 @@ class Driver:
         self.downs.append(stack)
         return Gone(stack=stack, seconds=0.5, leftovers=self.leftovers)
 
-    def run(self, _1: Workspace, _2: System, _3: str, arguments: list[str], _4: bool) -> SuiteResult:
+    def run(self, _1: Workspace, _2: Manifest, _3: str, arguments: list[str], _4: bool) -> SuiteResult:
         self.pytest_arguments = list(arguments)
         if isinstance(self.result, BaseException):
             raise self.result

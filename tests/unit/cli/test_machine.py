@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract.catalog import Service, System
+from ephemera.contract.catalog import Manifest, Service
 from ephemera.contract.errors import MachineError
 from ephemera.driver import workspace as workspace_module
 from ephemera.driver.workspace import Workspace
@@ -31,7 +31,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
         raise _LACKING
 
     workspace = Workspace(tmp_path_factory.mktemp("shop"), named="demo")
-    workspace.__dict__["catalog"] = {"shop": System(program="x:y", suite="tests", services={"db": Service()})}
+    workspace.__dict__["catalog"] = {"shop": Manifest(suite="tests", services={"db": Service()})}
     monkeypatch.setattr(Workspace, "find", staticmethod(lambda: workspace))
     monkeypatch.setattr(steps, "ensure", ensure)
     monkeypatch.setenv("EPHEMERA_BRANCH", "main")

@@ -5,10 +5,10 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import OneShot
+from ephemera import Container, Exec, ExitZero
+from ephemera.components import OneShot
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.resources import Container, Exec, ExitZero
 from ephemera.resources.gates import Gate, GateError
 from tests.unit import programs
 from tests.unit.programs import OpenGates, Registered

@@ -8,13 +8,13 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import OpenSearch
-from components.opensearch_data import DATA
+from ephemera import Environment, Http
+from ephemera.components import OpenSearch
+from ephemera.components.opensearch_data import DATA
 from ephemera.contract.data import load_data
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.resources import Environment, Http
 from tests.unit import programs
 from tests.unit.programs import OpenGates, Registered
 
@@ -102,7 +102,7 @@ def test_capabilities_tell_what_an_image_lacks(
 def test_what_brings_data_back_is_used_without_pulumi() -> None:
     script = (
         "import sys; from ephemera.contract.data import load_data\n"
-        "load_data('components.opensearch_data:DATA')\n"
+        "load_data('ephemera.components.opensearch_data:DATA')\n"
         "assert not {'pulumi', 'docker', 'httpx'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).resolve().parents[3])

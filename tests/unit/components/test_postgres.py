@@ -5,13 +5,13 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import Postgres
-from components.postgres_data import DATA
+from ephemera.components import Postgres
+from ephemera.components.postgres_data import DATA
 from ephemera.contract.data import load_data
 from ephemera.contract.errors import InputError
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home.credentials import credential
-from ephemera.resources import PostgresProbe
+from ephemera.host.probes import PostgresProbe
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY
 from tests.unit.programs import OpenGates, Registered

@@ -7,13 +7,13 @@ from typing import Any
 
 import pulumi
 
-from components import Redis
-from components.redis_data import DATA
+from ephemera.components import Redis
+from ephemera.components.redis_data import DATA
 from ephemera.contract.data import load_data
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home.credentials import credential
-from ephemera.resources import RedisProbe
+from ephemera.host.probes import RedisProbe
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY
 from tests.unit.programs import OpenGates, Registered
@@ -78,7 +78,7 @@ def test_gate_speaks_the_servers_protocol_and_outputs_tell_all_that_a_client_nee
 def test_what_brings_data_back_is_used_without_pulumi() -> None:
     script = (
         "import sys; from ephemera.contract.data import load_data\n"
-        "load_data('components.postgres_data:DATA'); load_data('components.redis_data:DATA')\n"
+        "load_data('ephemera.components.postgres_data:DATA'); load_data('ephemera.components.redis_data:DATA')\n"
         "assert not {'pulumi', 'psycopg', 'redis', 'docker'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).resolve().parents[3])

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from components import OneShot, OpenSearch, Postgres, Redis, WebService
+from ephemera import Container
+from ephemera.components import OneShot, OpenSearch, Postgres, Redis, WebService
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import EngineImage
-from ephemera.resources import Container
 from tests.unit import programs
 from tests.unit.doubles import FakeClient
 from tests.unit.programs import OpenGates, Registered
 
 _IMAGE = EngineImage(name="postgres")
 _NUMBERS = (None, "5", True, math.nan, math.inf, 0, -1)
-_IMAGES = (None, "postgres")
+_IMAGES = (None, "Not A Reference", 5)
 _VARIABLES = (None, ["A=1"], {"": "x"}, {"A=B": "x"}, {"A": None}, {"A": ["x"]})
 _CREDENTIALS = (None, ["x"], {"": "x"}, {"a": None})
 _NEEDS = (None, "db", ["db"])

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pulumi
 import pytest
 
-from components import WebService
+from ephemera import Http
+from ephemera.components import WebService
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.resources import Http
 from ephemera.resources.gates import Gate, GateError
 from tests.unit import programs
 from tests.unit.programs import OpenGates, Registered

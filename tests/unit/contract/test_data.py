@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from components.postgres_data import DATA as POSTGRES
-from components.redis_data import DATA as REDIS
+from ephemera.components.postgres_data import DATA as POSTGRES
+from ephemera.components.redis_data import DATA as REDIS
 from ephemera.contract.data import NO_DATA, NOTHING, Data, DatabaseData, DataError, load_data
 from ephemera.contract.errors import InputError, NotReadyError
 
 
 def test_reference_names_an_implementation() -> None:
     assert load_data(NO_DATA) is NOTHING
-    assert load_data("components.redis_data:DATA") is REDIS
+    assert load_data("ephemera.components.redis_data:DATA") is REDIS
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ def test_reference_names_an_implementation() -> None:
     [
         ("nowhere", "'nowhere' cannot be imported: it must be of the form module:NAME"),
         ("no.such.module:DATA", "cannot be imported: ModuleNotFoundError"),
-        ("components.redis_data:NONE", "cannot be imported: AttributeError"),
-        ("components.redis_data:_DONE", "is a str: it must be a Data"),
+        ("ephemera.components.redis_data:NONE", "cannot be imported: AttributeError"),
+        ("ephemera.components.redis_data:_DONE", "is a str: it must be a Data"),
     ],
 )
 def test_what_is_none_is_refused(reference: str, message: str) -> None:

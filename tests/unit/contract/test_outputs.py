@@ -38,7 +38,7 @@ def _document() -> dict[str, Any]:
                 "credentials": {"user": "app", "password": _SECRET},
                 "capabilities": {"version": "16"},
                 "readiness": {"type": "tcp"},
-                "data": "components.postgres_data:DATA",
+                "data": "ephemera.components.postgres_data:DATA",
             },
             "my-api": {
                 "container": "shop-main-my-api",

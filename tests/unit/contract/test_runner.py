@@ -5,18 +5,17 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.catalog import Runner, Service, System
+from ephemera.contract.catalog import Manifest, Service
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import EngineImage
+from ephemera.contract.runner import Runner
 
 _IMAGE = EngineImage(name="python")
 _RUNNER = Service(profile="testing", runner=Runner(image=_IMAGE))
 
 
-def _system(**services: Service) -> System:
-    return System(
-        program="a:b", suite="tests", services={name.replace("_", "-"): each for name, each in services.items()}
-    )
+def _system(**services: Service) -> Manifest:
+    return Manifest(suite="tests", services={name.replace("_", "-"): each for name, each in services.items()})
 
 
 def test_the_runner_is_no_part_of_an_environment() -> None:
@@ -36,19 +35,6 @@ def test_its_image_is_one_of_the_system_but_none_that_an_environment_needs() -> 
 
 
 @pytest.mark.parametrize(
-    ("services", "message"),
-    [
-        ({"one": _RUNNER, "two": _RUNNER}, "several services are runners: one, two"),
-        ({"one": Service(runner=_RUNNER.runner)}, "runner 'one' has no profile"),
-        ({"one": _RUNNER, "api": Service(requires=("one",))}, "runner 'one' is required by a service"),
-    ],
-)
-def test_a_runner_that_makes_no_sense_is_refused(services: dict[str, Service], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        _system(**services)
-
-
-@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: Runner(image="python"), "image of a runner is 'python'"),  # type: ignore[arg-type]
@@ -61,7 +47,7 @@ def test_a_runner_that_makes_no_sense_is_refused(services: dict[str, Service], m
         (lambda: Runner(image=_IMAGE, coverage=("a b",)), "coverage of a runner has 'a b'"),
         (lambda: Runner(image=_IMAGE, files=("../secret",)), "files of a runner has '../secret'"),
         (lambda: Runner(image=_IMAGE, files=("/etc/passwd",)), "files of a runner has '/etc/passwd'"),
-        (lambda: Service(runner=_IMAGE, profile="testing"), "runner of a service is EngineImage"),  # type: ignore[arg-type]
+        (lambda: Runner(image=_IMAGE, name="a b"), "service name 'a b' is not valid"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused(make: Callable[[], Any], message: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ephemera.contract.catalog import Service, System
+from ephemera.contract.catalog import Manifest, Service
 from ephemera.contract.errors import InputError, UnknownNameError
 from ephemera.contract.settings import (
     Settings,
@@ -205,7 +205,7 @@ def test_flags_are_read_as_config() -> None:
         from_flags(config=["level"], prefix="--ephemera-")
 
 
-_BANK = System(program="a:b", suite="tests/bank", services={"db": Service(), "vault": Service(profile="safe")})
+_BANK = Manifest(suite="tests/bank", services={"db": Service(), "vault": Service(profile="safe")})
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.catalog import Service, Source
+from ephemera.contract.catalog import Source
 from ephemera.contract.errors import InputError
 
 _FOLDER = Path("/srv/src")
@@ -35,14 +35,6 @@ def test_wrong_source_is_refused_with_the_rule(given: dict[str, Any], rule: str)
     with pytest.raises(InputError) as caught:
         _source(**given)
     assert rule in caught.value.remedy
-
-
-def test_only_a_source_with_a_target_can_be_mounted() -> None:
-    assert Service(source=_FOLDER).mountable is None
-    assert Service().mountable is None
-    assert Service(source=_source()).mountable == _source()
-    with pytest.raises(InputError, match="source of a service"):
-        Service(source="src")  # type: ignore[arg-type]
 
 
 def test_files_of_other_services_are_not_used() -> None:

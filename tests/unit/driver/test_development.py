@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.catalog import Service, Source, System
+from ephemera.contract.catalog import Manifest, Service, Source
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import ServiceImage
 from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
@@ -160,7 +160,7 @@ def test_service_that_reloads_itself_is_started_where_it_has_ended(engine: FakeC
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> System:
+def system(tmp_path: Path) -> Manifest:
     """A system whose API's code is mounted, and whose image holds more than that."""
     for name in ("Dockerfile", "requirements.txt", "notes.md", "src/app.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -171,7 +171,7 @@ def system(tmp_path: Path) -> System:
     return replace(SHOP, services={"api": Service(source=source)}, images=(image,), fixed_ports={})
 
 
-def test_changed_files_are_told_from_those_that_only_a_build_brings_in(system: System, tmp_path: Path) -> None:
+def test_changed_files_are_told_from_those_that_only_a_build_brings_in(system: Manifest, tmp_path: Path) -> None:
     settings = Settings(system="shop", branch="main", development=True)
     sources = Sources.of(system, settings, tmp_path / "tests")
     assert sources.trees == {tmp_path / "src", tmp_path / "tests"}

@@ -146,7 +146,7 @@ def test_program_that_crashes_tells_its_last_line(workspace: Workspace, program:
 
 def test_program_without_outputs_is_told_how_to_end(workspace: Workspace, program: Script) -> None:
     program("exit 0")
-    with pytest.raises(EngineError, match=r"exports no 'environment': end __main__.py with run_project"):
+    with pytest.raises(EngineError, match=r"exports no 'environment': end __main__.py with ephemera.run"):
         engine.up(workspace, "shop-main", lambda _: None)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.catalog import System
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.names import is_pool_stack, pool_stack_name, stack_name
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.settings import Settings
@@ -88,7 +88,7 @@ def _ready(workspace: Workspace, name: str = "shop--aaaaaa", **fields: Any) -> s
     return name
 
 
-def _claim(workspace: Workspace, phase: Any = "kept", system: System = SHOP) -> str | None:
+def _claim(workspace: Workspace, phase: Any = "kept", system: Manifest = SHOP) -> str | None:
     found = pool.claim(workspace, system, _SETTINGS, phase)
     assert found is None or found.branch == "fix", "its outputs are the branch's from now on"
     return found.stack if found else None

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.catalog import System
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.errors import InputError
 from ephemera.driver import suite
 from ephemera.driver.workspace import Workspace
 from tests.unit.doubles import SHOP
 
-_SYSTEM = System(program="a:b", suite="tests/shop", services={})
+_SYSTEM = Manifest(suite="tests/shop", services={})
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract.catalog import Service, Source, System
+from ephemera.contract.catalog import Manifest, Service, Source
 from ephemera.contract.errors import InputError
 from ephemera.contract.settings import Settings
 from ephemera.host.configured import Address
@@ -16,7 +16,7 @@ _HERE = Address(url="unix:///var/run/docker.sock")
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> System:
+def system(tmp_path: Path) -> Manifest:
     """The shop, with sources of two services, one of them in a profile."""
     source = Source(folder=tmp_path, target="/opt/app")
     services = {"api": Service(source=source), "extra": Service(profile="scale", source=source)}
@@ -27,7 +27,7 @@ def _settings(**given: object) -> Settings:
     return Settings.model_validate({"system": "shop", "branch": "main", "development": True, **given})
 
 
-def test_sources_of_selected_services_are_mounted_in_development_mode_alone(system: System) -> None:
+def test_sources_of_selected_services_are_mounted_in_development_mode_alone(system: Manifest) -> None:
     assert list(mounted(system, _settings())) == ["api"]
     assert list(mounted(system, _settings(profiles=("scale",)))) == ["api", "extra"]
     assert mounted(system, _settings(only=("db",))) == {}
@@ -44,14 +44,14 @@ def test_sources_of_selected_services_are_mounted_in_development_mode_alone(syst
     ],
 )
 def test_it_is_refused_where_it_cannot_be(
-    system: System, engine: Address, settings: dict[str, object], variables: dict[str, str], what: str
+    system: Manifest, engine: Address, settings: dict[str, object], variables: dict[str, str], what: str
 ) -> None:
     with pytest.raises(InputError, match=what):
         refuse_unmountable(_settings(**settings), system, engine, variables)
     refuse_unmountable(_settings(**settings, development=False), system, engine, variables)
 
 
-def test_folder_that_is_not_there_is_named(system: System, tmp_path: Path) -> None:
+def test_folder_that_is_not_there_is_named(system: Manifest, tmp_path: Path) -> None:
     refuse_unmountable(_settings(), system, _HERE, {})
     tmp_path.rmdir()
     with pytest.raises(InputError, match=f"source folder {tmp_path} of service 'api' is not there"):

@@ -8,21 +8,13 @@ from typing import Any
 
 import pytest
 
+from ephemera import Container, Exec, HealthCheck, Http, Port, Volume, component
 from ephemera.contract.data import NO_DATA
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import EngineImage
-from ephemera.resources import (
-    Container,
-    Exec,
-    HealthCheck,
-    Http,
-    Image,
-    Port,
-    PostgresProbe,
-    Volume,
-    arguments,
-    component,
-)
+from ephemera.host.probes import PostgresProbe
+from ephemera.resources import arguments
+from ephemera.resources.image import Image
 from tests.unit import programs
 from tests.unit.programs import Registered
 
@@ -49,7 +41,7 @@ def _health(**fields: Any) -> HealthCheck:
 
 # By argument; every one of them, as a test below makes sure.
 _REFUSED: dict[str, list[Any]] = {
-    "image": [None, "postgres", 5],
+    "image": [None, "", "Nats:2", 5],
     "ready": [
         Http,
         "http",
@@ -95,6 +87,10 @@ _REFUSED: dict[str, list[Any]] = {
         *(_health(retries=each) for each in (0, -1, 1.5, 2**40, *_NUMBERS)),
     ],
     "needs": [None, "db", ("db",), _VOLUME, {"db": None}],
+    "wants": [None, ["api"]],
+    "profile": ["", 5, "a\nb"],
+    "required": ["yes", 1],
+    "source": ["src", 5],
     "volumes": [
         None,
         [_VOLUME],
@@ -180,6 +176,8 @@ _TAKEN: dict[str, list[Any]] = {
     "memory_mb": [6],
     "cpus": [0.01, 1, 1 / 3],
     "pids": [1, 4_194_304],
+    "profile": [None, "scale"],
+    "required": [None, True, False],
     "run_as": [None, "1000", "app", "app:1000", "1000:0", "_x-y.z$"],
     "capabilities": [{"CHOWN": "why", "CHECKPOINT_RESTORE": "why"}],
     "stop_grace_seconds": [0, 30],

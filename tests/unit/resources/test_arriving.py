@@ -18,11 +18,11 @@ import pulumi
 import pytest
 from pulumi.runtime import mocks
 
-from components import OneShot, OpenSearch, Postgres, Redis, WebService
+from ephemera import Container, Environment, Exec, HealthCheck, Port, Volume
+from ephemera.components import OneShot, OpenSearch, Postgres, Redis, WebService
 from ephemera.contract.data import NO_DATA
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import EngineImage, PublicImage
-from ephemera.resources import Container, Environment, Exec, HealthCheck, Port, Volume
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY, FakeClient
 from tests.unit.programs import OpenGates, Registered
@@ -32,8 +32,10 @@ _IN_PLACE = {"memory", "memorySwap", "destroyGraceSeconds", "mustRun"}
 """What the provider's update, or its delete, takes from the new properties (``resourceDockerContainerUpdate``)."""
 _KEPT_WHEN_EMPTY = {"user"}
 """What it keeps without its schema saying so (a ``DiffSuppressFunc``)."""
-_OUTPUTS_ONLY = {"ready", "timeout_seconds", "needs", "pids", "credentials", "engine_capabilities", "data"}
+_OUTPUTS_ONLY = {"ready", "timeout_seconds", "needs", "wants", "pids", "credentials", "engine_capabilities", "data"}
 """What no container's property holds: the program sees to it at every ``up``."""
+_ELSEWHERE = {"name", "opts", "profile", "required", "source"}
+"""What is Pulumi's, the manifest's and development mode's."""
 _IMAGE, _OTHER = EngineImage(name="postgres"), PublicImage(reference="docker.io/library/nats:2")
 _READY = Exec(["true"])
 _HEALTH = HealthCheck(command=["true"], interval_seconds=5, timeout_seconds=5, retries=3, start_period_seconds=5)
@@ -102,6 +104,7 @@ _CONTAINER: dict[str, list[Change]] = {
         ),
     ],
     "needs": [Change(lambda _: {}, _needs)],
+    "wants": [Change(lambda _: {}, lambda environment: {"wants": _needs(environment)["needs"]})],
     "volumes": [Change(lambda _: {}, _volumes), Change(_volumes, lambda _: {})],
     "tmpfs": [
         _change({}, {"tmpfs": {"/tmp": "size=65m"}}),  # noqa: S108 - in the container
@@ -256,7 +259,7 @@ def _cases() -> list[Any]:
 @pytest.mark.parametrize("component", _COMPONENTS, ids=lambda component: component.__name__)
 def test_every_argument_is_tried(component: Any) -> None:
     tried = {*_CONTAINER, *_COMPONENTS[component][1]}
-    assert {*tried, "name", "opts"} == {field.name for field in dataclasses.fields(component) if field.init}
+    assert {*tried, *_ELSEWHERE} == {field.name for field in dataclasses.fields(component) if field.init}
 
 
 @pytest.mark.parametrize(("component", "name", "change"), _cases())

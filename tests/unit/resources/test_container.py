@@ -9,13 +9,13 @@ from typing import Any
 import pulumi
 import pytest
 
+from ephemera import Container, Environment, Exec, ExitZero, HealthCheck, Http, Port, Tcp, Volume
 from ephemera.contract import progress
-from ephemera.contract.catalog import Option, Service, Source
+from ephemera.contract.catalog import Option, Source
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, EngineImage, PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home import addresses
-from ephemera.resources import Container, Environment, Exec, ExitZero, HealthCheck, Http, Port, Tcp, Volume
 from ephemera.resources.gates import Gate, GateError
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY, SHOP, FakeClient, marks
@@ -383,13 +383,13 @@ def test_image_that_runs_as_root_is_refused_without_a_reason(docker: FakeClient,
 def _developed(tmp_path: Path, *, development: bool, **options: Option) -> dict[str, Any]:
     """What the container ``api`` is given, whose source folder is declared."""
     source = Source(folder=tmp_path, target="/opt/app", reload="command", command=("serve", "--reload"))
-    system = replace(SHOP, services={**SHOP.services, "api": Service(source=source)}, options=options)
+    manifest = replace(SHOP, options=options)
 
     def program() -> None:
         known = {name: option.default for name, option in options.items()}
-        environment = programs.environment(system, development=development, options=known)
+        environment = programs.environment(manifest, development=development, options=known)
         variables = {"LOG_LEVEL": str(environment.option("log_level"))} if options else {"LOG_LEVEL": "info"}
-        _made("api", command=["serve"], variables=variables)
+        _made("api", command=["serve"], variables=variables, source=source)
         _made("db")
 
     registered = programs.run(program, preview=True)
@@ -406,7 +406,7 @@ def test_development_mode_mounts_the_source_and_raises_the_log_level(tmp_path: P
 
 
 def test_option_for_the_log_level_is_raised_unless_it_was_set(tmp_path: Path) -> None:
-    option = Option(type="string", default="info", help="log level")
+    option = Option("info", "log level")
     assert _developed(tmp_path, development=True, log_level=option)["envs"] == ["LOG_LEVEL=debug"]
 
 
@@ -484,17 +484,12 @@ def test_more_cpus_than_the_host_has_are_refused_in_numbers(docker: FakeClient, 
     _refused("cpus of service 'api' is 2.5, and the Docker host has 2: give at most 2", cpus=2.5)
 
 
-def test_image_that_the_catalog_does_not_list_is_refused(gates: OpenGates) -> None:
-    _refused("unknown image 'nginx'", image=EngineImage(name="nginx"))
-
-
 def test_source_folder_and_volume_at_one_place_are_refused(tmp_path: Path) -> None:
     source = Source(folder=tmp_path, target="/opt/app")
-    system = replace(SHOP, services={**SHOP.services, "api": Service(source=source)})
 
     def program() -> None:
-        programs.environment(system, development=True)
-        _made("api", tmpfs={"/opt/app/": ""})
+        programs.environment(development=True)
+        _made("api", source=source, tmpfs={"/opt/app/": ""})
 
     with pytest.raises(InputError, match="service 'api' has a volume or tmpfs at /opt/app"):
         programs.run(program, preview=True)

@@ -8,7 +8,7 @@ from requests.exceptions import HTTPError
 
 from ephemera.contract import labels
 from ephemera.contract.errors import InputError, MachineError, PortInUseError, UnknownNameError
-from ephemera.contract.images import EngineImage, PublicImage
+from ephemera.contract.images import EngineImage
 from ephemera.contract.progress import Event
 from ephemera.home import addresses
 from ephemera.home.credentials import credential
@@ -370,13 +370,6 @@ def test_image_is_registered_once_per_reference_and_kept(gates: OpenGates) -> No
     assert registered.names("RemoteImage") == ["image-0-1"]
     image = registered.inputs("RemoteImage", "image-0-1")
     assert image == {"name": "ephemera/image-0:1", "keepLocally": True}
-
-
-def test_image_that_the_catalog_does_not_list_is_refused(gates: OpenGates) -> None:
-    with pytest.raises(UnknownNameError, match="unknown image 'redis'"):
-        _asked(lambda env: env.image_id(EngineImage(name="redis")))
-    with pytest.raises(UnknownNameError, match=r"unknown image .*nats:1"):
-        _asked(lambda env: env.image_id(PublicImage(reference="nats:1")))
 
 
 def test_user_of_an_image_is_unknown_while_it_is_not_there(docker: FakeClient, gates: OpenGates) -> None:

@@ -1,41 +1,47 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
-from ephemera import images
+from ephemera import Environment, images, run
 from ephemera.contract import progress
-from ephemera.contract.catalog import System
 from ephemera.contract.errors import InputError, ServiceFailedError
 from ephemera.contract.images import AnyImage
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
+from ephemera.contract.system import System
 from ephemera.home import identity
 from ephemera.images import ImageMissingError
-from ephemera.resources import Environment, run_project
+from ephemera.resources import manifests
 from ephemera.resources.gates import GateError
 from ephemera.resources.program import ProgramError
 from tests.unit import programs
-from tests.unit.doubles import SHOP
+from tests.unit.doubles import SHOP, shop
 from tests.unit.programs import OpenGates, Registered
 
 _made: list[Environment] = []
 
 
-def program(environment: Environment) -> None:
+def _declares(program: Callable[[Environment], None]) -> System:
+    system = System(**{each.name: getattr(shop, each.name) for each in fields(System)})
+    system.program(program)
+    return system
+
+
+def _program(environment: Environment) -> None:
     """The shop's program."""
     _made.append(environment)
     environment.offer("db", {"container": f"{environment.stack}-db", "image": "sha256:1"})
 
 
-_SYSTEM = System(**{**vars(SHOP), "program": f"{__name__}:program"})
-_CATALOG = {"shop": _SYSTEM}
+_SYSTEM = _declares(_program)
 
 
 @pytest.fixture(autouse=True)
-def ensured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def ensured(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Images are there; what was built, and what was only looked up."""
     seen: list[str] = []
 
@@ -53,7 +59,9 @@ def ensured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(images, "resolve", resolve)
     monkeypatch.setattr(progress, "_subscribers", [])
     _made.clear()
-    return seen
+    known = manifests.KNOWN.set({"shop": SHOP})
+    yield seen
+    manifests.KNOWN.reset(known)
 
 
 def _run(
@@ -65,7 +73,7 @@ def _run(
     **config: Any,
 ) -> Any:
     return programs.run(
-        lambda: run_project(_CATALOG), stack=stack, preview=preview, registered=registered, config=config, secret=secret
+        lambda: run(_SYSTEM), stack=stack, preview=preview, registered=registered, config=config, secret=secret
     )
 
 
@@ -88,14 +96,14 @@ def test_everything_is_labelled_with_who_runs_it(gates: OpenGates) -> None:
 
 def test_settings_reach_the_program(gates: OpenGates) -> None:
     _run(only='["api"]', seconds="9", expose="none")
-    assert _made[0].selected == ("db", "api")
+    assert [each for each in SHOP.services if _made[0].has(each)] == ["db", "api"]
     assert _made[0].option("seconds") == 9
     assert _made[0].expose == "none"
 
 
 def test_images_are_made_before_and_only_looked_up_in_a_preview(gates: OpenGates, ensured: list[str]) -> None:
     _run(preview=True)
-    assert ensured == ["resolve local"] * len(SHOP.images)
+    assert "ensure local" not in ensured
     ensured.clear()
     _run(images="registry")
     assert ensured == ["ensure registry"]
@@ -142,27 +150,27 @@ def test_missing_image_registers_nothing(
 def test_foreign_settings_are_not_ours_to_check(gates: OpenGates) -> None:
     registered = Registered()
 
-    def run() -> None:
+    def ran() -> None:
         from pulumi.runtime import set_all_config
 
         set_all_config({"docker:host": "unix:///x", "ephemera:expose": "none"})
-        run_project(_CATALOG)
+        run(_SYSTEM)
 
-    programs.run(run, stack="shop-main", registered=registered)
+    programs.run(ran, stack="shop-main", registered=registered)
     assert registered.names("network:Network") == ["network"]
 
 
 def test_plain_pulumi_is_told_what_happens(gates: OpenGates, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
 
-    def run() -> None:
-        run_project(_CATALOG)
+    def ran() -> None:
+        run(_SYSTEM)
         progress.emit({"type": "gate", "service": "db", "state": "waiting", "seconds": 0.0, "detail": ""})
         progress.emit({"type": "gate", "service": "db", "state": "ready", "seconds": 1.25, "detail": ""})
         error = ServiceFailedError("api", "exited", log_tail=["no database"])
         progress.emit({"type": "failed", "error": error.document()["error"]})
 
-    programs.run(run, stack="shop-main")
+    programs.run(ran, stack="shop-main")
     assert caplog.messages == ["step 1", "db is ready after 1.2 s", "api | no database"]
 
 
@@ -193,8 +201,8 @@ def test_secret_in_an_error_of_the_program_is_not_shown(gates: OpenGates, events
     def refuse(environment: Environment) -> None:
         raise InputError(f"level is {environment.option('level')!r}", remedy="choose another")
 
-    catalog = {"shop": System(**{**vars(SHOP), "program": f"{__name__}:refusing"})}
-    globals()["refusing"] = refuse
     with pytest.raises(ProgramError, match=r"level is '\*\*\*'") as caught:
-        programs.run(lambda: run_project(catalog), stack="shop-main", config={"level": "hush-hush"}, secret=("level",))
+        programs.run(
+            lambda: run(_declares(refuse)), stack="shop-main", config={"level": "hush-hush"}, secret=("level",)
+        )
     assert "hush-hush" not in f"{caught.value} {events}"

@@ -8,9 +8,9 @@ from typing import Any
 import pulumi
 import pytest
 
+from ephemera import Container, Environment, Exec, HealthCheck
 from ephemera.contract.settings import Settings
 from ephemera.driver.reads import secrets_in
-from ephemera.resources import Container, Environment, Exec, HealthCheck
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY, SHOP
 from tests.unit.programs import REFERENCES, OpenGates, Registered
@@ -28,9 +28,9 @@ def _run(given: Given, *secret: str, beneath: bool = False) -> tuple[Registered,
     def program() -> None:
         environment = Environment(
             identity=IDENTITY,
-            system=SHOP,
+            manifest=SHOP,
             settings=Settings(system="shop", branch="main", expose="none", options=_OPTIONS),
-            references=REFERENCES,
+            resolve=REFERENCES.__getitem__,
             secret_options=frozenset(secret),
         )
         own = {"image": next(iter(REFERENCES)), "ready": Exec(["true"]), "run_as": "65534"}

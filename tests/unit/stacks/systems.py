@@ -6,16 +6,16 @@ from typing import Any
 
 import pulumi
 
-from ephemera.contract.catalog import System
 from ephemera.contract.images import AnyImage
 from ephemera.contract.labels import Identity
+from ephemera.contract.system import System
+from ephemera.resources.rehearsal import manifest_of
 from tests.unit import programs
 from tests.unit.doubles import FakeClient
 from tests.unit.programs import Registered
 
 
 def run(
-    name: str,
     system: System,
     docker: FakeClient,
     options: dict[str, Any] | None = None,
@@ -23,8 +23,9 @@ def run(
     registered: Registered | None = None,
     **settings: Any,
 ) -> Registered:
-    """Run the program of ``<name>-main``; ``options`` over the defaults, every image there and with a user."""
-    references: dict[AnyImage, str] = {image: f"ephemera/image-{at}:1" for at, image in enumerate(system.images)}
+    """Run the program of ``<system>-main``; ``options`` over the defaults, every image there and with a user."""
+    manifest, name = manifest_of(system), system.name
+    references: dict[AnyImage, str] = {image: f"ephemera/image-{at}:1" for at, image in enumerate(manifest.images)}
     docker.api.images.update(dict.fromkeys(references.values(), "app"))
     stack = f"{name}-main"
     identity = Identity(
@@ -33,13 +34,13 @@ def run(
 
     def program() -> None:
         environment = programs.environment(
-            system,
+            manifest,
             identity=identity,
             references=references,
             options={key: option.default for key, option in system.options.items()} | (options or {}),
             **settings,
         )
-        system.load()(environment)
+        system.declare(environment)
         pulumi.export("environment", environment.document())
 
     return programs.run(program, stack=stack, registered=registered)

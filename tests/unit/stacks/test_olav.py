@@ -9,7 +9,7 @@ import pytest
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home.credentials import credential
 from ephemera.resources.gates import GateError
-from stacks.olav import SYSTEM
+from stacks import olav as stack
 from tests.unit.doubles import FakeClient
 from tests.unit.programs import OpenGates, Registered
 from tests.unit.stacks import systems
@@ -22,7 +22,7 @@ Olav = Callable[..., Registered]
 
 @pytest.fixture
 def olav(docker: FakeClient, gates: OpenGates) -> Olav:
-    return partial(systems.run, "olav", SYSTEM, docker)
+    return partial(systems.run, stack.olav, docker)
 
 
 def variables(registered: Registered, service: str) -> Mapping[str, str]:
@@ -76,10 +76,14 @@ def test_server_and_init_are_given_where_everything_is(olav: Olav) -> None:
 
 
 @pytest.mark.parametrize("only", [("olav-server",), ("olav-server", "opensearch"), ("olav-server", "llm")])
-def test_without_search_or_model_the_server_is_told_of_neither(olav: Olav, only: tuple[str, ...]) -> None:
+def test_without_search_the_server_is_told_of_none_and_never_of_the_real_model(
+    olav: Olav, only: tuple[str, ...]
+) -> None:
     registered = olav(only=only)
     for service in ("olav-init", "olav-server"):
-        assert not {"OPENSEARCH_URL", "LLM_BASE_URL"} & set(variables(registered, service))
+        given = variables(registered, service)
+        assert ("OPENSEARCH_URL" in given) is ("opensearch" in only)
+        assert given["LLM_BASE_URL"] == "http://llm:8080/v1"
 
 
 def test_only_init_knows_the_passwords_of_the_seed_users(olav: Olav) -> None:
@@ -97,7 +101,7 @@ def test_options_reach_the_services(olav: Olav) -> None:
     assert variables(registered, "olav-init")["ENVIRONMENT"] == "development"
 
 
-@pytest.mark.parametrize("table", SYSTEM.fixed_ports)
+@pytest.mark.parametrize("table", stack.olav.fixed_ports)
 def test_fixed_ports_are_published_where_the_table_says(olav: Olav, table: str) -> None:
     document = EnvironmentOutputs.parse(olav(expose="fixed", port_table=table).exports["environment"])
     published = {
@@ -105,7 +109,7 @@ def test_fixed_ports_are_published_where_the_table_says(olav: Olav, table: str) 
         for service, outputs in document.services.items()
         for name, endpoint in outputs.endpoints.items()
     }
-    assert published == SYSTEM.fixed_ports[table]
+    assert published == stack.olav.fixed_ports[table]
 
 
 def test_every_container_is_hardened_and_every_server_checked(olav: Olav) -> None:
@@ -115,4 +119,4 @@ def test_every_container_is_hardened_and_every_server_checked(olav: Olav) -> Non
         assert container["readOnly"] is True, name
         assert container["capabilities"]["drops"] == ["ALL"], name
         assert name == "olav-init" or container["healthcheck"]["interval"], name
-    assert sum(registered.container(name)["memory"] for name in EVERYTHING - {"olav-init"}) <= SYSTEM.memory_mb + 512
+    assert sum(registered.container(name)["memory"] for name in EVERYTHING - {"olav-init"}) <= 3584

@@ -9,7 +9,7 @@ import pytest
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home.credentials import credential
 from ephemera.resources.gates import GateError
-from stacks.tasker import SYSTEM
+from stacks import tasker as stack
 from tests.unit.doubles import FakeClient
 from tests.unit.programs import OpenGates, Registered
 from tests.unit.stacks import systems
@@ -19,7 +19,7 @@ Tasker = Callable[..., Registered]
 
 @pytest.fixture
 def tasker(docker: FakeClient, gates: OpenGates) -> Tasker:
-    return partial(systems.run, "tasker", SYSTEM, docker)
+    return partial(systems.run, stack.tasker, docker)
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,6 @@ def _definition(workspace: Workspace, name: str, config: dict[str, str]) -> dict
     system = workspace.catalog[name]
     return {
         "config": config,
-        "program": system.program,
         "suite": system.suite,
         "services": {service: _plain(entry) for service, entry in system.services.items()},
         "images": [{"kind": type(image).__name__, **_plain(image)} for image in system.images],

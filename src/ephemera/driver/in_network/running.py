@@ -11,7 +11,7 @@ from typing import Any
 
 from ephemera import images
 from ephemera.contract import declared
-from ephemera.contract.catalog import System
+from ephemera.contract.catalog import Manifest
 from ephemera.contract.errors import EphemeraError, InputError, InterruptedByUserError, NoSuchEnvironmentError
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
@@ -29,7 +29,7 @@ from ephemera.host.engine import connected
 _RESULTS = "results"
 
 
-def check(workspace: Workspace, name: str, system: System) -> tuple[str, Runner]:
+def check(workspace: Workspace, name: str, system: Manifest) -> tuple[str, Runner]:
     """Return the system's runner; raise :class:`InputError` when its suite cannot be run in the network, or with fewer
     CPUs only. Creates nothing."""
     if system.runner is None:
@@ -45,7 +45,7 @@ def check(workspace: Workspace, name: str, system: System) -> tuple[str, Runner]
     return service, runner
 
 
-def prepare(system: System, settings: Settings, report: Callable[[Event], None]) -> None:
+def prepare(system: Manifest, settings: Settings, report: Callable[[Event], None]) -> None:
     """Have the runner's image there, where its profile is asked for, and tell how to run it."""
     if system.runner is None or system.services[system.runner[0]].profile not in settings.profiles:
         return
@@ -57,7 +57,7 @@ def prepare(system: System, settings: Settings, report: Callable[[Event], None])
 def run(
     workspace: Workspace,
     name: str,
-    system: System,
+    system: Manifest,
     outputs: EnvironmentOutputs,
     arguments: Sequence[str],
     to_stderr: bool,
