@@ -104,7 +104,9 @@ def same_variables(known: Definition) -> bool:
 
 def same_request(known: Definition, settings: Settings) -> bool:
     """Return whether it is of these settings and this process environment, but for what differs by branch."""
-    return known.shared_variables == variables.digest(any_branch=True) and _same_settings(known, settings, any_branch=True)
+    return known.shared_variables == variables.digest(any_branch=True) and _same_settings(
+        known, settings, any_branch=True
+    )
 
 
 def references(system: Manifest, settings: Settings) -> list[str]:
