@@ -25,7 +25,6 @@ from ephemera import (
 )
 from ephemera.host.probes import PostgresProbe
 
-if TYPE_CHECKING:
 PYTHON = EngineImage(name="python")
 POSTGRES = EngineImage(name="postgres")
 TESTS = ServiceImage(name="shop-tests", context=Path(__file__).parent / "services" / "runner", bases={"BASE": PYTHON})
