@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ephemera.cli import options
-from ephemera.cli.commands_lifecycle import PytestCommand, bring_up, only_system
+from ephemera.cli.commands_lifecycle import PytestCommand, bring_up
 from ephemera.cli.console import Screen, write_line
 from ephemera.contract import labels
 from ephemera.contract.errors import InterruptedByUserError, NotReadyError
+from ephemera.contract.system import default_system
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -62,7 +63,9 @@ def dev(
         config=config, only=only, profile=profile, expose=expose, port_table=port_table, images=images
     )
     request = lifecycle.Request(
-        system=system or only_system(workspace.catalog), branch=branch, config={**given, "development": "true"}
+        system=system or default_system(workspace.project, workspace.catalog),
+        branch=branch,
+        config={**given, "development": "true"},
     )
     _, declared, settings = lifecycle.plan(workspace, request)
     sources = Sources.of(declared, settings, suite.suite_folder(workspace, declared) if test else None)

@@ -21,9 +21,9 @@ from ephemera.contract.errors import (
     LeftoversError,
     NoSuchEnvironmentError,
     NotReadyError,
-    UnknownNameError,
 )
 from ephemera.contract.names import random_suffix, split_stack_name
+from ephemera.contract.system import default_system
 
 _PYTEST_ARGUMENTS = typer.Argument(metavar="[-- PYTEST…]", help="Passed on to pytest.")
 
@@ -131,7 +131,7 @@ def up(
     screen = Screen(output)
     workspace = Workspace.find()
     request = lifecycle.Request(
-        system=system or only_system(workspace.catalog),
+        system=system or default_system(workspace.project, workspace.catalog),
         branch=branch,
         config=options.settings_from(
             config=config, only=only, profile=profile, expose=expose, port_table=port_table, images=images
@@ -295,12 +295,6 @@ def _print_way_in(screen: Screen, workspace: Any, stack: str) -> None:
 
     for line in way_into(workspace, stack):
         screen.note(line)
-
-
-def only_system(catalog: Any) -> str:
-    if len(catalog) == 1:
-        return str(next(iter(catalog)))
-    raise UnknownNameError("system", "", catalog)
 
 
 def _launcher_seconds() -> float:

@@ -11,7 +11,7 @@ import time
 import traceback
 from contextlib import suppress
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -36,6 +36,39 @@ from ephemera.contract.errors import (
     UnexpectedError,
 )
 
+# Groups of the help, each with what fits into one line of it.
+_GROUPS = {
+    "Daily": {
+        "up": "Create or update this branch's environment.",
+        "down": "Destroy an environment, and prove it gone.",
+        "run": "Up in a stack of its own, test, down, proof.",
+        "test": "Run the suite against what is up.",
+        "dev": "Up with sources mounted; reload on save.",
+    },
+    "Look": {
+        "status": "Services: state, health, latency, endpoint.",
+        "ls": "Every environment of yours, in all checkouts.",
+        "outputs": "Endpoints, credentials, capabilities.",
+        "logs": "Logs of one service, or of all by time.",
+        "open": "Open a service's web pages.",
+        "exec": "Run a command in a service's container.",
+        "shell": "Open a shell in a service's container.",
+        "env": "Shell code that makes plain `pulumi` work here.",
+    },
+    "Data and services": {
+        "reset": "Bring data back to what it was when ready.",
+        "restart": "Restart a service, wait until it is ready.",
+        "cp": "Copy files from or to a service's container.",
+    },
+    "Machine": {
+        "setup": "Make this machine ready now.",
+        "doctor": "Every requirement, its state and remedy.",
+        "images": "Images that environments are made of.",
+        "pool": "Keep environments ready to be claimed.",
+        "extend": "Let an environment expire later.",
+        "reap": "Take down what outlived its owner.",
+    },
+}
 _OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 app = typer.Typer(
@@ -77,7 +110,12 @@ def _options(
 
 
 # Made when this is imported: a fork of the warm process finds it done.
-_command = typer.main.get_command(app)
+_command: Any = typer.main.get_command(app)
+for _group, _commands in _GROUPS.items():
+    for _name, _line in _commands.items():
+        _known = _command.commands.pop(_name)
+        _known.rich_help_panel, _known.short_help = _group, _line
+        _command.commands[_name] = _known
 
 
 def main() -> NoReturn:

@@ -11,7 +11,7 @@ import runpy
 import sys
 import tomllib
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -169,7 +169,23 @@ def _is_ours(program: Path) -> bool:
         return False
 
 
+def default_system(project: Path, systems: Iterable[str]) -> str:
+    """Return the project's only system, or the one that ``[tool.ephemera] system`` names; raise for several."""
+    names = tuple(systems)
+    configured = _setting(project, "system")
+    if configured is not None or len(names) == 1:
+        return names[0] if configured is None else configured
+    raise InputError(
+        f"this project has several systems: {', '.join(names)}",
+        remedy='name one, or set it for this project: [tool.ephemera] system = "…" in pyproject.toml',
+    )
+
+
 def _catalog_reference(project: Path) -> str | None:
+    return _setting(project, "catalog")
+
+
+def _setting(project: Path, name: str) -> str | None:
     try:
         document = tomllib.loads((project / "pyproject.toml").read_text())
     except FileNotFoundError:
@@ -179,7 +195,7 @@ def _catalog_reference(project: Path) -> str | None:
     except (ValueError, RecursionError) as error:  # TOML's error is a ValueError, as are texts that are none
         raise InputError(f"{project / 'pyproject.toml'} is not valid TOML", remedy=str(error)) from error
     table: Any = document
-    for key in ("tool", "ephemera", "catalog"):
+    for key in ("tool", "ephemera", name):
         table = table.get(key) if isinstance(table, dict) else None
     return table if isinstance(table, str) else None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ephemera.cli import main
 from ephemera.cli.commands_containers import count_options
 from ephemera.contract.errors import EngineError, EphemeraError, ServiceFailedError
 from ephemera.driver.workspace import Workspace
@@ -186,3 +187,14 @@ def test_closed_standard_streams_lead_nowhere(tmp_path: Path) -> None:
     command = f"exec {sys.executable} -m ephemera pool <&- >&- 2>&-"
     environment = {**os.environ, "EPHEMERA_WARM": "off", "HOME": str(tmp_path)}
     assert subprocess.run(["sh", "-c", command], env=environment, check=False).returncode == 0
+
+
+def test_help_shows_every_command_in_a_group_and_one_line(ephemera: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    lines = ephemera("--help").out.splitlines()
+    groups = [line.strip("╭╮─ ") for line in lines if line.startswith("╭─")]
+    assert groups == ["Options", "Daily", "Look", "Data and services", "Machine"]
+    after = lines[next(at for at, line in enumerate(lines) if "Daily" in line) :]
+    names = [line.split()[1] for line in after if line.startswith("│")]
+    assert sorted(names) == sorted(main._command.commands)

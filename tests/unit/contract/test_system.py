@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ephemera.contract.errors import InputError
-from ephemera.contract.system import System, find_project, load_systems
+from ephemera.contract.system import System, default_system, find_project, load_systems
 
 _numbers = itertools.count()
 
@@ -136,3 +136,12 @@ def test_program_that_cannot_be_read_is_refused(tmp_path: Path, program: str, me
     (tmp_path / "__main__.py").write_text(program)
     with pytest.raises(InputError, match=message):
         load_systems(tmp_path)
+
+
+def test_default_system_is_the_only_one_or_the_configured_one(project: MakeProject) -> None:
+    root = project()
+    assert default_system(root, ["shop"]) == "shop"
+    with pytest.raises(InputError, match="this project has several systems: shop, bank: name one"):
+        default_system(root, ["shop", "bank"])
+    (root / "pyproject.toml").write_text('[tool.ephemera]\nsystem = "bank"\n')
+    assert default_system(root, ["shop", "bank"]) == "bank"
