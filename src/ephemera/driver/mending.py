@@ -8,6 +8,7 @@ program, each after what it needs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from docker import DockerClient
 from docker.errors import NotFound
 
+from ephemera.contract.errors import InputError
 from ephemera.contract.progress import Event
 from ephemera.driver import engine, removal, state
 from ephemera.driver.state import Resource
@@ -23,6 +25,8 @@ from ephemera.home import leases
 from ephemera.host.engine import connected
 
 _THREADS = 16
+# Components held a container then, and are one now (ADR 0050).
+_EARLIER = re.compile(r"\$ephemera:index:(OneShot|OpenSearch|Postgres|Redis|WebService)\$ephemera:index:Container::")
 _KINDS = {state.CONTAINER: "container", state.NETWORK: "network", state.VOLUME: "volume", state.IMAGE: "image"}
 _BEYOND_REPAIR = ("dead", "removing")
 
@@ -33,9 +37,15 @@ Found = Mapping[str, Any] | None
 def mend(workspace: Workspace, stack: str, report: Callable[[Event], None]) -> None:
     """Have the next update of a stack that was there before make again what is missing; say what that is.
 
-    Raises :class:`EngineError` when the state cannot be refreshed.
+    Raises :class:`EngineError` when the state cannot be refreshed, and :class:`InputError` for an environment of an
+    earlier version, whose containers stand in the way of those that the update would make beside them.
     """
     resources = state.resources(workspace, stack)
+    if any(_EARLIER.search(str(resource.get("urn"))) for resource in resources):
+        raise InputError(
+            f"environment {stack!r} was made by an earlier version of ephemera",
+            remedy=f"take it down, and up again: `ephemera down {stack}`",
+        )
     if workspace.locks(stack):
         return  # another engine is at work on it, as the update will say
     with connected() as client:
