@@ -31,8 +31,9 @@ class Disk:
                 pass
 
     def freeze(self) -> None:
-        """Make it read-only, while no process has a file open for writing there."""
-        _run("mount", "-o", "remount,ro,bind", str(self._folder))
+        """Make it read-only, as soon as no process has a file open for writing there."""
+        command = ["mount", "-o", "remount,ro,bind", str(self._folder)]
+        until(lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0, _ENDS_SECONDS)
 
     def mend(self) -> None:
         """Make it writable, with room."""

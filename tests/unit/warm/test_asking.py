@@ -283,8 +283,8 @@ def test_closed_standard_output_is_left_to_the_process_itself(light: Light) -> N
 def test_one_that_answers_nothing_is_done_without(
     light: Light, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(client, "_ANSWER_SECONDS", 0.1)
-    with _stopped(light()):
+    with monkeypatch.context() as patch, _stopped(light()):
+        patch.setattr(client, "_ANSWER_SECONDS", 0.1)
         assert client.forked(f"{PROGRAMS}:touch", [str(tmp_path / "made")], descriptors=(0, 1, 2)) is None
     assert run(tmp_path, "end", "seven").code == 7
     assert not (tmp_path / "made").exists(), "not when it goes on either"
