@@ -181,7 +181,7 @@ def test_nothing_is_published_when_so_asked(ephemera: Ephemera) -> None:
     assert ephemera("ls", "--output", "json").json[0]["endpoints"] == []
     refused = ephemera("up", "web", "--expose", "none")
     assert refused.code == 2, refused.err
-    assert "service 'web' publishes nothing, and its gate asks from outside" in refused.err
+    assert "service 'web' publishes nothing, and its probe asks from outside" in refused.err
     assert ephemera("down", ephemera.stack("data")).code == 0
     assert ephemera.left() == []
 

@@ -114,7 +114,7 @@ def test_suite_runs_after_each_change_and_stops_at_the_first_failure(dev_project
     suite = dev_project.project / "chain_tests"
     suite.mkdir()
     catalog = dev_project.project / "chain.py"
-    catalog.write_text(catalog.read_text().replace('suite="tests"', 'suite="chain_tests"'))
+    catalog.write_text(catalog.read_text().replace('    "chain",\n', '    "chain",\n    suite="chain_tests",\n'))
     (suite / "test_chain.py").write_text(
         "def test_mark(environment):\n    assert environment.http('api').get('/').text == 'right'\n\n\n"
         "def test_after(environment):\n    pass\n"

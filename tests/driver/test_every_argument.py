@@ -60,12 +60,15 @@ class Seen:
         return [each["Destination"] for each in self.document["Mounts"] if each["Type"] == "volume"]
 
 
+# What names it, Pulumi's, what only the wait for it uses, and what the manifest and development mode do.
+_ELSEWHERE = {"name", "opts", "timeout_seconds", "profile", "required", "source"}
 # By service and argument: how it is seen, and what is to be seen after each step.
 _EXPECTED: list[tuple[str, str, Callable[[Seen], Any], list[Any]]] = [
     ("quiet", "memory_mb", lambda it: it.host["Memory"] // _MIB, [32, 48, 40, 40]),
     ("quiet", "pids", lambda it: it.host["PidsLimit"], [256, 60, 50, 50]),
-    ("quiet", "gate", lambda it: it.outputs["readiness"]["command"], [["true"], *[["test", "1"]] * 3]),
-    ("quiet", "needs", lambda it: any("::other" in each for each in it.resource["dependencies"]), [0, 1, 0, 0]),
+    ("quiet", "ready", lambda it: it.outputs["readiness"]["command"], [["true"], *[["test", "1"]] * 3]),
+    ("quiet", "needs", lambda it: any("::other" in each for each in it.resource["dependencies"]), [0, 1, 1, 0]),
+    ("quiet", "wants", lambda it: any("::other" in each for each in it.resource["dependencies"]), [0, 1, 1, 0]),
     ("quiet", "engine_capabilities", lambda it: it.outputs["capabilities"], [{}, {"version": "16"}, {}, {}]),
     ("quiet", "credentials", lambda it: it.outputs["credentials"], [{}, {"pin": "1234"}, {}, {}]),
     ("quiet", "data", lambda it: it.outputs["data"], ["", "ephemera.contract.data:NOTHING", "", ""]),
@@ -135,7 +138,7 @@ def _limit_by_hand(container: str) -> None:
 
 def test_every_argument_is_changed_and_looked_at() -> None:
     """A new one needs a step in the project, and a line here."""
-    known = {field.name for field in dataclasses.fields(Container) if field.init} - {"name", "opts"}
+    known = {field.name for field in dataclasses.fields(Container) if field.init} - _ELSEWHERE
     steps = every.changes(None, None, None)
     assert {name for changes in steps.values() for change in changes for name in change} == known
     assert {argument for _, argument, _, _ in _EXPECTED} == known

@@ -96,7 +96,7 @@ def test_object_of_another_environment_of_ours_is_named(
 def test_bad_input_after_the_first_resource_creates_nothing(ephemera: Ephemera) -> None:
     """The program declares its network first; what is wrong with a later service is found before that is created."""
     program = ephemera.project / "shop.py"
-    program.write_text(program.read_text().replace('user="postgres",', 'user="postgres",\n            memory_mb=-1,'))
+    program.write_text(program.read_text().replace('run_as="postgres",', 'run_as="postgres",\n        memory_mb=-1,'))
     stack = ephemera.stack("data")
     since = int(time.time())
     done = ephemera("up", "data")

@@ -193,7 +193,7 @@ def test_what_a_test_asks_for_itself_comes_first(project: Project) -> None:
 
 def test_fixed_ports_are_for_the_runs_environment(project: Project) -> None:
     (project.folder / "systems.py").write_text(
-        (project.folder / "systems.py").read_text().replace('suites/shop",', 'suites/shop", fixed_ports={"test": {}},')
+        (project.folder / "systems.py").read_text().replace('suites/shop"', 'suites/shop", fixed_ports={"test": {}}')
     )
     project.write({"suites/shop/test_1.py": "def test_own(environment, environment_factory): environment_factory()"})
     project.run("--ephemera-expose=fixed", "--ephemera-port-table=test").assert_outcomes(passed=1)
