@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.toolchain.building import DEADLINE_SECONDS, TOOLCHAIN, VARIABLES, compiler
-
-# The tests of what is changed in others' modules, and the package that each belongs to.
-_PATCHES = {
-    "group_commit_test.go": "github.com/pulumi/pulumi/pkg/v3/backend",
-    "when_used_test.go": "github.com/santhosh-tekuri/jsonschema/v5",
-    "languages_test.go": "github.com/alecthomas/chroma/v2/lexers",
-}
 
 # `./...` leaves out the modules of ours that replace somebody's.
 _PACKAGES = {
@@ -36,16 +28,6 @@ pytestmark = pytest.mark.timeout(DEADLINE_SECONDS + 10)
 @pytest.mark.parametrize("module", _PACKAGES)
 def test_module(module: str, command: str) -> None:
     _passes([str(compiler()), command, "-trimpath", *_PACKAGES[module]], TOOLCHAIN / module)
-
-
-def test_changes_of_others_modules(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    _passes([sys.executable, "patched.py", "engine", str(source), str(compiler())], TOOLCHAIN)
-    for test, package in _PATCHES.items():
-        folder = _passes([str(compiler()), "list", "-f", "{{.Dir}}", package], source).strip()
-        shutil.copy(TOOLCHAIN / "patches" / test, folder)
-    _passes([str(compiler()), "test", "-trimpath", *_PATCHES.values()], source)
 
 
 def test_schema_is_that_of_the_published_sdk() -> None:

@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _MODULE = Path(__file__).resolve().parent
-_PATCHED = _MODULE.parent / "patched.py"
 PLATFORMS = ("linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64")
 EXECUTABLE = "pulumi-resource-docker"
 CHECKSUMS = "SHA256SUMS"
@@ -49,12 +48,9 @@ def release(folder: Path, platforms: Sequence[str] = PLATFORMS, *, go: str = "go
     folder.mkdir(parents=True, exist_ok=True)
     sums = []
     with tempfile.TemporaryDirectory() as scratch:
-        source, binary = Path(scratch) / "source", Path(scratch) / EXECUTABLE
-        source.mkdir()
-        patched = [sys.executable, str(_PATCHED), "docker-plugin", str(source), go]
-        subprocess.run(patched, env={**os.environ, **_FIXED}, check=True)
+        binary = Path(scratch) / EXECUTABLE
         for platform in sorted(platforms):
-            _build(source, binary, platform, go)
+            _build(binary, platform, go)
             archive = _archive(binary.read_bytes())
             name = archive_name(platform)
             (folder / name).write_bytes(archive)
@@ -62,12 +58,12 @@ def release(folder: Path, platforms: Sequence[str] = PLATFORMS, *, go: str = "go
     (folder / CHECKSUMS).write_text("".join(sums))
 
 
-def _build(source: Path, target: Path, platform: str, go: str) -> None:
+def _build(target: Path, platform: str, go: str) -> None:
     system, machine = platform.split("/")
     inherited = {name: value for name, value in os.environ.items() if name not in _BY_DEFAULT}
     subprocess.run(
         [go, "build", "-trimpath", "-ldflags", "-s -w", "-o", target, f"./cmd/{EXECUTABLE}"],
-        cwd=source,
+        cwd=_MODULE,
         env={**inherited, **_FIXED, "GOOS": system, "GOARCH": machine},
         check=True,
     )

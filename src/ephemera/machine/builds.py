@@ -7,8 +7,7 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ephemera.contract.errors import MachineError
@@ -61,19 +60,6 @@ class _Build:
         # -v: names each package as it is compiled, which is all the progress that Go has to show.
         self._go(work, folder, ["build", "-v", "-trimpath", "-ldflags", flags, "-o", str(target), package])
 
-    @contextmanager
-    def _patched(self, work: Work, name: str, folder: Path) -> Iterator[None]:
-        """The module of that name as it is built, in that folder while it is needed; what a killed build left in the
-        folder is gone, too."""
-        remove(folder)
-        folder.mkdir(parents=True)
-        try:
-            script = data_dir("toolchain") / "patched.py"
-            self._run(work, folder, [sys.executable, str(script), name, str(folder), self._compiler()])
-            yield
-        finally:
-            remove(folder)
-
 
 class BuiltEngine(_Build):
     """The ``pulumi`` command."""
@@ -92,9 +78,16 @@ class BuiltEngine(_Build):
             if required is None:
                 raise MachineError(f"{modules} does not pin Pulumi's engine", remedy="restore the file")
             source = target.parent.parent / "source"
-            with self._patched(work, "engine", source), published(target) as partial:
-                self._build(work, source, _CLI, partial, f"-X {_VERSION_VARIABLE}={required[1]}")
-                _run_once(work, partial, required[1])
+            remove(source)  # which a killed build has left
+            source.mkdir(parents=True)
+            try:
+                script = data_dir("toolchain") / "patched.py"
+                self._run(work, source, [sys.executable, str(script), str(source), self._compiler()])
+                with published(target) as partial:
+                    self._build(work, source, _CLI, partial, f"-X {_VERSION_VARIABLE}={required[1]}")
+                    _run_once(work, partial, required[1])
+            finally:
+                remove(source)
 
 
 class BuiltLanguageHost(_Build):
@@ -128,11 +121,11 @@ class BuiltPlugin(_Build):
         return plugin_path().exists()
 
     def run(self, work: Work) -> None:
-        source = plugin_path().parents[2] / "source"
+        source = data_dir("toolchain") / "docker-plugin"
         with work.alone(f"plugin-{plugin_path().parents[2].name}"):
             if self.check():
                 return
-            with self._patched(work, "docker-plugin", source), published(plugin_path().parent) as partial:
+            with published(plugin_path().parent) as partial:
                 partial.mkdir()
                 self._build(work, source, f"./cmd/{PLUGIN_EXECUTABLE}", partial / PLUGIN_EXECUTABLE)
 

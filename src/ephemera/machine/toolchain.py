@@ -27,7 +27,6 @@ PLUGIN_EXECUTABLE = "pulumi-resource-docker"
 LANGUAGE_HOST = ("pulumi-language-python-exec", "pulumi-language-python")
 """The script, then the host that looks for it."""
 _SOURCES = (".go", ".mod", ".sum", ".json", "patched.py")
-_FOR_ALL = ("patched.py", "patches")
 # By these the Docker plugin finds another engine than ephemera does, and our engine keys that are not this user's.
 _STEERING = (
     *("DOCKER_CONTEXT", "DOCKER_CA_MATERIAL", "DOCKER_CERT_MATERIAL", "DOCKER_KEY_MATERIAL"),
@@ -101,7 +100,7 @@ def check_choices() -> None:
 
 def built_engine_dir() -> Path:
     """Return the folder of the engine that is built."""
-    return cache_dir() / "engine" / _sources_hash("engine", "language-host") / "bin"
+    return cache_dir() / "engine" / _sources_hash("engine", "language-host", "patched.py", "patches") / "bin"
 
 
 def pulumi_home() -> Path:
@@ -116,5 +115,5 @@ def plugin_path() -> Path:
 
 @cache
 def _sources_hash(*folders: str) -> str:
-    paths = [data_dir("toolchain") / name for name in (*folders, *_FOR_ALL)]
+    paths = [data_dir("toolchain") / name for name in folders]
     return content_hash(paths, os.uname().machine, suffixes=_SOURCES)
