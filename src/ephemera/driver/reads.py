@@ -36,7 +36,8 @@ class Reads:
 
     def __init__(self, project: str) -> None:
         self._project = project
-        self._noted: set[str] = set()
+        self._opened: set[str] = set()
+        self._listed: set[str] = set()
         self._doubts: dict[str, None] = {}
         self._ours = (*libraries(), *_KERNEL, f"{state_dir()}{os.sep}", f"{cache_dir()}{os.sep}")
         sys.addaudithook(self._heard)
@@ -57,17 +58,17 @@ class Reads:
             self.doubt("puts a secret of its own into the outputs")
 
     def document(self) -> dict[str, Any]:
-        """Return plain values: ``paths`` of the project, of folders that modules come from, and of what else was read;
-        ``credentials`` (service and purpose of each generated one), ``doubts``."""
+        """Return plain values: ``paths`` of the project, of folders that modules come from, and of what else was read,
+        as a fingerprint takes them; ``credentials`` (service and purpose of each generated one), ``doubts``."""
         # Those that were imported before anybody listened, too.
         modules = {os.path.dirname(file) for module in list(sys.modules.values()) if (file := _file(module))}  # noqa: PTH120
         paths = [self._project]
-        for path in (*sys.path, *sorted(modules), *sorted(self._noted)):
+        for path in (*sys.path, *sorted(modules), *sorted(self._opened)):
             name = os.path.abspath(path)  # noqa: PTH100 - no links followed
             if not f"{name}{os.sep}".startswith(self._ours) and not covered(name, paths):
                 paths.append(name)
         return {
-            "paths": paths,
+            "paths": [*paths, *(name for name in sorted(self._listed) if not name.startswith(self._ours))],
             "credentials": sorted({(service, purpose) for _, service, purpose in credentials.derived()}),
             "doubts": list(self._doubts),
         }
@@ -77,20 +78,18 @@ class Reads:
             path, mode, flags = arguments
             written = mode[:1] in ("w", "a", "x") if isinstance(mode, str) else flags & os.O_ACCMODE == os.O_WRONLY
             if not written:
-                self._note(path, sys._getframe(1))
+                self._note_opened(path, sys._getframe(1))
         elif event in ("os.listdir", "os.scandir"):
-            self._note(arguments[0] or os.curdir, sys._getframe(1))
+            if (name := _path(arguments[0] or os.curdir)) and _asked_by_program(sys._getframe(1)):
+                self._listed.add(f"{name}{os.sep}")
         elif (why := _DOUBTFUL.get(event)) and _asked_by_program(sys._getframe(1)):
             self.doubt(why)
 
-    def _note(self, path: Any, frame: Any) -> None:
-        if not isinstance(path, str | bytes | os.PathLike):
-            return  # a descriptor: it was opened by name before
-        name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - in the middle of others' work: no links followed
+    def _note_opened(self, path: Any, frame: Any) -> None:
         # Modules count by the folders that they are in, sources of images by the references that images go by.
         importing = frame.f_code.co_filename.startswith("<frozen importlib")
-        if not importing and not any(file.startswith(_IMAGES) for file in _frames(frame)):
-            self._noted.add(name)
+        if not importing and (name := _path(path)) and not any(file.startswith(_IMAGES) for file in _frames(frame)):
+            self._opened.add(name)
 
     def _doubting(self, function: Any) -> Any:
         def doubting(*arguments: Any, **named: Any) -> Any:
@@ -116,6 +115,13 @@ def site_folders() -> tuple[str, ...]:
     if site.ENABLE_USER_SITE:
         found.append(site.getusersitepackages())
     return tuple(dict.fromkeys(found))
+
+
+def _path(given: Any) -> str:
+    """Return an absolute path; an empty text for a descriptor, which was opened by name before."""
+    if not isinstance(given, str | bytes | os.PathLike):
+        return ""
+    return os.path.abspath(os.fsdecode(given))  # noqa: PTH100 - in the middle of others' work: no links followed
 
 
 def _file(module: Any) -> str | None:

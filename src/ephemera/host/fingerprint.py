@@ -1,7 +1,8 @@
 """Fingerprints of files: two that are equal mean that no file was changed, added or removed in between.
 
 A folder counts with everything below it that a program is likely to read. Left out are names that begin with a dot,
-``tests``, Markdown, config of single stacks, installed packages and caches.
+``tests``, Markdown, config of single stacks, installed packages and caches. Of a path that ends with a slash the names
+in the folder count, all but those that tools make.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from stat import S_ISDIR, S_ISREG
 _MOST_FILES = 20_000
 _MOST_BYTES = 64 << 20
 _LEFT_OUT = frozenset(("__pycache__", "node_modules", "site-packages", "tests"))
+_OF_TOOLS = frozenset(("__pycache__", ".ephemera", ".git", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".coverage"))
 
 _Found = list[tuple[str, os.stat_result | str]]
 """Paths with their status, or with what else there is to say."""
@@ -56,9 +58,12 @@ def covered(path: str, folders: Iterable[str]) -> bool:
     return False
 
 
+def _is_of_stack(name: str) -> bool:
+    return name.startswith("Pulumi.") and name != "Pulumi.yaml"
+
+
 def _left_out(name: str) -> bool:
-    of_stack = name.startswith("Pulumi.") and name != "Pulumi.yaml"
-    return of_stack or name.startswith(".") or name in _LEFT_OUT or name.endswith((".md", ".partial", "~"))
+    return _is_of_stack(name) or name.startswith(".") or name in _LEFT_OUT or name.endswith((".md", ".partial", "~"))
 
 
 def _found(paths: Iterable[str]) -> _Found:
@@ -74,12 +79,16 @@ def _found(paths: Iterable[str]) -> _Found:
 
 def _walked(path: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result | str]]:
     try:
-        status = os.stat(path)  # noqa: PTH116 - of thousands
+        if path.endswith(os.sep):
+            names = sorted(set(os.listdir(path)) - _OF_TOOLS)  # noqa: PTH208 - of thousands, as below
+            yield path, "/".join(name for name in names if not _is_of_stack(name))
+            return
+        status = os.stat(path)  # noqa: PTH116
         if not S_ISDIR(status.st_mode):
             yield path, status
             return
         place = (status.st_dev, status.st_ino)
-        names = [] if place in seen else sorted(os.listdir(path))  # noqa: PTH208 - links may lead in circles
+        names = [] if place in seen else sorted(os.listdir(path))  # noqa: PTH208 - links may go in circles
     except OSError as error:
         yield path, str(error.errno)
         return

@@ -69,8 +69,10 @@ sys.modules["odd"] = types.SimpleNamespace(__file__="{library}/../detour/odd.py"
     [
         ("open('../data.txt').read()", "../data.txt"),
         ("import os\nos.open('../data.txt', os.O_RDONLY)", "../data.txt"),
-        ("import pathlib\nlist(pathlib.Path('../conf.d').iterdir())", "../conf.d"),
-        ("import os\nlist(os.scandir('../conf.d'))", "../conf.d"),
+        ("import pathlib\nlist(pathlib.Path('../conf.d').iterdir())", "../conf.d/"),
+        ("import os\nlist(os.scandir('../conf.d'))", "../conf.d/"),
+        ("import os\nos.listdir()", "./"),
+        ("import glob\nglob.glob('*.md')", "./"),
         ("open('tests/data.txt').read()", "tests/data.txt"),
         ("try:\n    open('../none.toml')\nexcept FileNotFoundError:\n    pass", "../none.toml"),
         ("import tests.one", "tests"),
@@ -83,7 +85,8 @@ def test_what_is_read_besides_the_projects_files(project: Path, program: str, re
     for path in (project.parent / "data.txt", project / "tests" / "data.txt", project / "tests" / "one.py"):
         path.write_text("")
     (project / "reading.py").write_text("open('../data.txt').read()")
-    assert os.path.normpath(project / read) in _reads(project, program)["paths"]
+    expected = os.path.normpath(project / read) + ("/" if read.endswith("/") else "")
+    assert expected in _reads(project, program)["paths"]
 
 
 def test_what_is_written_is_not_read(project: Path) -> None:

@@ -103,6 +103,16 @@ def test_files_that_are_not_there_or_not_to_be_read_count_too(folder: Path) -> N
     assert not same(known, [str(folder / "tests" / "test_shop.py")])
 
 
+def test_of_a_folder_that_is_listed_the_names_count(folder: Path) -> None:
+    paths = [f"{folder}/"]
+    known = fingerprint(paths)
+    for write in (_write("shop.py"), _write("Pulumi.shop-main.yaml"), _write(".pytest_cache/x"), _write("lib/new.py")):
+        write(folder)
+        assert same(known, paths)
+    _write("README.md")(folder)
+    assert not same(known, paths)
+
+
 def test_more_than_64_mib_count_by_their_stamps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_BYTES", 2)
     known = fingerprint([str(folder)])
