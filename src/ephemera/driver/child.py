@@ -19,7 +19,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -28,6 +27,7 @@ from ephemera.contract.outputs import EXPORT
 from ephemera.contract.text import lines
 from ephemera.driver import timeline
 from ephemera.driver.reads import Reads, secrets_in
+from ephemera.machine.toolchain import PLUGIN_VERSION
 
 if TYPE_CHECKING:
     from pulumi import automation
@@ -112,9 +112,9 @@ def _wake_plugin(monitor: Any) -> None:
     end: by a question that nobody waits for the answer of."""
     from pulumi.runtime.proto import resource_pb2
 
-    # Of the same version as the program's resources: they are to find that plugin.
+    # The version that the program's resources ask for: they are to find that plugin.
     name = "docker:index/getNetwork:getNetwork"
-    question = resource_pb2.ResourceInvokeRequest(tok=name, version=version("pulumi-docker"))
+    question = resource_pb2.ResourceInvokeRequest(tok=name, version=PLUGIN_VERSION)
     question.args.update({"name": "none"})
     monitor.Invoke.future(question)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pulumi
@@ -7,6 +8,7 @@ import pytest
 from pulumi.runtime import settings
 
 from ephemera.driver import child
+from ephemera.machine.toolchain import PLUGIN_VERSION
 
 
 @pytest.fixture
@@ -31,3 +33,7 @@ def test_what_the_program_says_is_told(told: list[object]) -> None:
     for say in (pulumi.log.info, pulumi.log.warn, pulumi.log.error):
         say("something")
     assert len(told) == 3
+
+
+def test_plugin_that_is_woken_is_the_one_that_the_programs_resources_ask_for() -> None:
+    assert version("pulumi-docker") == PLUGIN_VERSION
