@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pulumi
 
-from ephemera import EngineImage, Environment, Option, Runner, ServiceImage, Source, System
+from ephemera import Environment, Option, Runner, ServiceImage, Source, System
 from ephemera.components import OneShot, OpenSearch, Postgres, Redis, WebService
+from stacks.images import SERVICE, SERVICE_POSTGRES
 
 _SERVICES = Path(__file__).resolve().parent.parent / "services"
 _SOURCES = _SERVICES / "olav"
-_IMAGE = partial(ServiceImage, bases={"PYTHON_IMAGE": EngineImage(name="python")})
+_IMAGE = partial(ServiceImage, bases={"SERVICE_IMAGE": SERVICE_POSTGRES})
 _SERVER = _IMAGE(name="olav-server", context=_SOURCES, target="server")
 _PORTS = ("postgres.postgres", "opensearch.http", "redis.redis", "llm.http", "olav-server.http")
 
@@ -47,12 +48,12 @@ def program(environment: Environment) -> None:
     model_key = environment.credential("llm", "api_key")
     model = WebService(
         "llm",
-        image=_IMAGE(name="llm", context=_SERVICES / "llm", target="llm"),
-        package="llm",
+        image=ServiceImage(name="llm", context=_SERVICES / "llm", target="llm", bases={"SERVICE_IMAGE": SERVICE}),
+        package="chassis",
         port=8080,
         variables={"LLM_DOUBLE_KEY": model_key},
         credentials={"api_key": model_key},
-        source=Source(folder=_SERVICES / "llm" / "src", target="/opt/llm"),
+        source=Source(folder=_SERVICES / "llm" / "src", target="/app/src"),
     )
     secrets = {
         name: environment.credential("olav-server", name)
@@ -87,7 +88,7 @@ def program(environment: Environment) -> None:
     WebService(
         "olav-server",
         image=_SERVER,
-        package="olav",
+        package="chassis",
         port=8000,
         variables={**variables, "OLAV_WORKERS": str(environment.option("workers"))},
         needs=[init],
@@ -100,7 +101,7 @@ def program(environment: Environment) -> None:
         # A fork of a process that has imported the libraries: importing those anew would take seconds.
         source=Source(
             folder=_SOURCES / "src",
-            target="/opt/olav",
+            target="/app/src",
             reload="command",
             command=("env", "OLAV_RELOAD=1", "python", "-m", "olav.server"),
         ),

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ephemera import EngineImage, Environment, Option, ServiceImage, Source, System
 from ephemera.components import Postgres, WebService
+from stacks.images import SERVICE_POSTGRES
 
 _SOURCES = Path(__file__).resolve().parent.parent / "services" / "tasker"
-_CODE = partial(Source, folder=_SOURCES / "src", target="/opt/tasker")
-_IMAGE = partial(ServiceImage, context=_SOURCES, bases={"PYTHON_IMAGE": EngineImage(name="python")})
+_CODE = partial(Source, folder=_SOURCES / "src", target="/app/src")
+_IMAGE = partial(ServiceImage, context=_SOURCES, bases={"SERVICE_IMAGE": SERVICE_POSTGRES})
 _POSTGRES = ServiceImage(
     name="tasker-postgres", context=_SOURCES / "postgres", bases={"POSTGRES_IMAGE": EngineImage(name="postgres")}
 )
@@ -35,7 +36,7 @@ def program(environment: Environment) -> None:
     orchestration = WebService(
         "orchestration",
         image=_IMAGE(name="tasker-orchestration", target="orchestration-test"),
-        package="tasker",
+        package="chassis",
         port=8080,
         variables={"DATABASE_URL": database.url, "TASKER_ENV": "test", "TASKER_TEST_MODE": "1", "LOG_LEVEL": log_level},
         start_period_seconds=20,
@@ -48,7 +49,7 @@ def program(environment: Environment) -> None:
         WebService(
             name,
             image=_IMAGE(name="tasker-worker", target="integration-worker"),
-            package="tasker",
+            package="chassis",
             port=8081,
             profile=profile,
             publish=profile is None,

@@ -20,7 +20,7 @@ SERVICES = pytest.mark.parametrize("service", ["orchestration", "worker"])
 
 @SERVICES
 def test_everything_runs_as_user_1000(environment: RunningEnvironment, inside: Inside, service: str) -> None:
-    assert inside(environment, service, "id -u; id -un") == (0, "1000\ntasker")
+    assert inside(environment, service, "id -u; id -un") == (0, "1000\nappuser")
     assert inside(environment, service, "sed -n 's/^Uid:\\t\\([0-9]*\\).*/\\1/p' /proc/1/status") == (0, "1000")
 
 

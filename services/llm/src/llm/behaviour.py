@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import Headers
 
-from llm.errors import ApiError
+from llm.errors import refused
+from llm.requests import WHOLE
 
 Endpoint = Literal["chat", "embeddings"]
 
@@ -24,17 +25,17 @@ class Faults(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    delay_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
-    chunk_delay_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
+    delay_ms: Annotated[int, Field(ge=0, le=600_000), WHOLE] = 0
+    chunk_delay_ms: Annotated[int, Field(ge=0, le=60_000), WHOLE] = 0
     fail_status: Literal[401, 429, 500, 503] | None = None
-    retry_after_ms: Annotated[int, Field(ge=0, le=60_000)] = 100
-    cut_after: Annotated[int | None, Field(ge=0)] = None
+    retry_after_ms: Annotated[int, Field(ge=0, le=60_000), WHOLE] = 100
+    cut_after: Annotated[int, Field(ge=0), WHOLE] | None = None
 
 
 class Behaviour(Faults):
     """The faults of requests to come: of the next `times` (None: of all), to one `endpoint` (None: to both)."""
 
-    times: Annotated[int | None, Field(ge=1)] = None
+    times: Annotated[int, Field(ge=1), WHOLE] | None = None
     endpoint: Endpoint | None = None
 
 
@@ -67,4 +68,4 @@ def _asked(headers: Headers) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         name = _HEADERS[str(first["loc"][0])]
-        raise ApiError(400, f"header {name}: {first['msg']}", param=name) from None
+        raise refused(f"header {name}: {first['msg']}", param=name) from None

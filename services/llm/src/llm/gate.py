@@ -1,27 +1,26 @@
-"""What every request passes before the API sees it: key, limit, record, and the faults that it is to meet."""
+"""What every request passes before the API sees it: key, record, and the faults that it is to meet."""
 
 import asyncio
 import hmac
-import secrets
 from collections.abc import Mapping
 
 import structlog
+from chassis.errors import ApiError, response
 from pydantic import SecretStr
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llm.behaviour import NORMAL, Behaving, Endpoint, Faults
-from llm.errors import ApiError, asked_for
+from llm.errors import asked_for, form, refused
 from llm.record import Outcome, Record, Seen, parsed
 
 LARGEST_BODY = 1024 * 1024
 
-_OPEN = frozenset({"/health", "/docs", "/redoc", "/openapi.json"})
+_OPEN = frozenset({"/health", "/metrics", "/docs", "/redoc", "/openapi.json"})
 _FAULTY: Mapping[tuple[str, str], Endpoint] = {
     ("POST", "/v1/chat/completions"): "chat",
     ("POST", "/v1/embeddings"): "embeddings",
 }
-log = structlog.get_logger()
 
 
 class _GoneError(Exception):
@@ -52,7 +51,7 @@ class Gate:
                 await exchange.read()
                 await self._meet_faults(exchange)
             except ApiError as error:
-                await error.response()(scope, exchange.receive, exchange.send)
+                await response(error, exchange.request_id, form)(scope, exchange.receive, exchange.send)
             else:
                 await self._app(scope, exchange.receive, exchange.send)
         except (_CutError, _GoneError):
@@ -88,14 +87,14 @@ class _Exchange:
         self.headers = Headers(scope=scope)
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.request_id: str = scope["state"]["request_id"]
         self._receive = receive
         self._send = send
         self._record = record
-        self._request_id = f"req_{secrets.token_hex(12)}"
         self._status: int | None = None
         self._seen: Seen | None = None
         if self.path.startswith("/v1/"):
-            self._seen = record.begin(self._request_id, self.method, self.path)
+            self._seen = record.begin(self.request_id, self.method, self.path)
         self._body: bytes | None = None
         self._faults: Faults = NORMAL
         self._stream = False
@@ -111,15 +110,13 @@ class _Exchange:
             message = await self._received()
             body += message.get("body", b"")
             more = message.get("more_body", False)
-            if len(body) > LARGEST_BODY:
-                raise ApiError(413, f"the body is larger than {LARGEST_BODY} bytes")
         self._body = bytes(body)
         if not body or self.method not in ("POST", "PUT"):
             return
         try:
             parsed(self._body)
         except ValueError as error:
-            raise ApiError(400, f"the body is not JSON: {error}") from None
+            raise refused(f"the body is not JSON: {error}") from None
         if self._seen:
             self._record.keep(self._seen, self._body)
 
@@ -148,9 +145,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["x-request-id"] = self._request_id
-            self._stream = headers.get("content-type", "").startswith("text/event-stream")
+            self._stream = Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
             if self._seen:
                 self._seen.status = self._status
         elif self._stream and message.get("body"):
@@ -167,7 +162,8 @@ class _Exchange:
         outcome: Outcome = "answered" if self._complete else "cut" if self._cut else "aborted"
         if self._seen:
             self._seen.outcome = outcome
-        log.info("request", method=self.method, path=self.path, status=self._status, outcome=outcome)
+        # For the log's line about the request.
+        structlog.contextvars.bind_contextvars(outcome=outcome)
 
     async def _received(self) -> Message:
         message = await self._receive()

@@ -3,6 +3,17 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from typing_extensions import TypedDict
+
+from llm.errors import refused
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""For an integer of JSON, where 1.0 is one too."""
 
 
 def _text(content: Any) -> Any:
@@ -34,17 +45,50 @@ def _tool_choice(choice: Any) -> Any:
 
 def _inputs(value: Any) -> Any:
     """A list of texts. Tokens come as numbers: a text whose words they are."""
-    if isinstance(value, str) or (isinstance(value, list) and value and isinstance(value[0], int)):
+    if isinstance(value, str) or (isinstance(value, list) and value and isinstance(value[0], int | float)):
         value = [value]
     if not isinstance(value, list):
         raise ValueError("must be a string, a list of strings, a list of tokens, or a list of these")
     return [_tokens(one) if isinstance(one, list) else one for one in value]
 
 
-def _tokens(numbers: list[Any]) -> str:
+def _tokens(values: list[Any]) -> str:
+    numbers = [_whole(value) for value in values]
     if not all(type(number) is int and 0 <= number < 1 << 32 for number in numbers):
         raise ValueError("tokens must be integers from 0 upwards")
     return " ".join(map(str, numbers))
+
+
+class TextPart(TypedDict):
+    type: Literal["text"]
+    text: str
+
+
+class ImagePart(TypedDict):
+    type: Literal["image_url"]
+    image_url: dict[str, Any]
+
+
+class _Named(TypedDict):
+    name: str
+
+
+class NamedTool(TypedDict):
+    type: Literal["function"]
+    function: _Named
+
+
+_Some = Annotated[str, Field(min_length=1)]
+_Stop = Annotated[list[_Some], Field(max_length=4)]
+_Number = Annotated[int, Field(ge=0, lt=1 << 32)]
+_Tokens = Annotated[list[_Number], Field(min_length=1)]
+_Several = Field(min_length=1, max_length=2048)
+_Inputs = Annotated[list[_Some], _Several] | Annotated[list[_Tokens], _Several]
+# What comes over the wire, where it is not what a field is made into.
+_content = BeforeValidator(_text, json_schema_input_type=str | list[TextPart | ImagePart] | None)
+_stop = BeforeValidator(_stops, json_schema_input_type=_Some | _Stop | None)
+_input = BeforeValidator(_inputs, json_schema_input_type=_Some | _Tokens | _Inputs)
+_choice = BeforeValidator(_tool_choice, json_schema_input_type=Literal["none", "auto", "required"] | NamedTool | None)
 
 
 class _Request(BaseModel):
@@ -53,11 +97,20 @@ class _Request(BaseModel):
 
 class Message(_Request):
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Annotated[str | None, BeforeValidator(_text)] = None
+    content: Annotated[str | None, _content] = None
+
+    # An assistant's message may be nothing but tool calls.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"role": {"const": "assistant"}}},
+                {"properties": {"content": {"type": ["string", "array"]}}, "required": ["content"]},
+            ]
+        }
+    )
 
     @model_validator(mode="after")
     def _has_content(self) -> "Message":
-        # An assistant's message may be nothing but tool calls.
         if self.content is None and self.role != "assistant":
             raise ValueError(f"content is missing in a message of the {self.role}")
         return self
@@ -92,6 +145,15 @@ class JsonSchema(_Request):
 
 
 class ResponseFormat(_Request):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"type": {"enum": ["text", "json_object"]}}},
+                {"properties": {"json_schema": {"type": "object"}}, "required": ["json_schema"]},
+            ]
+        }
+    )
+
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
@@ -107,33 +169,29 @@ class ChatRequest(_Request):
     messages: Annotated[list[Message], Field(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int | None, Field(ge=1)] = None
-    max_completion_tokens: Annotated[int | None, Field(ge=1)] = None
-    stop: Annotated[list[Annotated[str, Field(min_length=1)]] | None, BeforeValidator(_stops), Field(max_length=4)] = (
-        None
-    )
-    n: Annotated[int | None, Field(ge=1, le=1)] = None
+    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    stop: Annotated[_Stop | None, _stop] = None
+    n: Annotated[int, Field(ge=1, le=1), WHOLE] | None = None
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
-    seed: int | None = None
+    seed: Annotated[int, WHOLE] | None = None
     tools: list[Tool] | None = None
-    tool_choice: Annotated[ToolChoice | None, BeforeValidator(_tool_choice)] = None
+    tool_choice: Annotated[ToolChoice | None, _choice] = None
     response_format: ResponseFormat | None = None
 
-    @model_validator(mode="after")
-    def _chooses_a_tool(self) -> "ChatRequest":
+    def check_choice(self) -> None:
+        """Raise the 400 for a `tool_choice` that chooses none of the `tools`: no schema can say so."""
         choice, names = self.tool_choice, [tool.function.name for tool in self.tools or ()]
         if choice is not None and choice.mode in ("required", "named") and not names:
-            raise ValueError("tool_choice asks for a tool, and there are no tools")
+            raise refused("tool_choice asks for a tool, and there are no tools", param="tool_choice")
         if choice is not None and choice.mode == "named" and choice.name not in names:
-            raise ValueError(f"tool_choice: there is no tool {choice.name!r}, only {', '.join(names)}")
-        return self
+            message = f"tool_choice: there is no tool {choice.name!r}, only {', '.join(names)}"
+            raise refused(message, param="tool_choice")
 
 
 class EmbeddingsRequest(_Request):
-    model: str
-    input: Annotated[
-        list[Annotated[str, Field(min_length=1)]], BeforeValidator(_inputs), Field(min_length=1, max_length=2048)
-    ]
-    dimensions: Annotated[int | None, Field(ge=1, le=4096)] = None
+    model: Annotated[str, Field(examples=["text-embedding-3-small"])]
+    input: Annotated[list[_Some], _Several, _input]
+    dimensions: Annotated[int, Field(ge=1, le=4096), WHOLE] | None = None
     encoding_format: Literal["float", "base64"] | None = None

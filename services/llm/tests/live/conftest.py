@@ -1,10 +1,10 @@
 """Fixtures: the double as a process, started once, normal again for each test."""
 
-import signal
 from collections.abc import Callable, Iterator
 
 import pytest
-from live.harness import Double, wait_until
+from chassis.testing import wait_until
+from live.harness import Double
 
 
 @pytest.fixture(scope="session")
@@ -14,14 +14,14 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Do
     logs = tmp_path_factory.mktemp("logs")
 
     def start(**environ: str) -> Double:
-        started.append(Double(logs / f"{len(started)}.log", **environ))
+        started.append(Double(logs, **environ))
         wait_until(started[-1].healthy, "the double is healthy")
         return started[-1]
 
     yield start
     for double in started:
-        if double.popen.poll() is None:
-            double.end(signal.SIGKILL)
+        double.openai.close()
+        double.stop()
 
 
 @pytest.fixture(scope="session")

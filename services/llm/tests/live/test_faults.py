@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from live.harness import Double, wait_until
+from chassis.testing import wait_until
+from live.harness import Double
 
 CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "one two"}]}
 EMBED: dict[str, Any] = {"model": "text-embedding-3-small", "input": "one"}

@@ -1,12 +1,11 @@
 """The process: refusals, bad input, logs, how it starts and ends."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from live.harness import KEY, SOURCE, Double
+from chassis.testing import keeps_its_word
+from live.harness import KEY, Double
 
 CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
 
@@ -101,7 +100,7 @@ def test_a_large_body_is_refused(double: Double) -> None:
 
 def test_unknown_routes_and_methods(double: Double) -> None:
     missing, wrong = double.http.get("/v1/nowhere"), double.http.get("/v1/embeddings")
-    assert (missing.status_code, missing.json()["error"]["message"]) == (404, "Invalid URL (GET /v1/nowhere)")
+    assert (missing.status_code, missing.json()["error"]["type"]) == (404, "invalid_request_error")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
     assert "/v1/chat/completions" in double.http.get("/openapi.json").json()["paths"]
 
@@ -110,24 +109,10 @@ def test_unknown_fields_are_ignored(double: Double) -> None:
     assert double.http.post("/v1/chat/completions", json=CHAT | {"user": "me", "temperature": None}).status_code == 200
 
 
-def test_probe(double: Double) -> None:
-    def status(port: int) -> tuple[int, str]:
-        command = [sys.executable, "-m", "llm.probe", str(port)]
-        done = subprocess.run(command, env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, check=False)
-        return done.returncode, done.stderr
-
-    assert status(double.port) == (0, "")
-    code, said = status(1)
-    assert code == 1
-    assert said.startswith("port 1: ")
-
-
-def test_a_bad_variable_ends_it_with_one_line() -> None:
-    environ = {"PYTHONPATH": str(SOURCE), "LLM_DOUBLE_PORT": "many", "LLM_DOUBLE_KEY": KEY}
-    done = subprocess.run([sys.executable, "-m", "llm"], env=environ, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "LLM_DOUBLE_PORT" in done.stderr
-    assert KEY not in done.stderr
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("headers", [{"Authorization": f"Bearer {KEY}"}, {}], ids=["with the key", "without"])
+def test_its_openapi_document_is_true(double: Double, headers: dict[str, str]) -> None:
+    keeps_its_word(double.url, headers=headers)
 
 
 def test_the_log_has_lines_but_no_prompt_and_no_key(start: Callable[..., Double]) -> None:

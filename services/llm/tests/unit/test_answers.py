@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from chassis.errors import ApiError
 from llm.answers import Answer, answer
 from llm.requests import ChatRequest
 from pydantic import ValidationError
@@ -139,8 +140,6 @@ def test_a_result_is_answered_and_no_further_call_made() -> None:
 @pytest.mark.parametrize(
     ("more", "blamed"),
     [
-        ({"tool_choice": "required"}, "tool_choice"),
-        ({"tool_choice": {"type": "function", "function": {"name": "x"}}, "tools": [CLOCK]}, "no tool 'x'"),
         ({"tool_choice": "sometimes", "tools": [CLOCK]}, "tool_choice"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"stop": ["a"] * 5}, "stop"),
@@ -157,3 +156,15 @@ def test_a_result_is_answered_and_no_further_call_made() -> None:
 def test_a_bad_request_is_refused(more: dict[str, Any], blamed: str) -> None:
     with pytest.raises(ValidationError, match=blamed):
         _request(("user", "x"), **more)
+
+
+@pytest.mark.parametrize(
+    ("more", "blamed"),
+    [
+        ({"tool_choice": "required"}, "there are no tools"),
+        ({"tool_choice": {"type": "function", "function": {"name": "x"}}, "tools": [CLOCK]}, "no tool 'x'"),
+    ],
+)
+def test_a_choice_of_a_tool_that_is_not_there_is_refused(more: dict[str, Any], blamed: str) -> None:
+    with pytest.raises(ApiError, match=blamed):
+        _request(("user", "x"), **more).check_choice()

@@ -1,20 +1,21 @@
 """The environment's variables: defaults, refusals, and no key in a message."""
 
 import pytest
-from llm.settings import MODELS, SettingsError, load
+from chassis.settings import SettingsError, load
+from llm.settings import MODELS, Settings
 
 
 def test_defaults() -> None:
-    settings = load({"LLM_DOUBLE_KEY": "", "UNRELATED": "x"})
+    settings = load(Settings, {"LLM_DOUBLE_KEY": "", "UNRELATED": "x"})
     assert (settings.key, settings.models, settings.port, settings.log_level) == (None, MODELS, 8080, "info")
 
 
 def test_models_are_a_comma_list() -> None:
-    assert load({"LLM_DOUBLE_MODELS": "one, two/three:7b,"}).models == ("one", "two/three:7b")
+    assert load(Settings, {"LLM_DOUBLE_MODELS": "one, two/three:7b,"}).models == ("one", "two/three:7b")
 
 
 def test_the_key_is_not_shown() -> None:
-    assert "sk-secret" not in repr(load({"LLM_DOUBLE_KEY": "sk-secret"}))
+    assert "sk-secret" not in repr(load(Settings, {"LLM_DOUBLE_KEY": "sk-secret"}))
 
 
 @pytest.mark.parametrize(
@@ -23,5 +24,5 @@ def test_the_key_is_not_shown() -> None:
 )
 def test_a_bad_variable_is_named_and_no_key_is_shown(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name) as caught:
-        load({"LLM_DOUBLE_KEY": "sk-secret", name: value})
+        load(Settings, {"LLM_DOUBLE_KEY": "sk-secret", name: value})
     assert "sk-secret" not in str(caught.value)

@@ -203,8 +203,8 @@ def test_users(logged_in: Double, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     ("arguments", "said"),
     [
         (["--remote", "nowhere", "health"], "no base URL"),
-        (["--timeout", "soon", "health"], "--timeout 'soon'"),
-        (["--output", "xml", "health"], "--output 'xml'"),
+        (["--timeout", "soon", "health"], "timeout_seconds (flag): 'soon'"),
+        (["--output", "xml", "health"], "output (flag): 'xml'"),
         (["login", "admin"], "--remote URL"),
         (["--remote", "http://127.0.0.1:9", "ask", "why"], "not logged in"),
         (["users", "change", "bob"], "nothing to change"),
@@ -228,7 +228,7 @@ def test_a_server_that_is_away(
     assert run(["--remote", "http://127.0.0.1:9", *command]) == 3
     shown = capsys.readouterr().err
     assert "http://127.0.0.1:9/" in shown
-    assert "no answer: " in shown
+    assert "no answer from " in shown
     assert shown.count("\n") == 1
 
 

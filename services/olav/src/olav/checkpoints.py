@@ -2,10 +2,9 @@
 
 from typing import Any, cast
 
+from chassis.database import Pool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-
-from olav.database import Pool
 
 
 def checkpointer(pool: Pool) -> BaseCheckpointSaver[Any]:

@@ -10,13 +10,13 @@ from typing import Any, Self, TypeVar, cast
 import httpx2
 import openai
 import structlog
+from chassis.errors import ApiError
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_openai import AzureChatOpenAI, AzureOpenAIEmbeddings, ChatOpenAI, OpenAIEmbeddings
 from langchain_openai.chat_models.base import BaseChatOpenAI
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from olav.errors import ApiError
 from olav.metrics import MODEL_RETRIES
 from olav.settings import Settings
 

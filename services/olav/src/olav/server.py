@@ -5,16 +5,14 @@ import os
 import sys
 import tempfile
 
-from olav.settings import ServerSettings, SettingsError, load
+from chassis.settings import load_or_exit
+
+from olav.settings import ServerSettings
 
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; the process's exit status. A bad environment: 2, and one line on stderr."""
-    try:
-        settings = load(ServerSettings, os.environ)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
+    settings = load_or_exit(ServerSettings, os.environ)
     # The imports make hundreds of thousands of objects that stay: looking through them again and again is in vain.
     gc.disable()
     with tempfile.TemporaryDirectory(prefix="olav-metrics-") as folder:

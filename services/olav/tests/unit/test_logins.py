@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from olav.errors import ApiError
+from chassis.errors import ApiError
 from olav.security.passwords import Passwords
 from olav.security.roles import Role
 from olav.security.routes import Logins

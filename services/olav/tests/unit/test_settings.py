@@ -1,7 +1,8 @@
 """The environment's variables: defaults, refusals, and no secret in a message."""
 
 import pytest
-from olav.settings import InitSettings, ServerSettings, Settings, SettingsError, load
+from chassis.settings import SettingsError, load
+from olav.settings import InitSettings, ServerSettings, Settings
 
 GIVEN = {"LLM_PROVIDER": "openai", "LLM_API_KEY": "sk-secret", "POSTGRES_PASSWORD": "pg-secret"}
 SECRET_KEY = "k" * 32

@@ -219,7 +219,6 @@ def test_the_environment_and_the_file_are_read(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "Missing command"),
         (["frob"], "No such command 'frob'"),
         (["task", "get"], "Missing option '--id'"),
         ([*CREATE, "--input", "{nonsense"], "--input is not JSON"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-from tasker_client.errors import InvalidInputError
-from tasker_client.settings import load
+from tasker_client.cli.session import Session, cli
+
+
+def load(flags: dict[str, str | None], environ: dict[str, str], home: Path) -> Session:
+    return Session(**cli.settings(flags, environ, home))
 
 
 def configure(home: Path, text: str) -> None:
@@ -34,34 +36,3 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
 
 def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
     assert load({}, {"TASKER_WORKER_URL": ""}, tmp_path).worker_url == "http://localhost:8081"
-
-
-def test_the_home_is_the_users(home: Path) -> None:
-    configure(home, 'output = "json"\n')
-    assert load({}).output == "json"
-
-
-@pytest.mark.parametrize(
-    ("flags", "environ", "file", "message"),
-    [
-        ({"worker_url": "nope"}, {}, "", r"^worker_url \(flag\): 'nope' is no base URL"),
-        (
-            {},
-            {"TASKER_ORCHESTRATION_URL": "ftp://x"},
-            "",
-            r"^orchestration_url \(TASKER_ORCHESTRATION_URL\): 'ftp://x'",
-        ),
-        ({}, {}, "timeout_seconds = 0", r"^timeout_seconds \(.*config\.toml\): '0'; must be a number of seconds"),
-        ({"timeout_seconds": "nan"}, {}, "", "must be a number of seconds"),
-        ({"timeout_seconds": "soon"}, {}, "", "must be a number of seconds"),
-        ({}, {"TASKER_OUTPUT": "xml"}, "", r"^output \(TASKER_OUTPUT\): 'xml'; must be json or table"),
-        ({}, {}, "url = 1", r"config\.toml: unknown setting 'url'; there are orchestration_url, "),
-        ({}, {}, "= broken", r"config\.toml cannot be read"),
-    ],
-)
-def test_a_bad_value_is_refused_with_its_origin_and_the_rule(
-    tmp_path: Path, flags: dict[str, str | None], environ: dict[str, str], file: str, message: str
-) -> None:
-    configure(tmp_path, file)
-    with pytest.raises(InvalidInputError, match=message):
-        load(flags, environ, tmp_path)

@@ -3,23 +3,17 @@
 `TASKER_TEST_DATABASE_URL` names a server (made by `postgres/Dockerfile`) and a user who may create databases.
 """
 
-import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from live.harness import Process, Tasker, new_database, new_tasker
+from chassis.testing import Process, needed, new_database
+from live.harness import PREFIX, Tasker, new_tasker
 
 
 @pytest.fixture(scope="session")
 def server_url() -> str:
-    url = os.environ.get("TASKER_TEST_DATABASE_URL")
-    if not url:
-        pytest.fail(
-            "set TASKER_TEST_DATABASE_URL to a PostgreSQL made by services/tasker/postgres/Dockerfile", pytrace=False
-        )
-    return url
+    return needed("TASKER_TEST_DATABASE_URL", "a PostgreSQL made by services/tasker/postgres/Dockerfile")
 
 
 @pytest.fixture
@@ -34,12 +28,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     started: list[Process] = []
 
     def start(module: str, **environ: str) -> Process:
-        started.append(Process(module, tmp_path, **environ))
+        started.append(Process(module, tmp_path, prefix=PREFIX, **environ))
         return started[-1]
 
     yield start
     for process in started:
-        process.end(signal.SIGKILL)
+        process.stop()
 
 
 @pytest.fixture

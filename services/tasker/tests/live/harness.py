@@ -1,73 +1,15 @@
-"""The services as processes, and what a test asks of them."""
+"""Orchestration and workers as processes, and what a test asks of them."""
 
 import contextlib
-import os
-import secrets
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import httpx
-import psycopg
-import pytest
-from psycopg import sql
+from chassis.testing import Process, new_database, wait_until
 
-SOURCE = Path(__file__).parents[2] / "src"
 LEASE_SECONDS = 1.0
-
-
-def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = 30.0) -> Any:
-    """The first truthy answer of `condition`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        if answer := condition():
-            return answer
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
-
-
-class Process:
-    """One service. `log` is the file of its output."""
-
-    def __init__(self, module: str, folder: Path, **environ: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=self.url, timeout=10, verify=False)  # noqa: S501  there is no TLS here
-        self.log = folder / f"{module}-{self.port}.log"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
-        with self.log.open("wb") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-W", "error::RuntimeWarning", "-m", module],
-                env={**inherited, "PYTHONPATH": str(SOURCE), "TASKER_HOST": "127.0.0.1", **environ}
-                | {"TASKER_PORT": str(self.port)},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    def healthy(self) -> bool:
-        assert self.popen.poll() is None, f"exited with {self.popen.returncode}: {self.log.read_text()}"
-        with contextlib.suppress(httpx.HTTPError):
-            return self.http.get("/health").status_code == 200
-        return False
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """The exit status."""
-        self.http.close()
-        self.popen.send_signal(number)
-        return self.ended()
-
-    def ended(self) -> int:
-        """The exit status, once it has one."""
-        return self.popen.wait(30)
+PREFIX = "TASKER_"
 
 
 class Tasker:
@@ -79,7 +21,12 @@ class Tasker:
         self.processes: list[Process] = []
         self.workers: dict[str, Process] = {}
         self.orchestration = Process(
-            "tasker.orchestration", folder, DATABASE_URL=database_url, TASKER_TEST_MODE="1", LOG_LEVEL="debug"
+            "tasker.orchestration",
+            folder,
+            prefix=PREFIX,
+            DATABASE_URL=database_url,
+            TASKER_TEST_MODE="1",
+            LOG_LEVEL="debug",
         )
         self.http = self.orchestration.http
         self.processes.append(self.orchestration)
@@ -88,6 +35,7 @@ class Tasker:
         process = Process(
             module,
             self.folder,
+            prefix=PREFIX,
             DATABASE_URL=self.database_url,
             TASKER_ORCHESTRATION_URL=self.orchestration.url,
             TASKER_WORKER_ID=worker_id,
@@ -146,23 +94,11 @@ class Tasker:
 
     def stop(self) -> None:
         for process in self.processes:
-            if process.popen.poll() is None:
-                process.end(signal.SIGKILL)
+            process.stop()
 
 
 def steps(task: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {step["name"]: step for step in task["steps"]}
-
-
-@contextlib.contextmanager
-def new_database(server_url: str) -> Iterator[str]:
-    name = f"tasker_test_{secrets.token_hex(6)}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @contextlib.contextmanager

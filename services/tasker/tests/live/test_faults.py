@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from live.harness import LEASE_SECONDS, Process, Tasker, steps, wait_until
+from chassis.testing import Process, wait_until
+from live.harness import LEASE_SECONDS, Tasker, steps
 from psycopg import sql
 
 Start = Callable[..., Process]
@@ -220,8 +221,8 @@ def test_a_start_without_its_neighbours_says_which_one(tasker: Tasker, start: St
         TASKER_NAMESPACES="nope",
     )
     for process, message in (
-        (lost, "PostgreSQL could not be used within 0.5 s"),
-        (alone, "orchestration at http://127.0.0.1:1 was not healthy within 0.5 s"),
+        (lost, "PostgreSQL (DATABASE_URL) could not be used within 0.5 s"),
+        (alone, "orchestration at http://127.0.0.1:1 (TASKER_ORCHESTRATION_URL) could not be used within 0.5 s"),
         (stray, "TASKER_NAMESPACES names nope"),
     ):
         assert process.ended() == 1

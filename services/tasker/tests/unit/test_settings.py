@@ -1,7 +1,8 @@
 """The environment's variables: defaults, refusals, and no password in a message."""
 
 import pytest
-from tasker.settings import OrchestrationSettings, SettingsError, WorkerSettings, load
+from chassis.settings import SettingsError, load
+from tasker.settings import OrchestrationSettings, WorkerSettings
 from tasker.workflows.catalog import NAMESPACES
 
 URL = "postgresql://tasker:secret@db/tasker"

@@ -1,12 +1,13 @@
 """olav from the outside: `Remote` speaks to its API, `Local` runs the orchestrator in this process."""
 
-from olav_client.errors import (
+from chassis.client import (
+    ClientError,
     InvalidInputError,
-    OlavError,
     ResponseError,
     UnexpectedResponseError,
     UnreachableError,
 )
+
 from olav_client.models import Answer, Final, Health, Login, Me, Source, Status, Token, User
 from olav_client.remote import Remote
 
@@ -14,12 +15,12 @@ __version__ = "1.0.0"
 
 __all__ = [
     "Answer",
+    "ClientError",
     "Final",
     "Health",
     "InvalidInputError",
     "Login",
     "Me",
-    "OlavError",
     "Remote",
     "ResponseError",
     "Source",

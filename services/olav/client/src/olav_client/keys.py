@@ -8,9 +8,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from chassis.client import InvalidInputError
 from pydantic import SecretStr
-
-from olav_client.errors import InvalidInputError
 
 
 class Keyring:

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from olav_client.errors import InvalidInputError, ResponseError
+from chassis.client import InvalidInputError, ResponseError
+
 from olav_client.models import Answer, Final, Health, Token
 
 if TYPE_CHECKING:
-    from olav.database import Pool
+    from chassis.database import Database
     from olav.graph.orchestrator import Orchestrator
     from olav.settings import Settings
 
@@ -28,7 +29,8 @@ class Local:
 
     def __init__(self) -> None:
         try:
-            from olav.settings import Settings, SettingsError, load
+            from chassis.settings import SettingsError, load
+            from olav.settings import Settings
         except ModuleNotFoundError as error:
             raise InvalidInputError(
                 f"without --remote the orchestrator runs in this process, and {error.name} is not installed here:"
@@ -42,7 +44,7 @@ class Local:
     def ask(self, question: str, *, thread_id: str | None = None) -> Answer:
         """The whole answer; the thread remembers it."""
 
-        async def ask(orchestrator: Orchestrator, _pool: Pool) -> Answer:
+        async def ask(orchestrator: Orchestrator, _database: Database) -> Answer:
             output = await orchestrator.ask(_USERNAME, *checked)
             return Answer.model_validate(output.model_dump())
 
@@ -52,7 +54,7 @@ class Local:
     def stream(self, question: str, show: Callable[[Token | Final], None], *, thread_id: str | None = None) -> None:
         """Call `show` with the pieces of the answer as they come, then with the whole of it."""
 
-        async def stream(orchestrator: Orchestrator, _pool: Pool) -> None:
+        async def stream(orchestrator: Orchestrator, _database: Database) -> None:
             async for event in orchestrator.stream(_USERNAME, *checked):
                 show(Final.model_validate(event) if event["type"] == "final" else Token.model_validate(event))
 
@@ -62,16 +64,26 @@ class Local:
     def health(self) -> Health:
         """What this process would work with."""
 
-        async def health(orchestrator: Orchestrator, pool: Pool) -> Health:
+        async def health(orchestrator: Orchestrator, postgres: Database) -> Health:
+            from chassis.health import Prober
+            from olav import __version__
             from olav.database import ping
-            from olav.health import Prober
+            from olav.health import OPTIONAL, OlavHealth
 
-            prober = Prober(self._settings.environment, {"postgres": lambda: ping(pool), **orchestrator.checks})
-            return Health.model_validate((await prober.health()).model_dump() | {"service": "local"})
+            prober = Prober(
+                OlavHealth,
+                service="local",
+                version=__version__,
+                environment=self._settings.environment,
+                prefix="olav",
+                checks={"postgres": lambda: ping(postgres), **orchestrator.checks},
+                optional=OPTIONAL,
+            )
+            return Health.model_validate((await prober.health()).model_dump(by_alias=True))
 
         return self._run(health)
 
-    def _run(self, use: Callable[[Orchestrator, Pool], Awaitable[T]]) -> T:
+    def _run(self, use: Callable[[Orchestrator, Database], Awaitable[T]]) -> T:
         async def run() -> T:
             async with self._open() as opened:
                 return await use(*opened)
@@ -79,19 +91,18 @@ class Local:
         return asyncio.run(run())
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[tuple[Orchestrator, Pool]]:
-        from olav.database import GONE, open_pool
-        from olav.errors import ApiError
+    async def _open(self) -> AsyncIterator[tuple[Orchestrator, Database]]:
+        from chassis.database import GONE
+        from chassis.errors import ApiError
+        from olav.database import database
         from olav.graph.orchestrator import Orchestrator
 
-        pool = open_pool(self._settings, application="olav-local", max_connections=4)
         try:
-            await pool.open(wait=False)
-            try:
-                async with Orchestrator(self._settings, pool) as orchestrator:
-                    yield orchestrator, pool
-            finally:
-                await pool.close()
+            async with (
+                database(self._settings, application="olav-local", max_connections=4) as postgres,
+                Orchestrator(self._settings, postgres.pool) as orchestrator,
+            ):
+                yield orchestrator, postgres
         except ApiError as error:
             raise ResponseError("the orchestrator", error.status_code, error.code, error.detail) from error
         except GONE as error:

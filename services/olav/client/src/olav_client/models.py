@@ -5,13 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from chassis.client import Document
+from pydantic import SecretStr
 
 Role = Literal["viewer", "operator", "admin"]
-
-
-class Document(BaseModel):
-    model_config = ConfigDict(frozen=True)
 
 
 class Account(Document):

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self, TypedDict
 
+from chassis.errors import ApiError, unavailable
 from opensearchpy import AsyncOpenSearch
 from opensearchpy.exceptions import ConnectionError as Unreachable
 from opensearchpy.exceptions import TransportError
 
 from olav.documents.index import INDEX
-from olav.errors import ApiError, unavailable
 
 # Reciprocal rank fusion: ranks can be compared, the scores of words and of vectors cannot. 60 is the constant of its
 # authors (Cormack, Clarke, Büttcher, SIGIR 2009).

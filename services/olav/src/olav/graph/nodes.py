@@ -3,12 +3,12 @@
 import asyncio
 from contextlib import aclosing
 
+from chassis.errors import ApiError
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langgraph.config import get_stream_writer
 from langgraph.runtime import Runtime
 
 from olav.documents import Documents
-from olav.errors import ApiError
 from olav.graph.state import Passage, Run, State, TokenEvent, Turn
 from olav.metrics import ORCHESTRATOR_STEP_SECONDS
 from olav.model import Model, ModelError

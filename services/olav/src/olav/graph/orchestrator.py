@@ -5,15 +5,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from typing import Any, Self, cast
 
+from chassis.database import GONE, Pool
+from chassis.errors import ApiError, unavailable
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from olav.checkpoints import checkpointer, thread_key
-from olav.database import GONE, Pool
 from olav.documents import Documents
-from olav.errors import ApiError, unavailable
 from olav.graph.nodes import Steps
 from olav.graph.state import FinalEvent, Output, Run, Source, State, TokenEvent
 from olav.graph.threads import Turns

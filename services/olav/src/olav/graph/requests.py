@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
+from chassis.errors import ApiError
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
-from olav.errors import ApiError
 from olav.graph.state import THREAD_ID, Input
 
 _LARGEST_BATCH = 64
@@ -48,7 +48,7 @@ class StreamLogBody(InvokeBody):
     exclude_names: list[str] | None = None
     exclude_types: list[str] | None = None
     exclude_tags: list[str] | None = None
-    diff: bool = True
+    diff: StrictBool = True
 
 
 _BODIES: dict[str, type[BaseModel]] = {
@@ -74,9 +74,25 @@ async def checked(request: Request) -> None:
         field = ".".join(map(str, first["loc"])) or "body"
         raise ApiError(422, "invalid_request", f"{field}: {first['msg']}", field=field) from None
     if isinstance(body, BatchBody) and isinstance(body.config, list) and len(body.config) != len(body.inputs):
-        raise ApiError(
-            422,
-            "invalid_request",
-            f"config: {len(body.config)} configs for {len(body.inputs)} inputs",
-            field="config",
-        )
+        # No schema can say so, and a 422 is for what one can.
+        message = f"config: {len(body.config)} configs for {len(body.inputs)} inputs"
+        raise ApiError(409, "config_mismatch", message, field="config")
+
+
+_REFUSALS = {"403": "The role may not do this", "409": "The thread is busy", "502": "The model failed"}
+
+
+def document(openapi: dict[str, Any], prefix: str) -> None:
+    """Make an OpenAPI document say of the routes beneath `prefix` what is checked here, and which of them stream."""
+    schemas = openapi["components"]["schemas"]
+    for name, model in _BODIES.items():
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
+        operation = openapi["paths"][f"{prefix}/{name}"]["post"]
+        body = {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
+        operation["requestBody"] = {"required": True, "content": {"application/json": body}}
+        refusal = operation["responses"]["422"]["content"]
+        for status, description in _REFUSALS.items():
+            operation["responses"][status] = {"description": description, "content": refusal}
+        if name.startswith("stream"):
+            operation["responses"]["200"]["content"] = {"text/event-stream": {}}

@@ -9,11 +9,12 @@ from typing import Any
 
 import langserve
 import structlog
+from chassis import errors
+from chassis.errors import ApiError
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from sse_starlette import EventSourceResponse
 
-from olav.errors import ApiError
 from olav.graph import requests
 from olav.graph.orchestrator import Orchestrator
 from olav.graph.runnable import USERNAME, Served
@@ -47,6 +48,14 @@ def add_routes(app: FastAPI, orchestrator: Orchestrator, *, authorize: Callable[
         ),
     )
     app.include_router(router)
+    described = app.openapi
+
+    def document() -> dict[str, Any]:
+        found = described()
+        requests.document(found, PATH)
+        return found
+
+    app.openapi = document  # type: ignore[method-assign]
 
 
 def _owned(config: dict[str, Any], request: Request) -> dict[str, Any]:
@@ -81,7 +90,7 @@ async def _told(events: Any) -> AsyncGenerator[Any, None]:
     except Exception:
         # The last one who can answer: the log has it.
         log.exception("unexpected error in a stream")
-        yield _error(500, "internal", "internal error; the server's log has it under this request id")
+        yield _error(500, "internal", errors.internal().detail)
     except GeneratorExit:
         # LangServe's answers its end with one more event, which a generator that is closed must not: cancelled, it may.
         with suppress(asyncio.CancelledError):

@@ -21,7 +21,11 @@ def _storable(text: str) -> str:
 class Input(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    question: Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_storable)]
+    question: Annotated[
+        str,
+        Field(min_length=1, max_length=4000, json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}),
+        AfterValidator(_storable),
+    ]
 
 
 class Source(BaseModel):

@@ -10,10 +10,9 @@ from typing import Self
 from weakref import WeakValueDictionary
 
 import structlog
+from chassis.database import GONE, Pool, Row
+from chassis.errors import ApiError
 from psycopg import AsyncConnection
-
-from olav.database import GONE, Pool, Row
-from olav.errors import ApiError
 
 log = structlog.get_logger("olav")
 

@@ -4,24 +4,23 @@ import asyncio
 import os
 import sys
 
-from olav.settings import InitSettings, SettingsError, load
+from chassis.settings import load_or_exit
+
+from olav.settings import InitSettings
 
 
 def main() -> int:
-    try:
-        settings = load(InitSettings, os.environ)
-    except SettingsError as error:
-        print(f"olav-init: {error}", file=sys.stderr)
-        return 2
+    settings = load_or_exit(InitSettings, os.environ)
     # Only now: they take a second.
-    from olav import logs
-    from olav.init import program
-    from olav.init.waiting import InitError
+    from chassis import logs
+    from chassis.waiting import StartError
 
-    logs.configure(settings.log_level, "olav-init")
+    from olav.init import program
+
+    logs.configure(settings.log_level, "olav-init", "olav")
     try:
         asyncio.run(program.run(settings))
-    except InitError as error:
+    except StartError as error:
         print(f"olav-init: {error}", file=sys.stderr)
         return 1
     return 0

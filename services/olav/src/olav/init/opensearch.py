@@ -1,12 +1,12 @@
 """OpenSearch's part: the index template, the index, the documents that come with this program."""
 
 import structlog
+from chassis.errors import ApiError
+from chassis.waiting import StartError, line, wait_for
 from opensearchpy.exceptions import ConnectionError as Unreachable
 from opensearchpy.exceptions import OpenSearchException
 
 from olav import documents
-from olav.errors import ApiError
-from olav.init.waiting import InitError, line, wait_for
 from olav.model import Model
 from olav.settings import Settings
 
@@ -16,10 +16,10 @@ _NAME = "opensearch (OPENSEARCH_URL)"
 
 
 async def prepare(url: str, settings: Settings, patience_seconds: float) -> None:
-    """Raises InitError."""
+    """Raises StartError."""
     try:
         async with documents.Documents(url, timeout_seconds=30.0) as store, Model(settings) as model:
-            await wait_for(_NAME, store.ping, (Unreachable,), patience_seconds)
+            await wait_for(_NAME, store.ping, (Unreachable,), patience_seconds=patience_seconds)
             await documents.prepare(store.client)
             log.info("index template is there", index=documents.INDEX)
             loaded = await documents.load(
@@ -27,6 +27,6 @@ async def prepare(url: str, settings: Settings, patience_seconds: float) -> None
             )
             log.info("sample documents are there", loaded=loaded)
     except OpenSearchException as error:
-        raise InitError(f"{_NAME}: {line(error)}") from error
+        raise StartError(f"{_NAME}: {line(error)}") from error
     except ApiError as error:
-        raise InitError(f"embeddings of the sample documents (LLM_BASE_URL): {error.detail}") from error
+        raise StartError(f"embeddings of the sample documents (LLM_BASE_URL): {error.detail}") from error

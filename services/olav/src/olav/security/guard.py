@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 import structlog
+from chassis.errors import ApiError
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
-from olav.errors import ApiError
 from olav.security.roles import Role
 from olav.security.sessions import BadTokenError, Session, Sessions, Tokens
 

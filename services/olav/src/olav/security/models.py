@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StrictBool, model_validator
 
 from olav.security.roles import Role
 from olav.security.users import USERNAME
@@ -28,8 +28,17 @@ class NewUser(Request):
 
 
 class UserChange(Request):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+                for name in ("role", "disabled", "password")
+            ]
+        }
+    )
+
     role: Role | None = None
-    disabled: bool | None = None
+    disabled: StrictBool | None = None
     password: Password | None = None
 
     @model_validator(mode="after")

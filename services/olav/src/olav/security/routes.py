@@ -3,9 +3,9 @@
 from typing import Annotated
 
 import structlog
+from chassis.errors import ApiError, documented
 from fastapi import APIRouter, Depends, Request, Response
 
-from olav.errors import ApiError, documented
 from olav.metrics import LOGINS
 from olav.security import models
 from olav.security.guard import Guard, unauthorized
@@ -73,7 +73,7 @@ def router(*, guard: Guard, logins: Logins, tokens: Tokens, sessions: Sessions, 
     anyone = Annotated[Session, Depends(guard.require(Role.VIEWER))]
     admins = [Depends(guard.require(Role.ADMIN))]
 
-    @routes.post("/auth/login", tags=["auth"], responses=documented(401, 422, 429, 503))
+    @routes.post("/auth/login", tags=["auth"], responses=documented(401, 429))
     async def login(body: models.Login, request: Request, response: Response) -> models.Token:
         """A token for a username and a password."""
         # There is no proxy whose word on the address could be taken.
@@ -86,13 +86,13 @@ def router(*, guard: Guard, logins: Logins, tokens: Tokens, sessions: Sessions, 
             user=models.Account(username=session.username, role=session.role),
         )
 
-    @routes.post("/auth/logout", status_code=204, tags=["auth"], responses=documented(401, 503))
+    @routes.post("/auth/logout", status_code=204, tags=["auth"])
     async def logout(session: anyone) -> None:
         """End the session of the token."""
         await sessions.end(session)
         log.info("logged out", user=session.username)
 
-    @routes.get("/me", tags=["auth"], responses=documented(401, 503))
+    @routes.get("/me", tags=["auth"])
     async def me(session: anyone) -> models.Me:
         """Who the token is for."""
         return models.Me(
@@ -101,14 +101,12 @@ def router(*, guard: Guard, logins: Logins, tokens: Tokens, sessions: Sessions, 
             session=models.SessionTimes(created_at=session.created_at, expires_at=session.expires_at),
         )
 
-    @routes.get("/users", tags=["users"], dependencies=admins, responses=documented(401, 403, 503))
+    @routes.get("/users", tags=["users"], dependencies=admins, responses=documented(403))
     async def list_users() -> models.UserList:
         """All users, by name."""
         return models.UserList(users=[_shown(user) for user in await users.all()])
 
-    @routes.post(
-        "/users", status_code=201, tags=["users"], dependencies=admins, responses=documented(401, 403, 409, 422, 503)
-    )
+    @routes.post("/users", status_code=201, tags=["users"], dependencies=admins, responses=documented(403, 409))
     async def create_user(body: models.NewUser, response: Response) -> models.User:
         """A new user."""
         try:
@@ -119,7 +117,7 @@ def router(*, guard: Guard, logins: Logins, tokens: Tokens, sessions: Sessions, 
         log.info("user created", username=user.username, role=user.role)
         return _shown(user)
 
-    @routes.get("/users/{username}", tags=["users"], dependencies=admins, responses=documented(401, 403, 404, 503))
+    @routes.get("/users/{username}", tags=["users"], dependencies=admins, responses=documented(403, 404))
     async def get_user(username: str) -> models.User:
         """One user."""
         user = await users.find(username)
@@ -131,7 +129,7 @@ def router(*, guard: Guard, logins: Logins, tokens: Tokens, sessions: Sessions, 
         "/users/{username}",
         tags=["users"],
         dependencies=admins,
-        responses=documented(401, 403, 404, 409, 422, 503),
+        responses=documented(403, 404, 409),
     )
     async def change_user(username: str, body: models.UserChange) -> models.User:
         """Change role, password, or whether the user may log in. Ends all of the user's sessions."""

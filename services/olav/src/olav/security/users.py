@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import psycopg
+from chassis.database import Pool, Row
 
-from olav.database import Pool, Row
 from olav.security.passwords import Passwords
 from olav.security.roles import Role
 
@@ -34,7 +34,7 @@ class User:
 
 
 class Users:
-    """Every method raises one of `olav.database.GONE` when PostgreSQL cannot be reached."""
+    """Every method raises one of `chassis.database.GONE` when PostgreSQL cannot be reached."""
 
     def __init__(self, pool: Pool, passwords: Passwords | None = None) -> None:
         self._pool = pool

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from chassis.process import GRACE_SECONDS
+
 from olav.settings import ServerSettings
 
 STOP = frozenset({signal.SIGTERM, signal.SIGINT})
-
-# How long answers under way may take after SIGTERM.
-GRACE_SECONDS = 3
 
 
 class PortError(Exception):

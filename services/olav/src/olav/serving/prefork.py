@@ -5,8 +5,8 @@ import sys
 import time
 
 import structlog
+from chassis import logs
 
-from olav import logs
 from olav.app import build
 from olav.serving.children import STOP, PortError, fork, listen, reap, stop
 from olav.serving.worker import work
@@ -23,7 +23,7 @@ def serve(settings: ServerSettings) -> int:
 
     A worker that dies is replaced; one that dies at its start ends the server with 1.
     """
-    logs.configure(settings.log_level, "olav-server")
+    logs.configure(settings.log_level, "olav-server", "olav")
     if settings.jwt_secret_is_default:
         log.warning("JWT_SECRET_KEY is the default that everybody knows: for development only")
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP | {signal.SIGCHLD})

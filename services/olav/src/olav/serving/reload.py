@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 
 import structlog
+from chassis import logs
+from chassis.settings import load
 from starlette.types import ASGIApp
 
 import olav
-from olav import logs
 from olav.serving.children import STOP, PortError, fork, listen, reap, stop
 from olav.serving.worker import work
-from olav.settings import ServerSettings, load
+from olav.settings import ServerSettings
 
 log = structlog.get_logger("olav")
 
@@ -28,6 +29,7 @@ _LOOK_EVERY_SECONDS = 0.2
 # Those that take long. One that is missing here is imported by the workers, which is only slower.
 _LIBRARIES = (
     "argon2",
+    "chassis.app",
     "fastapi",
     "jwt",
     "langchain_openai",
@@ -42,7 +44,7 @@ _LIBRARIES = (
 
 def serve_reloading(settings: ServerSettings) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. A worker that cannot start is started anew by the next change."""
-    logs.configure(settings.log_level, "olav-server")
+    logs.configure(settings.log_level, "olav-server", "olav")
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP | {signal.SIGCHLD})
     try:
         listening = listen(settings)

@@ -8,35 +8,20 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-import uvicorn
+from chassis.process import uvicorn_server
 from starlette.types import ASGIApp
-
-from olav.serving.children import GRACE_SECONDS
 
 
 def work(listening: socket.socket, build: Callable[[], ASGIApp]) -> NoReturn:
     """Serve what `build` returns until SIGTERM, and end the process. For a forked child, with signals blocked."""
     status = 1
     try:
-        # uvicorn raises the signal that stopped it once more when it is done: that must not end the clean-up.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         app = build()
         # What was made until here lives as long as the process, shared with the parent where nobody writes to it.
         gc.freeze()
         gc.enable()
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=GRACE_SECONDS,
-            )
-        )
+        server = uvicorn_server(app)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         server.run(sockets=[listening])
         status = 0 if server.started else 1

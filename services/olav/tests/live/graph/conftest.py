@@ -5,24 +5,15 @@ that is free to be written to: the index of the documents is dropped and made.
 """
 
 import asyncio
-import os
-import uuid
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
+from chassis.settings import load
+from chassis.testing import needed, new_database
 from doubles.model_server import ModelServer, model_server
 from olav.documents import INDEX
-from olav.settings import InitSettings, load
+from olav.settings import InitSettings
 from opensearchpy import AsyncOpenSearch
-
-
-def _given(name: str) -> str:
-    value = os.environ.get(name)
-    if not value:
-        pytest.fail(f"set {name}", pytrace=False)
-    return value
 
 
 @pytest.fixture
@@ -33,18 +24,14 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def database_url() -> Iterator[str]:
-    server = _given("OLAV_TEST_DATABASE_URL")
-    name = f"olav_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with new_database(needed("OLAV_TEST_DATABASE_URL", "a PostgreSQL in which databases may be created")) as url:
+        yield url
 
 
 @pytest.fixture
 def opensearch_url() -> str:
     """Without documents, without their template."""
-    url = _given("OLAV_TEST_OPENSEARCH_URL")
+    url = needed("OLAV_TEST_OPENSEARCH_URL", "an OpenSearch that may be written to")
 
     async def clear() -> None:
         client = AsyncOpenSearch(url)

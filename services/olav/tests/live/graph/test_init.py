@@ -8,12 +8,10 @@ from collections.abc import Sequence
 
 import psycopg
 import pytest
+from chassis.waiting import StartError
 from doubles.model_server import Fault, ModelServer
 from olav.documents import INDEX, Document, Documents, load, prepare, shipped
 from olav.init import program
-from olav.init.migrate import Migration, MigrationError, migrate
-from olav.init.migrate import shipped as migrations
-from olav.init.waiting import InitError
 from olav.settings import InitSettings
 from opensearchpy import AsyncOpenSearch
 
@@ -67,7 +65,7 @@ async def test_without_opensearch_there_are_users_and_no_documents(environ: dict
 
 async def test_several_at_once_do_it_once(settings: InitSettings, database_url: str, opensearch_url: str) -> None:
     await asyncio.gather(*(program.run(settings) for _ in range(4)))
-    assert rows(database_url, "SELECT count(*) FROM schema_migrations") == [(len(migrations()),)]
+    assert rows(database_url, "SELECT count(*) FROM schema_migrations") == [(1,)]
     assert rows(database_url, "SELECT count(*) FROM users") == [(3,)]
     assert await count(opensearch_url) == len(shipped())
 
@@ -96,7 +94,7 @@ def test_a_bad_environment_is_one_line(environ: dict[str, str], change: dict[str
 )
 async def test_what_is_away_is_named(environ: dict[str, str], change: dict[str, str], what: str) -> None:
     settings = InitSettings.model_validate({**environ, **change})
-    with pytest.raises(InitError) as caught:
+    with pytest.raises(StartError) as caught:
         await program.run(settings, patience_seconds=0.3)
     assert what in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -109,23 +107,6 @@ async def test_the_command_fails_with_one_line(environ: dict[str, str], model: M
     assert done.stderr == (
         "olav-init: embeddings of the sample documents (LLM_BASE_URL): the model failed: it answered 401\n"
     )
-
-
-async def test_migrations_are_checked(database_url: str) -> None:
-    one = Migration(version=1, name="0001_one", text="CREATE TABLE one (a int)")
-    broken = Migration(version=2, name="0002_two", text="CREATE TABLE two (a int); DROP TABLE schema_migrations")
-    from psycopg.rows import dict_row
-
-    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True, row_factory=dict_row) as connection:
-        with pytest.raises(psycopg.errors.UndefinedTable):
-            await migrate(connection, [one, broken])
-        assert rows(database_url, "SELECT to_regclass('two'), name FROM schema_migrations") == [(None, "0001_one")]
-        assert await migrate(connection, [one]) == []
-        with pytest.raises(MigrationError, match="was applied with another text"):
-            await migrate(connection, [Migration(version=1, name="0001_one", text="CREATE TABLE one (b int)")])
-        await connection.execute("INSERT INTO schema_migrations VALUES (7, '0007', 'x')")
-        with pytest.raises(MigrationError, match="schema version 7, this program knows up to 1"):
-            await migrate(connection, [one])
 
 
 async def test_only_what_changed_is_indexed_again(opensearch_url: str) -> None:

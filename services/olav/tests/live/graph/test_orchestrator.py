@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from chassis.errors import ApiError
 from doubles.model_server import Fault, ModelServer
-from olav.database import open_pool
+from olav.database import database
 from olav.documents import Document, Documents, load, prepare
-from olav.errors import ApiError
 from olav.graph.orchestrator import Orchestrator
 from olav.graph.threads import Turns
 from olav.init import program
@@ -22,13 +22,11 @@ from prometheus_client import REGISTRY
 @asynccontextmanager
 async def worker(settings: InitSettings) -> AsyncIterator[Orchestrator]:
     """What one worker of the server has."""
-    pool = open_pool(settings, application="olav-test", max_connections=5)
-    await pool.open(wait=False)
-    try:
-        async with Orchestrator(settings, pool) as orchestrator:
-            yield orchestrator
-    finally:
-        await pool.close()
+    async with (
+        database(settings, application="olav-test", max_connections=5) as opened,
+        Orchestrator(settings, opened.pool) as orchestrator,
+    ):
+        yield orchestrator
 
 
 @pytest.fixture
@@ -79,10 +77,9 @@ async def test_a_busy_thread_is_a_409_and_free_again_after(prepared: InitSetting
     async with AsyncExitStack() as stack:
         turns = []
         for _ in range(2):
-            pool = open_pool(prepared, application="olav-test", max_connections=2)
-            await pool.open()
-            stack.push_async_callback(pool.close)
-            turns.append(await stack.enter_async_context(Turns(pool, patience_seconds=0.2)))
+            opened = database(prepared, application="olav-test", max_connections=2)
+            await stack.enter_async_context(opened)
+            turns.append(await stack.enter_async_context(Turns(opened.pool, patience_seconds=0.2)))
         async with turns[0].turn("t"):
             for side in turns:
                 with pytest.raises(ApiError) as caught:

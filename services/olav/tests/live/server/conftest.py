@@ -4,31 +4,23 @@
 database is emptied.
 """
 
-import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from live.server.harness import Server, new_database, wait_until
+from chassis.testing import needed, wait_until
+from live.server.harness import Server, new_database
 from redis import Redis
-
-
-def _needed(variable: str, what: str) -> str:
-    url = os.environ.get(variable)
-    if not url:
-        pytest.fail(f"set {variable} to {what}", pytrace=False)
-    return url
 
 
 @pytest.fixture(scope="session")
 def server_url() -> str:
-    return _needed("OLAV_TEST_DATABASE_URL", "a PostgreSQL in which databases may be created")
+    return needed("OLAV_TEST_DATABASE_URL", "a PostgreSQL in which databases may be created")
 
 
 @pytest.fixture(scope="session")
 def redis_url() -> str:
-    return _needed("OLAV_TEST_REDIS_URL", "a Redis whose database may be emptied")
+    return needed("OLAV_TEST_REDIS_URL", "a Redis whose database may be emptied")
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +50,7 @@ def start(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Callabl
 
     yield start
     for server in started:
-        server.end(signal.SIGKILL)
+        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +60,7 @@ def shared(database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathF
         wait_until(server.answers, "the server answers")
         yield server
     finally:
-        server.end(signal.SIGKILL)
+        server.stop()
 
 
 @pytest.fixture

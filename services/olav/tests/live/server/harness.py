@@ -6,83 +6,49 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
-import psycopg
-import pytest
+from chassis import testing
+from chassis.migrations import migrate, shipped
+from chassis.settings import load
+from chassis.testing import Process, free_port, python_path
 from olav.checkpoints import create_tables
-from olav.database import open_pool
-from olav.init.migrate import migrate, shipped
+from olav.database import database
 from olav.security.users import Users
-from olav.settings import Settings, load
-from psycopg import sql
+from olav.settings import Settings
 
 SOURCE = Path(__file__).parents[3] / "src"
 KEY = "0123456789abcdef0123456789abcdef"
 PASSWORDS = {role: f"{role}-password-{secrets.token_hex(4)}" for role in ("admin", "operator", "viewer")}
-
-
-def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = 30.0) -> Any:
-    """The first truthy answer of `condition`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        if answer := condition():
-            return answer
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+GIVEN = {
+    "LLM_PROVIDER": "openai",
+    "LLM_API_KEY": "sk-test-key",
+    "LLM_BASE_URL": "",
+    "OPENSEARCH_URL": "",
+    "POSTGRES_PASSWORD": "unused-password",
+    "JWT_SECRET_KEY": KEY,
+}
 
 
 def environment(**changed: str) -> dict[str, str]:
-    """What a server is started with; an empty value leaves a variable out."""
-    needed = {"LLM_PROVIDER": "openai", "LLM_API_KEY": "sk-test-key", "POSTGRES_PASSWORD": "unused-password"}
-    ours = ("OLAV_", "LLM_", "OPENSEARCH_", "POSTGRES_", "DATABASE_", "REDIS_", "JWT_", "PROMETHEUS_")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {
-        **inherited,
-        **needed,
-        "PYTHONPATH": str(SOURCE),
-        "JWT_SECRET_KEY": KEY,
-        "OLAV_HOST": "127.0.0.1",
-        **changed,
-    }
+    """What a program of olav is started with; an empty value leaves a variable out."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OLAV_")}
+    return {**inherited, **GIVEN, "PYTHONPATH": python_path(), "OLAV_HOST": "127.0.0.1", **changed}
 
 
-class Server:
-    """`python -m olav.server`. `log` is the file of its output."""
+class Server(Process):
+    """`python -m olav.server`."""
+
+    # Not what tests count.
+    asked = "/openapi.json"
 
     def __init__(self, folder: Path, **environ: str) -> None:
-        self.port = free_port()
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20, trust_env=False)
-        self.log = folder / f"server-{self.port}.log"
-        with self.log.open("wb") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "olav.server"],
-                env=environment(OLAV_PORT=str(self.port), **environ),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    def answers(self) -> bool:
-        """Whether it serves by now, whatever its health."""
-        assert self.popen.poll() is None, f"exited with {self.popen.returncode}: {self.log.read_text()}"
-        with contextlib.suppress(httpx.HTTPError):
-            return self.http.get("/openapi.json").is_success
-        return False
+        super().__init__("olav.server", folder, prefix="OLAV_", **{**GIVEN, **environ})
+        self.http.timeout = httpx.Timeout(20)
 
     def login(self, username: str, password: str | None = None) -> httpx.Response:
         given = {"username": username, "password": password or PASSWORDS[username]}
@@ -98,19 +64,12 @@ class Server:
         children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text(encoding="ascii")
         return set(map(int, children.split()))
 
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """The exit status."""
-        self.http.close()
-        if self.popen.poll() is None:
-            children = self.workers()
-            self.popen.send_signal(number)
-            status = self.popen.wait(20)
-            if number is signal.SIGKILL:
-                for pid in children:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-            return status
-        return self.popen.wait(0)
+    def stop(self) -> None:
+        children = self.workers() if self.popen.poll() is None else set()
+        super().stop()
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 class Line:
@@ -168,23 +127,17 @@ def through(url: str, line: Line) -> str:
 @contextlib.contextmanager
 def new_database(server_url: str) -> Iterator[str]:
     """A database with the schema and the three seed users."""
-    name = f"olav_test_{secrets.token_hex(6)}"
-    url = urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            asyncio.run(_prepare(url))
-            yield url
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with testing.new_database(server_url) as url:
+        asyncio.run(_prepare(url))
+        yield url
 
 
 async def _prepare(url: str) -> None:
     settings = load(Settings, environment(DATABASE_URL=url))
-    async with open_pool(settings, application="test", max_connections=1) as pool:
-        async with pool.connection() as connection:
-            await migrate(connection, shipped())
-        await create_tables(pool)
+    async with database(settings, application="test", max_connections=1) as opened:
+        async with opened.pool.connection() as connection:
+            await migrate(connection, shipped("olav"))
+        await create_tables(opened.pool)
         for role, password in PASSWORDS.items():
-            assert await Users(pool).seed(role, role, password)
-            assert not await Users(pool).seed(role, "admin", "another password")
+            assert await Users(opened.pool).seed(role, role, password)
+            assert not await Users(opened.pool).seed(role, "admin", "another password")

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from live.server.harness import Line, Server, through, wait_until
+from chassis.testing import wait_until
+from live.server.harness import Line, Server, through
 from redis import Redis
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from live.server.harness import SOURCE, Server, environment, wait_until
+from chassis.testing import python_path, wait_until
+from live.server.harness import SOURCE, Server, environment
 from redis import Redis
 
 
@@ -82,9 +83,10 @@ def test_workers_that_cannot_start_end_the_server(tmp_path: Path, database_url: 
     shutil.copytree(SOURCE, broken, ignore=shutil.ignore_patterns("__pycache__"))
     app = broken / "olav" / "app.py"
     text = app.read_text(encoding="utf-8")
-    assert "await pool.open(wait=False)" in text
-    app.write_text(text.replace("await pool.open(wait=False)", 'raise RuntimeError("broken")'), encoding="utf-8")
-    server = Server(tmp_path, DATABASE_URL=database_url, PYTHONPATH=str(broken))
+    opening = "async with aclosing(redis), postgres, orchestrator:"
+    assert opening in text
+    app.write_text(text.replace(opening, f'raise RuntimeError("broken")\n        {opening}'), encoding="utf-8")
+    server = Server(tmp_path, DATABASE_URL=database_url, PYTHONPATH=python_path(broken))
     assert server.popen.wait(30) == 1
     assert "broken" in server.log.read_text()
 
@@ -110,7 +112,7 @@ def test_a_change_of_the_sources_is_live_within_three_seconds(
 ) -> None:
     sources = tmp_path / "src"
     shutil.copytree(SOURCE, sources, ignore=shutil.ignore_patterns("__pycache__"))
-    server = start(PYTHONPATH=str(sources), OLAV_RELOAD="1", PYTHONDONTWRITEBYTECODE="1")
+    server = start(PYTHONPATH=python_path(sources), OLAV_RELOAD="1", PYTHONDONTWRITEBYTECODE="1")
     assert len(server.workers()) == 1
     viewer = server.token("viewer")
     version = sources / "olav" / "__init__.py"

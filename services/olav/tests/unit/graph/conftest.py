@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+from chassis.settings import load
 from doubles.model_server import ModelServer, model_server
-from olav.settings import Settings, load
+from olav.settings import Settings
 from tenacity import wait_none
 
 

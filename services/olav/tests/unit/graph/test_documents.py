@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from chassis.errors import ApiError
 from doubles.model_server import serving
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from olav.documents import Documents
 from olav.documents.index import encoded
 from olav.documents.search import words
-from olav.errors import ApiError
 from opensearchpy.exceptions import TransportError
 
 

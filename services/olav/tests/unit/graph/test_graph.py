@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from chassis.errors import ApiError, unavailable
 from doubles.model_server import Fault, ModelServer
 from langgraph.checkpoint.memory import InMemorySaver
 from olav.documents import Documents, Found, shipped
-from olav.errors import ApiError, unavailable
 from olav.graph.nodes import CATEGORIES, Steps
 from olav.graph.orchestrator import Graph, build
 from olav.graph.state import Run

@@ -3,10 +3,11 @@
 import time
 
 import pytest
+from chassis.settings import load
 from doubles.model_server import Fault, ModelServer
 from langchain_core.messages import HumanMessage
 from olav.model import Model, ModelError
-from olav.settings import Settings, load
+from olav.settings import Settings
 from prometheus_client import REGISTRY
 
 ASKED = [HumanMessage("Why?")]

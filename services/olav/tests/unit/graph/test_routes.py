@@ -9,11 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
+from chassis.app import Api
+from chassis.errors import ApiError, unavailable
+from chassis.settings import ServiceSettings
+from chassis.testing import keeps_its_word
 from doubles.model_server import serving
-from fastapi import FastAPI, Request
+from fastapi import Request
 from langserve import RemoteRunnable
-from olav import errors
-from olav.errors import ApiError, unavailable
 from olav.graph import routes
 from olav.graph.routes import add_routes
 from olav.graph.state import FinalEvent, Output, TokenEvent
@@ -79,20 +81,12 @@ def served() -> Iterator[tuple[dict[str, Scripted], str]]:
             return getattr(current["it"], name)
 
     async def authorize(request: Request) -> None:
-        request.state.request_id = "r-1"
         name = request.headers.get("x-user")
         if name is None:
             raise ApiError(401, "unauthorized", "who?")
         request.state.user = User(name)
 
-    app = FastAPI()
-
-    @app.middleware("http")
-    async def number(request: Request, call_next: Any) -> Any:
-        request.state.request_id = "r-1"
-        return await call_next(request)
-
-    errors.install(app)
+    app = Api("olav", "1", ServiceSettings(), prefix="routes")
     add_routes(app, Delegate(), authorize=authorize)  # type: ignore[arg-type]
     with serving(app) as url:
         yield current, url
@@ -162,7 +156,7 @@ def test_stream_log_tells_of_the_run_in_patches(script: Scripted, client: httpx.
     ("failure", "told"),
     [
         (unavailable("opensearch"), (503, "opensearch_unavailable", "opensearch cannot be reached, try again")),
-        (KeyError("a secret"), (500, "internal", "internal error; the server's log has it under this request id")),
+        (KeyError("a secret"), (500, "internal", "internal error; the service's log has it under this request id")),
     ],
 )
 def test_a_stream_that_fails_ends_with_its_error(
@@ -260,7 +254,6 @@ MALFORMED: list[tuple[str, Any, str]] = [
     ("batch", {"inputs": {"question": "why"}}, "inputs"),
     ("batch", {"inputs": [{"question": "why"}, {}]}, "inputs.1.question"),
     ("batch", {"inputs": [{"question": "why"}] * 65}, "inputs"),
-    ("batch", {"inputs": [{"question": "why"}], "config": [{}, {}]}, "config"),
 ]  # fmt: skip
 
 
@@ -320,3 +313,14 @@ async def test_langserves_own_client_works(script: Scripted, client: httpx.Clien
     with pytest.raises(httpx.HTTPStatusError, match="opensearch cannot be reached") as caught:
         list(remote.stream({"question": "why"}))
     assert caught.value.response.status_code == 503
+
+
+def test_a_batch_has_as_many_configs_as_inputs(script: Scripted, client: httpx.Client) -> None:
+    answer = client.post("/batch", json={"inputs": [{"question": "why"}], "config": [{}, {}]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "config_mismatch")
+    assert script.asked == []
+
+
+@pytest.mark.timeout(300)
+def test_their_document_is_true(script: Scripted, client: httpx.Client) -> None:
+    keeps_its_word(str(client.base_url).removesuffix("/orchestrator/"), headers={"x-user": "olga"})

@@ -1,18 +1,19 @@
 """Client library of tasker: typed access to the orchestration API and to the worker API."""
 
-from tasker_client.errors import (
+from chassis.client import (
+    ClientError,
     ConflictError,
     InvalidInputError,
     NotFoundError,
     RejectedError,
     ResponseError,
     ServerError,
-    TaskerError,
     UnavailableError,
     UnexpectedResponseError,
     UnreachableError,
-    WaitTimeoutError,
 )
+
+from tasker_client.errors import WaitTimeoutError
 from tasker_client.models import (
     Attempt,
     Check,
@@ -46,6 +47,7 @@ __version__ = "1.0.0"
 __all__ = [
     "Attempt",
     "Check",
+    "ClientError",
     "ConflictError",
     "Health",
     "InvalidInputError",
@@ -68,7 +70,6 @@ __all__ = [
     "TaskPage",
     "TaskStatus",
     "TaskSummary",
-    "TaskerError",
     "Template",
     "TemplateStep",
     "UnavailableError",

@@ -6,13 +6,8 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
-
-
-class Document(BaseModel):
-    """Base of all models."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+from chassis.client import Document
+from pydantic import AwareDatetime, JsonValue
 
 
 class TaskStatus(StrEnum):

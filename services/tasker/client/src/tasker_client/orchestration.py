@@ -6,11 +6,12 @@ import time
 from collections.abc import Mapping
 from uuid import UUID, uuid4
 
+from chassis.client import InvalidInputError, UnavailableError, UnreachableError, segment
 from pydantic import JsonValue
 
-from tasker_client.errors import InvalidInputError, UnavailableError, UnreachableError, WaitTimeoutError
+from tasker_client.base import TaskerClient
+from tasker_client.errors import WaitTimeoutError
 from tasker_client.models import (
-    Health,
     Namespace,
     Namespaces,
     Payment,
@@ -22,13 +23,12 @@ from tasker_client.models import (
     Template,
     Templates,
 )
-from tasker_client.transport import Client, segment
 
 _POLL_SECONDS = 0.1
 
 
-class OrchestrationClient(Client):
-    """Client of the orchestration API. Every method raises the errors of ``tasker_client.errors``."""
+class OrchestrationClient(TaskerClient):
+    """Client of the orchestration API. Every method raises the errors of ``chassis.client``."""
 
     def create_task(
         self, namespace: str, name: str, context: Mapping[str, JsonValue], *, idempotency_key: str | None = None
@@ -38,7 +38,7 @@ class OrchestrationClient(Client):
         ``idempotency_key``: the same key returns the first task again; one of its own is made for each call when it is
         None, so that a retry after a broken connection never creates a second task.
         """
-        return self._call(
+        return self.call(
             Task,
             "POST",
             "/v1/tasks",
@@ -48,7 +48,7 @@ class OrchestrationClient(Client):
 
     def get_task(self, task_uuid: UUID | str) -> Task:
         """The task with all its steps."""
-        return self._call(Task, "GET", f"/v1/tasks/{segment('task id', task_uuid)}")
+        return self.call(Task, "GET", f"/v1/tasks/{segment('task id', task_uuid)}")
 
     def list_tasks(
         self,
@@ -60,7 +60,7 @@ class OrchestrationClient(Client):
         cursor: str | None = None,
     ) -> TaskPage:
         """One page of tasks, newest first. ``limit``: 1 to 200 (the server's default is 50)."""
-        return self._call(
+        return self.call(
             TaskPage,
             "GET",
             "/v1/tasks",
@@ -69,7 +69,7 @@ class OrchestrationClient(Client):
 
     def cancel(self, task_uuid: UUID | str) -> Task:
         """Cancel the task; a task that completed or failed is a ConflictError. May be repeated."""
-        return self._call(Task, "POST", f"/v1/tasks/{segment('task id', task_uuid)}/cancel")
+        return self.call(Task, "POST", f"/v1/tasks/{segment('task id', task_uuid)}/cancel")
 
     def wait_for_completion(self, task_uuid: UUID | str, timeout: float = 30.0) -> Task:
         """The task once its status is final, whichever it is.
@@ -85,7 +85,7 @@ class OrchestrationClient(Client):
         trouble: Exception | None = None
         while (left := deadline - time.monotonic()) > 0:
             try:
-                seen = self._call(Task, "GET", path, timeout_seconds=min(self._timeout, left), retries=0)
+                seen = self.call(Task, "GET", path, timeout_seconds=min(self.timeout_seconds, left), retries=0)
                 trouble = None
             except (UnreachableError, UnavailableError) as error:
                 trouble = error
@@ -96,23 +96,19 @@ class OrchestrationClient(Client):
 
     def list_namespaces(self) -> tuple[Namespace, ...]:
         """All namespaces with the names of their templates."""
-        return self._call(Namespaces, "GET", "/v1/namespaces").namespaces
+        return self.call(Namespaces, "GET", "/v1/namespaces").namespaces
 
     def list_templates(self, *, namespace: str | None = None) -> tuple[Template, ...]:
         """All templates, or those of one namespace."""
-        return self._call(Templates, "GET", "/v1/templates", params={"namespace": namespace}).templates
+        return self.call(Templates, "GET", "/v1/templates", params={"namespace": namespace}).templates
 
     def get_product(self, sku: str) -> Product:
         """Stock of one product."""
-        return self._call(Product, "GET", f"/v1/inventory/{segment('sku', sku)}")
+        return self.call(Product, "GET", f"/v1/inventory/{segment('sku', sku)}")
 
     def list_payments(self, task_uuid: UUID | str) -> tuple[Payment, ...]:
         """What was charged, declined or given back for a task."""
-        return self._call(Payments, "GET", "/v1/payments", params={"task_uuid": task_uuid}).payments
-
-    def health(self) -> Health:
-        """Health of the service, whether it is healthy or not."""
-        return self._call(Health, "GET", "/health", accepted=(503,))
+        return self.call(Payments, "GET", "/v1/payments", params={"task_uuid": task_uuid}).payments
 
 
 def _unfinished(task_uuid: UUID | str, timeout: float, seen: Task | None, trouble: Exception | None) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from chassis.client import segment
+
+from tasker_client.base import TaskerClient
 from tasker_client.models import (
-    Health,
     StepPage,
     StepStatus,
     Worker,
@@ -14,25 +16,24 @@ from tasker_client.models import (
     Workers,
     WorkerStatus,
 )
-from tasker_client.transport import Client, segment
 
 
-class WorkerClient(Client):
-    """Client of the worker API. Every method raises the errors of ``tasker_client.errors``."""
+class WorkerClient(TaskerClient):
+    """Client of the worker API. Every method raises the errors of ``chassis.client``."""
 
     def list_workers(
         self, *, namespace: str | None = None, status: WorkerStatus | str | None = None
     ) -> tuple[Worker, ...]:
         """All workers that were ever seen, or those that serve a namespace."""
-        return self._call(Workers, "GET", "/v1/workers", params={"namespace": namespace, "status": status}).workers
+        return self.call(Workers, "GET", "/v1/workers", params={"namespace": namespace, "status": status}).workers
 
     def get_worker_status(self, worker_id: str) -> WorkerDetails:
         """One worker with the steps that it runs at the moment."""
-        return self._call(WorkerDetails, "GET", _path(worker_id))
+        return self.call(WorkerDetails, "GET", _path(worker_id))
 
     def worker_health(self, worker_id: str) -> WorkerHealth:
         """Whether a worker's heartbeats arrive."""
-        return self._call(WorkerHealth, "GET", f"{_path(worker_id)}/health")
+        return self.call(WorkerHealth, "GET", f"{_path(worker_id)}/health")
 
     def list_steps(
         self,
@@ -45,7 +46,7 @@ class WorkerClient(Client):
         cursor: str | None = None,
     ) -> StepPage:
         """One page of steps, newest first. ``limit``: 1 to 200 (the server's default is 50)."""
-        return self._call(
+        return self.call(
             StepPage,
             "GET",
             "/v1/steps",
@@ -61,19 +62,15 @@ class WorkerClient(Client):
 
     def pause(self, worker_id: str) -> Worker:
         """Claim nothing more until ``resume``, over restarts too; what runs goes on."""
-        return self._call(Worker, "POST", f"{_path(worker_id)}/pause")
+        return self.call(Worker, "POST", f"{_path(worker_id)}/pause")
 
     def resume(self, worker_id: str) -> Worker:
         """Claim work again."""
-        return self._call(Worker, "POST", f"{_path(worker_id)}/resume")
+        return self.call(Worker, "POST", f"{_path(worker_id)}/resume")
 
     def drain(self, worker_id: str) -> Worker:
         """Claim nothing more until the process starts anew or ``resume``; what runs is finished."""
-        return self._call(Worker, "POST", f"{_path(worker_id)}/drain")
-
-    def health(self) -> Health:
-        """Health of the worker that answers, whether it is healthy or not."""
-        return self._call(Health, "GET", "/health", accepted=(503,))
+        return self.call(Worker, "POST", f"{_path(worker_id)}/drain")
 
 
 def _path(worker_id: str) -> str:

@@ -1,21 +1,19 @@
 """The orchestration API."""
 
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import FastAPI, Header, Query, Request, Response
-from prometheus_client import CollectorRegistry, Counter, Gauge
-from starlette.responses import JSONResponse
+from chassis.app import Api
+from chassis.database import GONE, Database
+from chassis.errors import ApiError, documented, not_found
+from fastapi import Header, Query, Request, Response
 
-from tasker import __version__
-from tasker.api import errors, health
-from tasker.api.errors import ApiError, documented, not_found
-from tasker.api.observe import Observed, exposition
+from tasker import __version__, metrics
 from tasker.orchestration import models
-from tasker.orchestration.program import Program
+from tasker.orchestration.sweep import sweep
 from tasker.settings import OrchestrationSettings
 from tasker.store import tasks
-from tasker.store.database import GONE
 from tasker.workflows import contexts, orders, payments
 from tasker.workflows.catalog import CATALOG
 from tasker.workflows.template import UnknownNamespaceError, UnknownTemplateError
@@ -23,30 +21,43 @@ from tasker.workflows.template import UnknownNamespaceError, UnknownTemplateErro
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-def create_app(settings: OrchestrationSettings, program: Program) -> FastAPI:
-    """The API over `program`'s database."""
-    app = FastAPI(title="tasker orchestration", version=__version__)
-    registry = CollectorRegistry()
-    created = Counter("tasker_tasks_created", "Tasks created.", ("namespace", "name"), registry=registry)
-    now = {
-        "tasks": Gauge("tasker_tasks", "Tasks by status.", ("status",), registry=registry),
-        "steps": Gauge("tasker_steps", "Steps by status.", ("status",), registry=registry),
-    }
-    errors.install(app)
-    app.add_middleware(Observed, registry=registry)
-    database = program.database
+def create_app(settings: OrchestrationSettings) -> Api:
+    """The API, its database, and the sweep beneath it."""
+    database = Database(settings.database_url, application="tasker-orchestration", max_connections=10)
 
-    @app.post("/v1/tasks", status_code=201, response_model=models.Task, responses=documented(400, 404, 409, 413, 422))
+    async def count() -> None:
+        try:
+            async with database.transaction(timeout_seconds=1.0) as connection:
+                counts = {table: await tasks.counts(connection, table) for table in metrics.BY_STATUS}
+        except GONE:
+            # What the process itself counted is there all the same; gauges that are missing say that nobody knows.
+            counts = {}
+        for table, gauge in metrics.BY_STATUS.items():
+            gauge.clear()
+            for status, number in counts.get(table, {}).items():
+                gauge.labels(status).set(number)
+
+    app = Api(
+        "orchestration",
+        __version__,
+        settings,
+        prefix="tasker",
+        title="tasker orchestration",
+        database=database,
+        migrations="tasker",
+        work=partial(sweep, database),
+        health=models.OrchestrationHealth,
+        details=lambda: {"schema_version": app.schema_version, "test_mode": settings.test_mode},
+        before_metrics=count,
+    )
+
+    @app.post("/v1/tasks", status_code=201, response_model=models.Task, responses=documented(404, 409))
     async def create_task(
         body: models.CreateTask,
         request: Request,
         response: Response,
         idempotency_key: Annotated[models.IdempotencyKey | None, Header()] = None,
     ) -> Any:
-        if None not in (idempotency_key, body.idempotency_key) and idempotency_key != body.idempotency_key:
-            raise ApiError(
-                422, "invalid_request", "the header and the body give different keys", field="idempotency_key"
-            )
         try:
             template = CATALOG.template(body.namespace, body.name)
             contexts.check(template, body.context, test_mode=settings.test_mode)
@@ -56,6 +67,10 @@ def create_app(settings: OrchestrationSettings, program: Program) -> FastAPI:
             raise ApiError(404, "unknown_template", str(error), field="name", known=error.known) from None
         except contexts.InvalidContextError as error:
             raise ApiError(422, "invalid_context", str(error), field=error.field) from None
+        if None not in (idempotency_key, body.idempotency_key) and idempotency_key != body.idempotency_key:
+            raise ApiError(
+                422, "invalid_request", "the header and the body give different keys", field="idempotency_key"
+            )
         key = idempotency_key or body.idempotency_key
         async with database.transaction() as connection:
             try:
@@ -65,13 +80,13 @@ def create_app(settings: OrchestrationSettings, program: Program) -> FastAPI:
             task = await tasks.get(connection, task_uuid)
         response.headers["Location"] = str(request.url_for("get_task", task_uuid=task_uuid).path)
         if new:
-            created.labels(template.namespace, template.name).inc()
+            metrics.TASKS_CREATED.labels(template.namespace, template.name).inc()
         else:
             response.status_code = 200
             response.headers["Idempotent-Replayed"] = "true"
         return task
 
-    @app.get("/v1/tasks", response_model=models.TaskPage, responses=documented(404, 422))
+    @app.get("/v1/tasks", response_model=models.TaskPage, responses=documented(404))
     async def list_tasks(
         namespace: Annotated[str | None, Query(max_length=100)] = None,
         name: Annotated[str | None, Query(pattern="^[a-z0-9_]{1,100}$")] = None,
@@ -88,7 +103,7 @@ def create_app(settings: OrchestrationSettings, program: Program) -> FastAPI:
         more = len(found) > limit
         return {"tasks": found[:limit], "next_cursor": str(found[limit - 1]["task_uuid"]) if more else None}
 
-    @app.get("/v1/tasks/{task_uuid}", response_model=models.Task, responses=documented(404, 422))
+    @app.get("/v1/tasks/{task_uuid}", response_model=models.Task, responses=documented(404))
     async def get_task(task_uuid: UUID) -> Any:
         async with database.transaction() as connection:
             task = await tasks.get(connection, task_uuid)
@@ -96,7 +111,7 @@ def create_app(settings: OrchestrationSettings, program: Program) -> FastAPI:
             raise not_found("task", task_uuid)
         return task
 
-    @app.post("/v1/tasks/{task_uuid}/cancel", response_model=models.Task, responses=documented(404, 409, 422))
+    @app.post("/v1/tasks/{task_uuid}/cancel", response_model=models.Task, responses=documented(404, 409))
     async def cancel_task(task_uuid: UUID) -> Any:
         async with database.transaction() as connection:
             try:
@@ -115,7 +130,7 @@ def create_app(settings: OrchestrationSettings, program: Program) -> FastAPI:
             ]
         }
 
-    @app.get("/v1/templates", response_model=models.Templates, responses=documented(404, 422))
+    @app.get("/v1/templates", response_model=models.Templates, responses=documented(404))
     async def list_templates(namespace: Annotated[str | None, Query(max_length=100)] = None) -> Any:
         namespaces = CATALOG.namespaces.values() if namespace is None else [_known_namespace(namespace)]
         return {
@@ -132,7 +147,7 @@ def create_app(settings: OrchestrationSettings, program: Program) -> FastAPI:
             ]
         }
 
-    @app.get("/v1/inventory", response_model=models.Products, responses=documented())
+    @app.get("/v1/inventory", response_model=models.Products)
     async def list_inventory() -> Any:
         async with database.transaction() as connection:
             return {"products": await orders.products(connection)}
@@ -145,36 +160,10 @@ def create_app(settings: OrchestrationSettings, program: Program) -> FastAPI:
             raise not_found("product", repr(sku))
         return found[0]
 
-    @app.get("/v1/payments", response_model=models.Payments, responses=documented(422))
+    @app.get("/v1/payments", response_model=models.Payments)
     async def list_payments(task_uuid: UUID) -> Any:
         async with database.transaction() as connection:
             return {"payments": await payments.of_task(connection, task_uuid)}
-
-    @app.get("/health", responses={503: {}})
-    async def get_health() -> JSONResponse:
-        status, document = health.document(
-            "orchestration",
-            settings.environment,
-            started=program.schema_version is not None,
-            checks={"database": await health.check_database(database)},
-            schema_version=program.schema_version,
-            test_mode=settings.test_mode,
-        )
-        return JSONResponse(document, status)
-
-    @app.get("/metrics")
-    async def get_metrics() -> Response:
-        try:
-            async with database.transaction(timeout_seconds=1.0) as connection:
-                for table, gauge in now.items():
-                    gauge.clear()
-                    for status, count in (await tasks.counts(connection, table)).items():
-                        gauge.labels(status).set(count)
-        except GONE:
-            # What the process itself counted is there all the same; gauges that are missing say that nobody knows.
-            for gauge in now.values():
-                gauge.clear()
-        return exposition(registry)
 
     return app
 

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from chassis.health import Health
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasker.api.steps import Step
+from tasker.steps import Step
 
 TaskStatus = Literal["pending", "in_progress", "completed", "failed", "cancelled"]
 IdempotencyKey = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[ -~]+$")]
@@ -102,3 +103,8 @@ class Payment(BaseModel):
 
 class Payments(BaseModel):
     payments: list[Payment]
+
+
+class OrchestrationHealth(Health):
+    schema_version: int | None
+    test_mode: bool

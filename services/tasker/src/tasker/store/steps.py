@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from chassis.database import Connection, Row
 from psycopg.types.json import Jsonb
 
 from tasker.store import tasks
-from tasker.store.database import Connection, Row
 
 
 class LeaseLostError(Exception):

@@ -1,12 +1,13 @@
 """Tasks: create once, read, list, cancel, and bring to an end."""
 
 import hashlib
+import json
 from typing import Any
 from uuid import UUID
 
+from chassis.database import Connection, Row
 from psycopg.types.json import Jsonb
 
-from tasker.store.database import Connection, Row, canonical
 from tasker.workflows.template import Template
 
 STEPS_CHANNEL = "tasker_steps"
@@ -41,7 +42,7 @@ async def create(
     connection: Connection, template: Template, context: dict[str, Any], idempotency_key: str | None
 ) -> tuple[UUID, bool]:
     """The task's id, and whether it was made now. Raises IdempotencyConflictError."""
-    digest = hashlib.sha256(canonical([template.namespace, template.name, context]).encode()).hexdigest()
+    digest = hashlib.sha256(_canonical([template.namespace, template.name, context]).encode()).hexdigest()
     made = await (
         await connection.execute(
             """
@@ -230,3 +231,8 @@ async def counts(connection: Connection, table: str) -> dict[str, int]:
         "steps": "SELECT status, count(*) AS count FROM steps GROUP BY status",
     }[table]
     return {row["status"]: row["count"] for row in await (await connection.execute(query)).fetchall()}
+
+
+def _canonical(value: object) -> str:
+    """The same JSON text for equal values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

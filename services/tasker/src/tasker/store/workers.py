@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping
 from uuid import UUID
 
+from chassis.database import Connection, Row
+
 from tasker.store import tasks
-from tasker.store.database import Connection, Row
 from tasker.store.steps import Claimer
 
 WORKERS_CHANNEL = "tasker_workers"

@@ -3,9 +3,9 @@
 import asyncio
 
 import structlog
+from chassis.database import GONE, Database, Row
 
 from tasker.store import steps
-from tasker.store.database import GONE, Database, Row
 from tasker.store.steps import Claim, LeaseLostError
 from tasker.worker.simulation import simulate
 from tasker.workflows.handler import Call, Handler, StepError

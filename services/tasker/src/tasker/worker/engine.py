@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from uuid import UUID, uuid4
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from chassis.database import GONE, Database
+from chassis.health import DownError
+from chassis.waiting import pause
 
-from tasker import __version__
-from tasker.api.service import pause
+from tasker import __version__, metrics
 from tasker.settings import WorkerSettings
 from tasker.store import steps, tasks, workers
-from tasker.store.database import GONE, Database
 from tasker.store.steps import Claim, Claimer
 from tasker.worker.attempt import run_attempt
 from tasker.workflows.handler import Handler
@@ -28,9 +28,7 @@ _SHORTEST_WAIT_SECONDS = 0.02
 class Engine:
     """Runs steps until it is stopped. `status` is what the worker was last told to do; None before it is registered."""
 
-    def __init__(
-        self, settings: WorkerSettings, database: Database, handlers: Mapping[str, Handler], registry: CollectorRegistry
-    ) -> None:
+    def __init__(self, settings: WorkerSettings, database: Database, handlers: Mapping[str, Handler]) -> None:
         self._settings = settings
         self._database = database
         self._handlers = handlers
@@ -46,27 +44,21 @@ class Engine:
         self._listening = False
         self._superseded = False
         self.status: str | None = None
-        self._finished = Counter(
-            "tasker_steps_finished", "Attempts ended.", ("namespace", "step", "outcome"), registry=registry
-        )
-        self._seconds = Histogram(
-            "tasker_step_seconds", "Time an attempt took.", ("namespace", "step"), registry=registry
-        )
-        self._waited = Histogram("tasker_step_wait_seconds", "Time from ready to claimed.", registry=registry)
-        Gauge("tasker_steps_running", "Attempts running now.", registry=registry).set_function(self.running)
+        metrics.STEPS_RUNNING.set_function(self.running)
 
     def running(self) -> int:
         return len(self._running)
 
-    def trouble(self) -> str | None:
-        """Why the engine does not work as it should; None: it does."""
+    async def check(self) -> None:
+        """Raise DownError where the engine does not work as it should."""
         if self._superseded:
-            return f"another process has registered as worker {self._settings.worker_id!r}"
+            raise DownError(f"another process has registered as worker {self._settings.worker_id!r}")
         if self.status is None:
-            return "not registered yet"
+            raise DownError("not registered yet")
         if time.monotonic() - self._beat_at > self._settings.lease_seconds:
-            return "no heartbeat has reached the database for a whole lease"
-        return None if self._listening else "not listening for new steps"
+            raise DownError("no heartbeat has reached the database for a whole lease")
+        if not self._listening:
+            raise DownError("not listening for new steps")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; then running steps get `drain_seconds`, and what is left is free for others at once."""
@@ -126,7 +118,7 @@ class Engine:
             return claim, None if claim is not None else await steps.next_due(connection, self._who)
 
     def _start(self, claim: Claim) -> None:
-        self._waited.observe(max(claim.waited_seconds, 0.0))
+        metrics.STEP_WAIT_SECONDS.observe(max(claim.waited_seconds, 0.0))
         self._running[claim.step_uuid] = claim, asyncio.create_task(self._run(claim))
 
     async def _run(self, claim: Claim) -> None:
@@ -138,8 +130,8 @@ class Engine:
             del self._running[claim.step_uuid]
             self._wake.set()
             seconds = time.monotonic() - started
-            self._finished.labels(claim.namespace, claim.name, outcome).inc()
-            self._seconds.labels(claim.namespace, claim.name).observe(seconds)
+            metrics.STEPS_FINISHED.labels(claim.namespace, claim.name, outcome).inc()
+            metrics.STEP_SECONDS.labels(claim.namespace, claim.name).observe(seconds)
             log.info(
                 "step ended",
                 step=claim.name,

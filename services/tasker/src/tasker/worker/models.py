@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from chassis.health import Health
 from pydantic import BaseModel
 
-from tasker.api.steps import Step
+from tasker.steps import Step
 
 WorkerStatus = Literal["active", "paused", "draining", "drained", "stopped", "lost"]
 
@@ -59,3 +60,13 @@ class StepOfTask(Step):
 class StepPage(BaseModel):
     steps: list[StepOfTask]
     next_cursor: str | None
+
+
+class ThisWorkerHealth(Health):
+    """Of the worker that answers."""
+
+    worker_id: str
+    worker_status: str | None
+    namespaces: list[str]
+    handlers: int
+    running: int

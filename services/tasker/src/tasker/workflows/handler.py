@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from tasker.store.database import Connection, Database
+from chassis.database import Connection, Database
 
 
 class StepError(Exception):

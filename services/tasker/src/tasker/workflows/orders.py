@@ -5,7 +5,8 @@ Stock, reservations and shipments are ours: they change in the transaction that 
 
 from typing import Any
 
-from tasker.store.database import Connection, Row
+from chassis.database import Connection, Row
+
 from tasker.workflows import payments
 from tasker.workflows.handler import Call, StepError
 

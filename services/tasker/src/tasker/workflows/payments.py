@@ -9,7 +9,7 @@ charged.
 from dataclasses import dataclass
 from uuid import UUID
 
-from tasker.store.database import Connection, Database
+from chassis.database import Connection, Database
 
 
 class GatewayError(Exception):

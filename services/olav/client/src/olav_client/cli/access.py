@@ -7,10 +7,11 @@ import sys
 from typing import Annotated
 
 import typer
+from chassis.cli import show, table
+from chassis.client import InvalidInputError, ResponseError
 from pydantic import BaseModel, SecretStr
 
-from olav_client.cli.session import Session, command, failed, print_table
-from olav_client.errors import InvalidInputError, ResponseError
+from olav_client.cli.session import Session, cli
 from olav_client.keys import Keyring
 from olav_client.local import Local
 from olav_client.models import Account, Health
@@ -25,15 +26,6 @@ class _Done(BaseModel):
     user: Account | None
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    command(app, "login")(_login)
-    command(app, "logout")(_logout)
-    command(app, "me")(_me)
-    command(app, "health")(_health)
-    command(app, "status")(_status)
-
-
 def password(prompt: str, *, from_stdin: bool) -> SecretStr:
     """From standard input, OLAV_PASSWORD or the terminal; never from the command line, where others can read it."""
     given = sys.stdin.readline().rstrip("\r\n") if from_stdin else os.environ.get("OLAV_PASSWORD", "")
@@ -44,6 +36,7 @@ def password(prompt: str, *, from_stdin: bool) -> SecretStr:
     return SecretStr(given)
 
 
+@cli.command("login")
 def _login(
     session: Session,
     username: Annotated[str, typer.Argument(help="admin, operator, viewer, or another user", metavar="USERNAME")],
@@ -63,6 +56,7 @@ def _login(
         )
 
 
+@cli.command("logout")
 def _logout(session: Session) -> None:
     """End the session, and forget its token."""
     with session.remote() as remote:
@@ -76,6 +70,7 @@ def _logout(session: Session) -> None:
         session.show(_Done(remote=remote.base_url, user=None), lambda: print(f"logged out at {remote.base_url}"))
 
 
+@cli.command("me")
 def _me(session: Session) -> None:
     """Show who is logged in."""
     with session.remote() as remote:
@@ -83,6 +78,7 @@ def _me(session: Session) -> None:
     session.show(me, lambda: print(f"{me.username} ({me.role}), until {me.session.expires_at:%Y-%m-%d %H:%M:%S} UTC"))
 
 
+@cli.command("health")
 def _health(session: Session) -> int:
     """Show the health of every dependency; exit code 1 when unhealthy. Needs no login."""
     if session.url is None:
@@ -91,6 +87,7 @@ def _health(session: Session) -> int:
         return _shown(session, remote.health())
 
 
+@cli.command("status")
 def _status(session: Session) -> int:
     """Show the health of every dependency, and who is logged in; exit code 1 when unhealthy."""
     if session.url is None:
@@ -103,18 +100,16 @@ def _status(session: Session) -> int:
 def _shown(session: Session, health: Health, *, user: Account | None = None) -> int:
     def text() -> None:
         print(f"{health.service} {health.version} ({health.environment}): {health.status}")
-        print_table(
-            ("component", "status", "latency", "required"),
-            [
-                (
-                    name,
-                    (found.error and f"{found.status}: {found.error}") or found.status,
-                    None if found.latency_ms is None else f"{found.latency_ms:.1f} ms",
-                    "yes" if found.required else "no",
-                )
-                for name, found in health.dependencies.items()
-            ],
-        )
+        rows = [
+            (
+                name,
+                (found.error and f"{found.status}: {found.error}") or found.status,
+                None if found.latency_ms is None else f"{found.latency_ms:.1f} ms",
+                "yes" if found.required else "no",
+            )
+            for name, found in health.dependencies.items()
+        ]
+        show(table(("component", "status", "latency", "required"), rows))
         if user is not None:
             print(f"logged in as {user.username} ({user.role})")
 
@@ -122,4 +117,4 @@ def _shown(session: Session, health: Health, *, user: Account | None = None) -> 
     if health.status != "unhealthy":
         return 0
     down = [name for name, found in health.dependencies.items() if found.required and found.status == "down"]
-    return failed(f"unhealthy: {', '.join(down)} down", 1)
+    return cli.failed(f"unhealthy: {', '.join(down)} down")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from olav_client.cli.session import Session, command
+from olav_client.cli.session import Session, cli
 from olav_client.local import Local
 from olav_client.models import Answer, Final, Token
 
@@ -17,12 +17,7 @@ _Thread = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    command(app, "ask")(_ask)
-    command(app, "stream")(_stream)
-
-
+@cli.command("ask")
 def _ask(session: Session, question: _Question, thread: _Thread = None) -> None:
     """Ask, and show the whole answer."""
     if session.url is None:
@@ -38,6 +33,7 @@ def _ask(session: Session, question: _Question, thread: _Thread = None) -> None:
     session.show(answer, text)
 
 
+@cli.command("stream")
 def _stream(session: Session, question: _Question, thread: _Thread = None) -> None:
     """Ask, and show the answer as it comes; with --output json one event a line."""
 

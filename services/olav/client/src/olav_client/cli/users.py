@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from chassis.cli import show, table
+from chassis.client import InvalidInputError
 
 from olav_client.cli.access import PasswordStdin, password
-from olav_client.cli.session import Session, command, print_table
-from olav_client.errors import InvalidInputError
+from olav_client.cli.session import Session, cli
 from olav_client.models import Role, User, Users
 
-app = typer.Typer()
+app = cli.group("users", "Manage users (admin, with --remote).")
 
 _Username = Annotated[str, typer.Argument(help="The user", metavar="USERNAME")]
 
 
-@command(app, "list")
+@cli.command("list", app)
 def _list(session: Session) -> None:
     """Show all users."""
     with session.remote() as remote:
@@ -24,7 +25,7 @@ def _list(session: Session) -> None:
     session.show(Users(users=users), lambda: _print(users))
 
 
-@command(app, "create")
+@cli.command("create", app)
 def _create(
     session: Session,
     username: _Username,
@@ -37,7 +38,7 @@ def _create(
     session.show(user, lambda: _print((user,)))
 
 
-@command(app, "change")
+@cli.command("change", app)
 def _change(
     session: Session,
     username: _Username,
@@ -60,10 +61,8 @@ def _change(
 
 
 def _print(users: tuple[User, ...]) -> None:
-    print_table(
-        ("username", "role", "disabled", "created"),
-        [
-            (user.username, user.role, "yes" if user.disabled else "no", f"{user.created_at:%Y-%m-%d %H:%M:%S}")
-            for user in users
-        ],
-    )
+    rows = [
+        (user.username, user.role, "yes" if user.disabled else "no", f"{user.created_at:%Y-%m-%d %H:%M:%S}")
+        for user in users
+    ]
+    show(table(("username", "role", "disabled", "created"), rows))

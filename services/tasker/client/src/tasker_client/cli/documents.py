@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tasker_client.models import Document, Health, Namespace, Worker, WorkerHealth
+from chassis.client import Document
+
+from tasker_client.models import Health, Namespace, Worker, WorkerHealth
 
 
 class WorkersHealth(Document):

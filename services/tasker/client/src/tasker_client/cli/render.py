@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import singledispatch
 
-from rich.console import Console, Group, RenderableType
+import chassis.cli
+from chassis.cli import print_json, table
+from chassis.client import Document
+from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from tasker_client.cli.documents import SystemHealth, SystemInfo, WorkersHealth
 from tasker_client.models import (
-    Document,
     Health,
     Task,
     TaskPage,
@@ -23,21 +24,14 @@ from tasker_client.models import (
     WorkerHealth,
     Workers,
 )
-from tasker_client.settings import Output
-
-# Wide enough for a task's UUID, names and times in one line where there is no terminal to measure.
-_WIDTH_WITHOUT_TERMINAL = 160
 
 
-def show(document: Document, output: Output) -> None:
+def show(document: Document, output: str) -> None:
     """Print a document to stdout."""
     if output == "json":
-        print(json.dumps(document.model_dump(mode="json"), indent=2, ensure_ascii=False))
-        return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDTH_WITHOUT_TERMINAL
-    console.print(_tables(document))
+        print_json(document)
+    else:
+        chassis.cli.show(_tables(document))
 
 
 @singledispatch
@@ -182,25 +176,17 @@ def _facts(facts: Iterable[tuple[str, object]]) -> Table:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, header: bool = True) -> Table:
-    table = Table(box=None, show_header=header, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        # Text, so that a server's brackets are not taken for markup.
-        table.add_row(*(Text(_cell(value)) for value in row))
-    return table
+    return table(columns, ([_cell(value) for value in row] for row in rows), header=header)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object) -> object:
     match value:
-        case None:
-            return "-"
         case bool():
             return "yes" if value else "no"
         case datetime():
             return value.isoformat(sep=" ", timespec="milliseconds")
         case _:
-            return str(value)
+            return value
 
 
 def _json_or_none(value: object) -> str | None:

@@ -6,21 +6,20 @@ from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 import typer
+from chassis.client import Client, ClientError
 
 from tasker_client import __version__
 from tasker_client.cli.documents import PartHealth, ServiceInfo, SystemHealth, SystemInfo
-from tasker_client.cli.session import Session, command
+from tasker_client.cli.session import Session, cli
 from tasker_client.cli.worker import sick_workers
-from tasker_client.errors import TaskerError
 from tasker_client.orchestration import OrchestrationClient
-from tasker_client.transport import Client
 
-app = typer.Typer()
+app = cli.group("system", help="The system as a whole.")
 
 C = TypeVar("C", bound=Client)
 
 
-@command(app, "health")
+@cli.command("health", app)
 def _health(
     session: Session,
     orchestration: Annotated[bool, typer.Option("--orchestration", help="Only the orchestration API")] = False,
@@ -35,10 +34,10 @@ def _health(
         parts.append(_part("workers", session.worker(), lambda client: sick_workers(client)[1]))
     session.show(SystemHealth(healthy=all(part.healthy for part in parts), parts=tuple(parts)))
     sick = [f"{part.part}: {part.reason}" for part in parts if not part.healthy]
-    return session.failed("; ".join(sick)) if sick else 0
+    return cli.failed("; ".join(sick)) if sick else 0
 
 
-@command(app, "info")
+@cli.command("info", app)
 def _info(session: Session) -> None:
     """Show versions, namespaces and workers."""
     with session.orchestration() as orchestration, session.worker() as worker:
@@ -58,7 +57,7 @@ def _part(name: str, client: C, reason_of: Callable[[C], str | None]) -> PartHea
     with client:
         try:
             reason = reason_of(client)
-        except TaskerError as error:
+        except ClientError as error:
             reason = str(error)
     return PartHealth(part=name, url=client.base_url, healthy=reason is None, reason=reason)
 

@@ -6,18 +6,18 @@ import json
 from typing import Annotated
 
 import typer
+from chassis.client import InvalidInputError
 from pydantic import JsonValue
 
-from tasker_client.cli.session import Session, command
-from tasker_client.errors import InvalidInputError
+from tasker_client.cli.session import Session, cli
 from tasker_client.models import TaskStatus
 
-app = typer.Typer()
+app = cli.group("task", help="Create tasks, look at them, cancel them.")
 
 _TaskId = Annotated[str, typer.Option("--id", help="The task's UUID", metavar="UUID")]
 
 
-@command(app, "create")
+@cli.command("create", app)
 def _create(
     session: Session,
     namespace: Annotated[str, typer.Option(help="Namespace of the template")],
@@ -31,14 +31,14 @@ def _create(
         session.show(client.create_task(namespace, name, parsed, idempotency_key=idempotency_key))
 
 
-@command(app, "get")
+@cli.command("get", app)
 def _get(session: Session, task_uuid: _TaskId) -> None:
     """Show a task with its steps."""
     with session.orchestration() as client:
         session.show(client.get_task(task_uuid))
 
 
-@command(app, "list")
+@cli.command("list", app)
 def _list(
     session: Session,
     namespace: Annotated[str | None, typer.Option(help="Only this namespace")] = None,
@@ -51,7 +51,7 @@ def _list(
         session.show(client.list_tasks(namespace=namespace, status=status, limit=limit, cursor=cursor))
 
 
-@command(app, "cancel")
+@cli.command("cancel", app)
 def _cancel(session: Session, task_uuid: _TaskId) -> None:
     """Cancel a task and show what became of it."""
     with session.orchestration() as client:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from chassis.client import InvalidInputError
 
 from tasker_client.cli.documents import WorkersHealth
-from tasker_client.cli.session import Session, command
-from tasker_client.errors import InvalidInputError
+from tasker_client.cli.session import Session, cli
 from tasker_client.models import Workers, WorkerStatus
 from tasker_client.worker import WorkerClient
 
-app = typer.Typer()
+app = cli.group("worker", help="What the workers are doing.")
 
 
-@command(app, "list")
+@cli.command("list", app)
 def _list(
     session: Session, namespace: Annotated[str | None, typer.Option(help="Only workers that serve it")] = None
 ) -> None:
@@ -24,14 +24,14 @@ def _list(
         session.show(Workers(workers=client.list_workers(namespace=namespace)))
 
 
-@command(app, "status")
+@cli.command("status", app)
 def _status(session: Session, worker_id: Annotated[str, typer.Option("--id", help="The worker's id")]) -> None:
     """Show a worker with the steps that it runs."""
     with session.worker() as client:
         session.show(client.get_worker_status(worker_id))
 
 
-@command(app, "health")
+@cli.command("health", app)
 def _health(
     session: Session,
     worker_id: Annotated[str | None, typer.Option("--id", help="Of this worker")] = None,
@@ -44,14 +44,14 @@ def _health(
         if worker_id is not None:
             one = client.worker_health(worker_id)
             session.show(one)
-            return 0 if one.healthy else session.failed(f"worker {worker_id} is not healthy: {one.reason}")
+            return 0 if one.healthy else cli.failed(f"worker {worker_id} is not healthy: {one.reason}")
         if every:
             workers, reason = sick_workers(client)
             session.show(workers)
-            return session.failed(reason) if reason else 0
+            return cli.failed(reason) if reason else 0
         answering = client.health()
         session.show(answering)
-        return 0 if answering.healthy else session.failed(f"worker {answering.worker_id} is {answering.status}")
+        return 0 if answering.healthy else cli.failed(f"worker {answering.worker_id} is {answering.status}")
 
 
 def sick_workers(client: WorkerClient) -> tuple[WorkersHealth, str | None]:

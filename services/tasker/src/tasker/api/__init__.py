@@ -1,1 +1,0 @@
-"""What both HTTP APIs share: error bodies, request metrics, the health document, serving."""
