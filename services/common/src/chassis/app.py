@@ -29,10 +29,6 @@ log = structlog.get_logger()
 Work = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """What a service does besides answering, until the event is set. Its StartError ends the service with status 1."""
 
-_METRICS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus's text format"}
-}
-
 
 class Api(FastAPI):
     """The application of service `name`, which answers `/health`, `/metrics`, `/openapi.json` and `/docs` by itself.
@@ -109,7 +105,7 @@ class Api(FastAPI):
             response.status_code = 200 if found.status == "healthy" else 503
             return found
 
-        @self.get("/metrics", tags=["system"], response_class=Response, responses=_METRICS)
+        @self.get("/metrics", include_in_schema=False)
         async def get_metrics() -> Response:
             if before_metrics is not None:
                 await before_metrics()

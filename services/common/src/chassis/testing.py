@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -124,5 +125,8 @@ def keeps_its_word(url: str, *arguments: str, headers: dict[str, str] | None = N
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--checks", "all"]
     fixed = ["--no-color", "--seed", "1", "--generation-deterministic", "--suppress-health-check", "all"]
     made = ["--max-examples", str(examples)]
-    done = subprocess.run([*command, *fixed, *made, *given, *arguments], capture_output=True, text=True, check=False)
+    asked = [*command, *fixed, *made, *given, *arguments]
+    # It remembers what it found in the folder that it runs in.
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
