@@ -59,14 +59,15 @@ def program(environment: Environment) -> None:
         name: environment.credential("olav-server", name)
         for name in ("admin_password", "operator_password", "viewer_password", "jwt_secret_key")
     }
+    # Used where both are part of the environment: with `--only olav-server`, sessions, roles and status work without
+    # them. With one alone the orchestrator stays off: a model without an address would be the real one.
+    graph = pulumi.Output.all(search.url, model.started)
     variables: dict[str, pulumi.Input[str | float | bool]] = {
         "DATABASE_URL": database.url,
         "POSTGRES_PASSWORD": environment.credential("postgres", "password"),
         "REDIS_URL": cache.url,
-        # Search and model are used where they are part of the environment: with `--only olav-server`, sessions, roles
-        # and status work without them. Without an address of its own the model would be the real one.
-        "OPENSEARCH_URL": search.url,
-        "LLM_BASE_URL": "http://llm:8080/v1",
+        "OPENSEARCH_URL": graph.apply(lambda known: str(known[0])),
+        "LLM_BASE_URL": graph.apply(lambda _: "http://llm:8080/v1"),
         "LLM_PROVIDER": "openai",
         "LLM_MODEL_NAME": "gpt-4-turbo",
         "LLM_API_KEY": model_key,
