@@ -54,8 +54,7 @@ def test_last(environment):
     assert left == []
 """
 _SEED = """
-import dataclasses
-SYSTEMS["store"] = dataclasses.replace(SYSTEMS["store"], seed="shop:seed")
+_store.seed = "shop:seed"
 
 def seed(environment):
     environment.postgres().execute("INSERT INTO goods VALUES ('seeded')")

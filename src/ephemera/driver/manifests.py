@@ -16,7 +16,7 @@ from typing import Any
 
 import ephemera
 from ephemera.contract.catalog import Manifest, from_document
-from ephemera.contract.errors import MachineError
+from ephemera.contract.errors import EphemeraError
 from ephemera.contract.system import load_systems
 from ephemera.driver import variables
 from ephemera.driver.reads import libraries
@@ -83,7 +83,7 @@ class ProjectCatalog(Mapping[str, Manifest]):
         }
         try:
             documents.write(_file(self._project), document, schema=_SCHEMA)
-        except (documents.DiskError, MachineError):
+        except (documents.DiskError, EphemeraError):
             return  # it is rehearsed again
 
 
@@ -108,7 +108,7 @@ def _made_from(project: Path) -> Mapping[str, Any]:
     paths = sorted({str(project), str(Path(ephemera.__file__).parent), *elsewhere})
     try:
         return {"paths": paths, "files": asdict(fingerprint(paths)), "variables": variables.digest()}
-    except TooManyFilesError:
+    except (TooManyFilesError, EphemeraError):  # a damaged key is for commands that need it
         return {}
 
 
@@ -117,5 +117,5 @@ def _holds(made_from: Mapping[str, Any]) -> bool:
         return variables.digest() == made_from["variables"] and same(
             Fingerprint(**made_from["files"]), made_from["paths"]
         )
-    except (TooManyFilesError, KeyError, TypeError):
+    except (TooManyFilesError, EphemeraError, KeyError, TypeError):
         return False

@@ -55,8 +55,11 @@ class Workspace:
         """Return config that programs may read: of the project, and of any stack. It reaches none of them."""
         found: dict[str, str] = {}
         for file in (self.project / "Pulumi.yaml", *sorted(self.project.glob("Pulumi.*.yaml"))):
-            document = read_yaml(file)
-            for key, value in (document.get("config") or {}).items():
+            try:
+                config = _config(file, read_yaml(file))
+            except InputError:
+                continue  # commands of its own stack say so
+            for key, value in config.items():
                 plain = (
                     value.get("value", value.get("default", value.get(_SECURE, "")))
                     if isinstance(value, dict)
@@ -64,7 +67,7 @@ class Workspace:
                 )
                 name = key if ":" in str(key) else f"{self.name}:{key}"
                 if not name.startswith(f"{NAMESPACE}:"):
-                    found[name] = plain if isinstance(plain, str) else json.dumps(plain)
+                    found[name] = plain if isinstance(plain, str) else json.dumps(plain, default=str)
         return found
 
     @cached_property
