@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pulumi
 
-from ephemera import Environment, Option, Runner, ServiceImage, Source, System
+from ephemera import Build, Environment, Option, Runner, Source, System
 from ephemera.components import OneShot, OpenSearch, Postgres, Redis, WebService
 from stacks.images import SERVICE, SERVICE_POSTGRES
 
 _SERVICES = Path(__file__).resolve().parent.parent / "services"
 _SOURCES = _SERVICES / "olav"
-_IMAGE = partial(ServiceImage, bases={"SERVICE_IMAGE": SERVICE_POSTGRES})
-_SERVER = _IMAGE(name="olav-server", context=_SOURCES, target="server")
+_IMAGE = partial(Build, "services/olav", bases={"SERVICE_IMAGE": SERVICE_POSTGRES})
+_SERVER = _IMAGE(target="server")
 _PORTS = ("postgres.postgres", "opensearch.http", "redis.redis", "llm.http", "olav-server.http")
 
 olav = System(
@@ -33,7 +33,7 @@ olav = System(
     },
     runner=Runner(
         name="olav-tests",
-        image=_IMAGE(name="olav-tests", context=_SOURCES, target="tests"),
+        image=_IMAGE(target="tests"),
         coverage=("olav_client",),
     ),
 )
@@ -48,7 +48,7 @@ def program(environment: Environment) -> None:
     model_key = environment.credential("llm", "api_key")
     model = WebService(
         "llm",
-        image=ServiceImage(name="llm", context=_SERVICES / "llm", target="llm", bases={"SERVICE_IMAGE": SERVICE}),
+        image=Build("services/llm", bases={"SERVICE_IMAGE": SERVICE}),
         package="chassis",
         port=8080,
         variables={"LLM_DOUBLE_KEY": model_key},

@@ -5,16 +5,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from ephemera import EngineImage, Environment, Option, ServiceImage, Source, System
+from ephemera import Build, Environment, Option, Source, System
 from ephemera.components import Postgres, WebService
 from stacks.images import SERVICE_POSTGRES
 
 _SOURCES = Path(__file__).resolve().parent.parent / "services" / "tasker"
 _CODE = partial(Source, folder=_SOURCES / "src", target="/app/src")
-_IMAGE = partial(ServiceImage, context=_SOURCES, bases={"SERVICE_IMAGE": SERVICE_POSTGRES})
-_POSTGRES = ServiceImage(
-    name="tasker-postgres", context=_SOURCES / "postgres", bases={"POSTGRES_IMAGE": EngineImage(name="postgres")}
-)
+_IMAGE = partial(Build, "services/tasker", bases={"SERVICE_IMAGE": SERVICE_POSTGRES})
 
 tasker = System(
     "tasker",
@@ -32,10 +29,12 @@ tasker = System(
 def program(environment: Environment) -> None:
     """Declare the services."""
     log_level = str(environment.option("log_level"))
-    database = Postgres("postgres", image=_POSTGRES, database="tasker_integration_test", user="tasker")
+    database = Postgres(
+        "postgres", image=Build("services/tasker/postgres"), database="tasker_integration_test", user="tasker"
+    )
     orchestration = WebService(
         "orchestration",
-        image=_IMAGE(name="tasker-orchestration", target="orchestration-test"),
+        image=_IMAGE(target="orchestration-test"),
         package="chassis",
         port=8080,
         variables={"DATABASE_URL": database.url, "TASKER_ENV": "test", "TASKER_TEST_MODE": "1", "LOG_LEVEL": log_level},
@@ -48,7 +47,7 @@ def program(environment: Environment) -> None:
     ):
         WebService(
             name,
-            image=_IMAGE(name="tasker-worker", target="integration-worker"),
+            image=_IMAGE(target="integration-worker"),
             package="chassis",
             port=8081,
             profile=profile,

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from ephemera.contract.catalog import Option, Source
     from ephemera.contract.data import NO_DATA
     from ephemera.contract.errors import EphemeraError
-    from ephemera.contract.images import EngineImage, ServiceImage
+    from ephemera.contract.images import EngineImage
     from ephemera.contract.runner import Runner
     from ephemera.contract.system import System
     from ephemera.host.probes import Exec, ExitZero, Http, Probe, Target, Tcp
+    from ephemera.images.declaring import Build
     from ephemera.resources.container import Container, HealthCheck, Port, component
     from ephemera.resources.environment import Environment
     from ephemera.resources.program import run
@@ -29,9 +30,10 @@ _MODULES = {
     "contract.catalog": ("Option", "Source"),
     "contract.data": ("NO_DATA",),
     "contract.errors": ("EphemeraError",),
-    "contract.images": ("EngineImage", "ServiceImage"),
+    "contract.images": ("EngineImage",),
     "contract.runner": ("Runner",),
     "contract.system": ("System",),
+    "images.declaring": ("Build",),
     "host.probes": ("Exec", "ExitZero", "Http", "Probe", "Target", "Tcp"),
     "resources.container": ("Container", "HealthCheck", "Port", "component"),
     "resources.environment": ("Environment",),
@@ -42,6 +44,7 @@ _WHERE = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "NO_DATA",
+    "Build",
     "Container",
     "EngineImage",
     "Environment",
@@ -54,7 +57,6 @@ __all__ = [
     "Port",
     "Probe",
     "Runner",
-    "ServiceImage",
     "Source",
     "System",
     "Target",

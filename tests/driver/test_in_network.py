@@ -317,7 +317,7 @@ def test_an_image_without_what_it_needs_is_one_error(ephemera: Ephemera) -> None
     assert bare != text
     (ephemera.project / "services" / "bare").mkdir()
     (ephemera.project / "services" / "bare" / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nUSER 65534:65534\n")
-    declared = 'BARE = ServiceImage(name="shop-bare", context=Path(__file__).parent / "services/bare", bases=_BASES)\n'
+    declared = 'BARE = Build("services/bare", name="shop-bare", bases=_BASES)\n'
     catalog.write_text(bare.replace("MISSING =", f'_BASES = {{"BASE": PYTHON}}\n{declared}MISSING =', 1))
     assert ephemera("up", "web").code == 0
     done = ephemera("test", "web", "--in-network")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pulumi
 
-from ephemera import Container, EngineImage, Environment, ExitZero, Http, Option, Port, ServiceImage, Source, System
+from ephemera import Build, Container, EngineImage, Environment, ExitZero, Http, Option, Port, Source, System
 from ephemera.host.probes import PostgresProbe
 
 _SOURCES = Path(__file__).parent / "services"
 _NAME = os.environ.get("CHAIN_IMAGE", "chain")
 _POSTGRES = EngineImage(name="postgres")
 _PYTHON = EngineImage(name="python")
-_API = ServiceImage(name=f"{_NAME}-api", context=_SOURCES / "api", bases={"BASE": _PYTHON})
-_WORKER = ServiceImage(name=f"{_NAME}-worker", context=_SOURCES / "worker", bases={"BASE": _PYTHON})
+_API = Build(_SOURCES / "api", name=f"{_NAME}-api", bases={"BASE": _PYTHON})
+_WORKER = Build(_SOURCES / "worker", name=f"{_NAME}-worker", bases={"BASE": _PYTHON})
 # A server that sees to its own reload: the process that serves is another one after each save.
 _RELOADING = """import os, subprocess, time
 written = lambda: os.stat('/srv/serve.py').st_mtime_ns

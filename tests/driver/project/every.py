@@ -7,12 +7,12 @@ from typing import Any
 
 import pulumi
 
-from ephemera import Container, EngineImage, Environment, Exec, HealthCheck, Option, Port, ServiceImage, System, Volume
+from ephemera import Build, Container, EngineImage, Environment, Exec, HealthCheck, Option, Port, System, Volume
 
 _SLEEPER, _OTHER = (
-    ServiceImage(
+    Build(
+        Path(__file__).parent / "services" / "sleeper",
         name=f"every-{name}",
-        context=Path(__file__).parent / "services" / "sleeper",
         bases={"BASE": EngineImage(name="python")},
     )
     for name in ("sleeper", "other")

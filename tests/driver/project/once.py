@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ephemera import Container, EngineImage, Environment, ExitZero, Http, Option, ServiceImage, System
+from ephemera import Build, Container, EngineImage, Environment, ExitZero, Http, Option, System
 
 _PYTHON = EngineImage(name="python")
 # Its health check asks a server that a one-shot of the same image is not.
-_CHECKED = ServiceImage(
-    name="once-checked", context=Path(__file__).parent / "services" / "checked", bases={"BASE": _PYTHON}
-)
+_CHECKED = Build(Path(__file__).parent / "services" / "checked", name="once-checked", bases={"BASE": _PYTHON})
 _SETUP = """import sys, time
 rows = int(sys.argv[1])
 if rows < 0:

@@ -11,6 +11,7 @@ from slow import slow
 from twins import twins
 
 from ephemera import (
+    Build,
     Container,
     EngineImage,
     Environment,
@@ -20,14 +21,13 @@ from ephemera import (
     Option,
     Port,
     Runner,
-    ServiceImage,
     System,
 )
 from ephemera.host.probes import PostgresProbe
 
 PYTHON = EngineImage(name="python")
 POSTGRES = EngineImage(name="postgres")
-TESTS = ServiceImage(name="shop-tests", context=Path(__file__).parent / "services" / "runner", bases={"BASE": PYTHON})
+TESTS = Build(Path(__file__).parent / "services" / "runner", name="shop-tests", bases={"BASE": PYTHON})
 MISSING = "ephemera.invalid/nobody/nothing:1"
 
 _SERVE = "import http.server as s; s.ThreadingHTTPServer(('', 8000), s.SimpleHTTPRequestHandler).serve_forever()"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ephemera import Container, EngineImage, Environment, Http, ServiceImage, System
+from ephemera import Build, Container, EngineImage, Environment, Http, System
 
 PYTHON = EngineImage(name="python")
-SERVER = ServiceImage(
+SERVER = Build(
+    Path(__file__).parent / "service",
     name=os.environ.get("BOX_IMAGE", "box"),
-    context=Path(__file__).parent / "service",
     bases={"BASE": PYTHON},
     arguments={"BUILD_SECONDS": os.environ.get("BOX_BUILD_SECONDS", "0.5")},
 )

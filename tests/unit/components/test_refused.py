@@ -45,7 +45,8 @@ _COMPONENTS: dict[Any, tuple[dict[str, Any], dict[str, tuple[Any, ...]]]] = {
         {
             **_LIMITS,
             "image": _IMAGES,
-            "package": (None, "", "a b", "a.", "a-b", 5),
+            "health": (None, "", "health", 5),
+            "package": (None, "a b", "a.", "a-b", 5),
             "port": (*_NUMBERS, 65536, 80.0),
             "variables": _VARIABLES,
             "needs": _NEEDS,

@@ -32,7 +32,17 @@ _IN_PLACE = {"memory", "memorySwap", "destroyGraceSeconds", "mustRun"}
 """What the provider's update, or its delete, takes from the new properties (``resourceDockerContainerUpdate``)."""
 _KEPT_WHEN_EMPTY = {"user"}
 """What it keeps without its schema saying so (a ``DiffSuppressFunc``)."""
-_OUTPUTS_ONLY = {"ready", "timeout_seconds", "needs", "wants", "pids", "credentials", "engine_capabilities", "data"}
+_OUTPUTS_ONLY = {
+    "ready",
+    "health",
+    "timeout_seconds",
+    "needs",
+    "wants",
+    "pids",
+    "credentials",
+    "engine_capabilities",
+    "data",
+}
 """What no container's property holds: the program sees to it at every ``up``."""
 _ELSEWHERE = {"name", "opts", "profile", "required", "source"}
 """What is Pulumi's, the manifest's and development mode's."""
@@ -155,6 +165,7 @@ _COMPONENTS: dict[Any, tuple[Given, dict[str, list[Change]]]] = {
         {
             "package": [_change({}, {"package": "other.shop"})],
             "port": [_change({}, {"port": 81})],
+            "health": [_change({}, {"health": "/ready"})],
             "start_period_seconds": [_change({}, {"start_period_seconds": 0.5})],
             "stop_grace_seconds": [_change({}, {"stop_grace_seconds": 0})],
         },
