@@ -19,7 +19,7 @@ from ephemera.contract.settings import Settings
 from ephemera.driver.services import ServiceHandle
 from ephemera.host.development import mounted
 from ephemera.host.probes import from_description
-from ephemera.images.context import entries
+from ephemera.images.context import files
 
 _INTERVAL_SECONDS = 0.03
 # Longer than a polite server needs, and not so long that one with open connections keeps anybody waiting.
@@ -235,6 +235,6 @@ class Reloader:
 
 def _made_of(image: ServiceImage) -> Iterable[str]:
     try:
-        return [entry.path for entry in entries(image.context, image.dockerfile)]
+        return files(image.context, image.dockerfile)
     except InputError:  # its Dockerfile is gone, or on its way from one name to the other
         return [image.dockerfile]

@@ -8,8 +8,8 @@ from ephemera.images.errors import ImageBuildError, ImageMissingError, ImageTake
 from ephemera.images.intermediates import drop_abandoned
 from ephemera.images.locking import lock_project
 from ephemera.images.making import ensure
-from ephemera.images.modes import Mode, mode
 from ephemera.images.references import resolve
+from ephemera.images.registries import Mode, mode
 from ephemera.images.store import StoredImage, prune, stored
 
 __all__ = [

@@ -15,10 +15,9 @@ from ephemera.contract import labels, progress
 from ephemera.contract.errors import MachineError
 from ephemera.home import identity
 from ephemera.home.paths import cache_dir
-from ephemera.images import disk
-from ephemera.images.errors import ImageBuildError
-from ephemera.images.recipes import BASE
-from ephemera.images.references import BASE_SUITE, CA_BUNDLE, base_folder
+from ephemera.images.errors import ImageBuildError, explained
+from ephemera.images.recipes import BASE, recipe
+from ephemera.images.references import BASE_SUITE, CA_BUNDLE
 from ephemera.machine import apt, debian
 from ephemera.machine.work import Children, CommandFailedError, Work
 
@@ -46,7 +45,7 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
     keyring = _prepared(work)
     with tempfile.TemporaryDirectory(prefix="base-", dir=cache_dir()) as folder:
         output = Path(folder) / "rootfs.tar"
-        script = base_folder() / "rootfs.sh"
+        script = recipe(BASE).folder / "rootfs.sh"
         # In a mount namespace of its own: what debootstrap mounts is gone with it, even when it is killed.
         arguments = [str(script), str(output), BASE_SUITE, str(CA_BUNDLE), keyring, mirror()]
         command = ["unshare", "--mount", "bash", *arguments]
@@ -64,9 +63,8 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
                 str(output), repository=repository, tag=tag, changes=[*marks, *_CHANGES]
             )  # fmt: skip
         except APIError as error:
-            cause = error.explanation or str(error)
-            full = disk.full(client, [cause])
-            raise ImageBuildError(BASE, "importing it", full or cause, (), disk.REMEDY if full else "") from error
+            explanation = explained(client, error.explanation or str(error))
+            raise ImageBuildError(BASE, "importing it", *explanation) from error
 
 
 def _prepared(work: Work) -> str:

@@ -7,23 +7,23 @@ command nor buildx is needed (docs/adr/0045).
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from typing import IO, TYPE_CHECKING
 
 from ephemera.contract import labels
-from ephemera.contract.errors import ImageError
 from ephemera.contract.images import ServiceImage
 from ephemera.home import identity
 from ephemera.host import surroundings
-from ephemera.images import buildkit, context, disk, dockerfiles, reach
-from ephemera.images.errors import ImageBuildError, ImageMissingError
-from ephemera.images.ignoring import NAME as IGNORE_FILE
-from ephemera.images.modes import Mode
-from ephemera.images.references import resolve
+from ephemera.images import buildkit, context, dockerfiles, reach
+from ephemera.images.errors import ImageBuildError, ImageMissingError, explained
+from ephemera.images.references import tag
+from ephemera.images.registries import Mode
 
 if TYPE_CHECKING:
     import docker
@@ -39,79 +39,68 @@ _NO_SESSION = "no active sessions"
 """What BuildKit says of a mount that only the client of a build could fill."""
 _NO_CONTEXT = "failed to read downloaded context"
 
-Report = Callable[[str], None]
 
+def bases(image: ServiceImage, arguments: Mapping[str, str], mode: Mode) -> dict[str, str | None]:
+    """Return the images that the engine must have before the build, each with the platform that is asked for.
 
-class ContextChangedError(ImageError):
-    """Files changed between the hash of a context and its archive: the image's reference is another one by now."""
-
-
-def bases(image: ServiceImage, arguments: Mapping[str, str], mode: Mode) -> list[dockerfiles.Base]:
-    """Return the images that the engine must have before the build: it is sent no credentials to pull them itself."""
+    The engine cannot pull private ones itself: it is sent no credentials.
+    """
     text = context.read_dockerfile(image.context, image.dockerfile)
     found = dockerfiles.bases(text, arguments, image.target)
-    frontend = dockerfiles.frontend(text) if dockerfiles.buildkit_only(text) else ""
-    return [*found, dockerfiles.Base(reference=frontend)] if frontend and mode == "registry" else found
+    frontend = dockerfiles.frontend(text)
+    if frontend and mode == "registry" and dockerfiles.buildkit_only(text):
+        found[frontend] = None
+    return found
 
 
 def build(
     client: docker.DockerClient,
     image: ServiceImage,
-    reference: str,
-    arguments: Mapping[str, str],
+    bases: Mapping[str, str],
     mode: Mode,
-    report: Report,
-    *,
-    last: bool,
-) -> None:
-    """Build ``reference``; raise :class:`ImageBuildError` if a step fails, and unless this is the ``last`` try,
-    :class:`ContextChangedError` if what was packed is not what the reference says."""
-    network = reach.network()
+    report: Callable[[str], None],
+) -> str:
+    """Build an image and return the reference of what was packed; raise :class:`ImageBuildError` if a step fails.
+
+    ``bases``: references of the images that its build arguments name; the engine has them.
+    """
     text = context.read_dockerfile(image.context, image.dockerfile)
-    needs = dockerfiles.buildkit_only(text)
-    given = {**reach.arguments(text), **arguments}
+    given = {**reach.arguments(text), **image.arguments, **bases}
     reach.refuse_loopback(text, given)
     marks = labels.of_image(image.name, identity.backend_id())
+    network = reach.network()
     parameters = {
-        "t": reference,
         "dockerfile": context.dockerfile_path(image.context, image.dockerfile),
         "target": image.target or "",
         "buildargs": json.dumps(given),
         "networkmode": "default" if network == "bridge" else network,
     }
+    needs = dockerfiles.buildkit_only(text)
     if needs:
         report(f"{image.name}: built by BuildKit, for {needs}")
-        text = _with_usable_frontend(image.name, text, mode, report)
+        sent = _with_usable_frontend(image.name, text, mode, report)
         parameters |= {"version": _BUILDKIT, "labels": json.dumps(marks)}
     else:
-        text = dockerfiles.labelled(text, marks)
+        sent = dockerfiles.labelled(text, marks)
         parameters |= {"rm": "1", "forcerm": "1"}
     following = _Following(client, image.name, needs, given, report)
     with tempfile.TemporaryFile(dir=surroundings.temporary()) as archive:
-        _pack(image, text, archive)
-        if resolve(image, mode) != reference:
-            if not last:
-                raise ContextChangedError(f"the context of image {image.name!r} changed while it was packed")
-            report(f"{image.name}: files of its context change all the time: name them in {IGNORE_FILE}")
-        following.follow(parameters, archive)
+        try:
+            reference = tag(image, context.pack(image.context, image.dockerfile, archive, (text, sent)), bases)
+            archive.seek(0)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            cause = f"the disk of {surroundings.temporary()} is full"
+            raise ImageBuildError(image.name, "packing its context", cause, "make room there") from error
+        following.follow({**parameters, "t": reference}, archive)
     if not client.api.images(name=reference):
         raise following.failed("the engine ended it without a word")
+    return reference
 
 
-def _pack(image: ServiceImage, dockerfile: str, archive: IO[bytes]) -> None:
-    path = context.dockerfile_path(image.context, image.dockerfile)
-    replaced = {path: dockerfile.encode(errors="surrogateescape")}
-    try:
-        context.archive(context.entries(image.context, image.dockerfile), replaced, archive)
-        archive.seek(0)
-    except OSError as error:
-        if full := disk.full_here(error):
-            raise ImageBuildError(image.name, "packing its context", full, (), "make room there") from error
-        raise
-
-
-def _with_usable_frontend(name: str, dockerfile: str, mode: Mode, report: Report) -> str:
-    """The Dockerfile, without its ``# syntax=`` line where no registry has that frontend for BuildKit."""
+def _with_usable_frontend(name: str, dockerfile: str, mode: Mode, report: Callable[[str], None]) -> str:
+    """Return the Dockerfile, without its ``# syntax=`` line where no registry has that frontend for BuildKit."""
     frontend = dockerfiles.frontend(dockerfile)
     if not frontend or mode == "registry":
         return dockerfile
@@ -126,10 +115,15 @@ def _with_usable_frontend(name: str, dockerfile: str, mode: Mode, report: Report
 
 
 class _Following:
-    """A build at work: its progress, and its error when it fails. ``needs``: what in it BuildKit alone knows."""
+    """A build at work: its progress, and its error when it fails. ``needs``: what in it BuildKit alone understands."""
 
     def __init__(
-        self, client: docker.DockerClient, name: str, needs: str, arguments: Mapping[str, str], report: Report
+        self,
+        client: docker.DockerClient,
+        name: str,
+        needs: str,
+        arguments: Mapping[str, str],
+        report: Callable[[str], None],
     ) -> None:
         self._client = client
         self._name = name
@@ -146,53 +140,49 @@ class _Following:
         from requests.exceptions import ConnectionError as BrokenConnectionError
         from requests.exceptions import Timeout
 
+        # docker-py's own method is for the classic builder, and sends it every credential that the user has.
+        api = self._client.api
+        headers = {"Content-Type": "application/x-tar"}
         try:
-            self._follow(parameters, archive)
+            # Closing it is what stops a build that was interrupted.
+            with closing(
+                api._post(api._url("/build"), data=archive, params=parameters, headers=headers, stream=True)
+            ) as response:
+                api._raise_for_status(response)
+                for event in api._stream_helper(response, decode=True):
+                    if "error" in event:
+                        self._say(self._trace.rest())
+                        raise self.failed(event["error"])
+                    of_buildkit = event.get("id") == buildkit.TRACE
+                    self._say(self._trace.lines(event) if of_buildkit else [event.get("stream", "")])
+                self._say(self._trace.rest())
         except APIError as error:
             raise self.failed(error.explanation or str(error)) from error
         except (Timeout, BrokenConnectionError) as error:
             if "timed out" not in str(error):
                 raise
-            raise self.failed(f"it said nothing for {self._client.api.timeout // 60} minutes") from error
-
-    def _follow(self, parameters: Mapping[str, str], archive: IO[bytes]) -> None:
-        # docker-py has a method for the classic builder alone, which sends it every credential that the user has.
-        api = self._client.api
-        headers = {"Content-Type": "application/x-tar"}
-        response = api._post(api._url("/build"), data=archive, params=parameters, headers=headers, stream=True)
-        try:
-            api._raise_for_status(response)
-            for event in api._stream_helper(response, decode=True):
-                if "error" in event:
-                    self._say(self._trace.rest())
-                    raise self.failed(event["error"].strip())
-                self._say(self._lines(event))
-            self._say(self._trace.rest())
-        finally:
-            response.close()  # which is what stops a build that is not wanted any more
+            raise self.failed(f"it said nothing for {api.timeout // 60} minutes") from error
 
     def failed(self, cause: str) -> ImageBuildError:
         """Return the error for a build that failed at the step that it is at."""
         output = tuple(self._output)
-        step = self._trace.failed or self._step
-        if full := disk.full(self._client, [cause, *output[-_TELLING_LINES:]]):
-            return ImageBuildError(self._name, step, full, output, disk.REMEDY)
-        remedy = self._of_engine(cause) or reach.remedy(output[-_TELLING_LINES:], self._arguments)
-        if self._needs and _NO_SESSION in cause:
+        last = output[-_TELLING_LINES:]
+        remedy = (self._needs and self._remedy(cause)) or reach.remedy(last, self._arguments)
+        if _NO_SESSION in cause:
             cause = "a build is given no secrets and no SSH agent"
-            remedy = (
+        elif ended := _EXIT_CODE.search(cause):
+            cause = f"its command ended with {ended[1]}"  # BuildKit repeats the command, which is in the step
+        explanation = explained(self._client, " ".join(cause.split()), remedy, last)
+        return ImageBuildError(self._name, self._trace.failed or self._step, *explanation, output)
+
+    def _remedy(self, cause: str) -> str:
+        """Return what to do if the engine's BuildKit cannot do what the build needs; empty if that is not the cause."""
+        version = self._client.version().get("Version", "")
+        if _NO_SESSION in cause:
+            return (
                 "leave out its `--mount=type=secret` or `type=ssh`: fetch before the build what needs them, and "
                 "COPY it; or build it elsewhere, and use that image"
             )
-        if self._needs and (ended := _EXIT_CODE.search(cause)):
-            cause = f"its command ended with {ended[1]}"  # not the whole command, which is in the step
-        return ImageBuildError(self._name, step, " ".join(cause.split()), output, remedy)
-
-    def _of_engine(self, cause: str) -> str:
-        """What to do where the engine's BuildKit is too old for it."""
-        if not self._needs:
-            return ""
-        version = self._client.version().get("Version", "")
         if _UNKNOWN.search(cause):
             return (
                 f"Docker {version} does not understand {self._needs}: update it (23.0 has heredocs and --link), "
@@ -204,12 +194,7 @@ class _Following:
             )
         return ""
 
-    def _lines(self, event: dict[str, Any]) -> Iterator[str]:
-        if event.get("id") == buildkit.TRACE:
-            return self._trace.lines(event)
-        return iter([event.get("stream", "")])
-
-    def _say(self, told: Iterator[str]) -> None:
+    def _say(self, told: Iterable[str]) -> None:
         for line in _COLOUR.sub("", "\n".join(told)).splitlines():
             if line.strip():
                 self._output.append(line.rstrip())

@@ -14,7 +14,6 @@ import stat
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -22,35 +21,36 @@ from ephemera.contract.errors import InputError
 from ephemera.images.ignoring import NAME as IGNORE_FILE
 from ephemera.images.ignoring import Ignored
 
-_CHUNK_BYTES = 1 << 20
+_KINDS = {
+    stat.S_IFREG: (tarfile.REGTYPE, b"-"),
+    stat.S_IFDIR: (tarfile.DIRTYPE, b"folder"),
+    stat.S_IFLNK: (tarfile.SYMTYPE, b"link"),
+    stat.S_IFIFO: (tarfile.FIFOTYPE, b"fifo"),
+}
+"""What is sent, by file type: its type in the archive and its kind in the hash."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One file, folder, link or FIFO of a context. ``path``: relative, with slashes."""
+def files(context: Path, dockerfile: str) -> dict[str, Path]:
+    """Return what belongs to the context, by its path there with slashes, sorted.
 
-    path: str
-    source: Path
-    executable: bool = False
-    link: str | None = None
-    folder: bool = False
-    fifo: bool = False
-
-
-def entries(context: Path, dockerfile: str) -> list[Entry]:
-    """Return what belongs to the context, sorted.
-
-    Raises :class:`InputError` for a folder or a Dockerfile that is not there, and for what this user may not read.
+    Raise :class:`InputError` for a folder or a Dockerfile that is not there, and for what this user may not read.
     """
     named = dockerfile_path(context, dockerfile)
     with _readable(context / IGNORE_FILE):
-        ignored = Ignored.of(context, named)
-    # A Dockerfile may be a link: it is sent, and hashed, as the file that it leads to.
-    found = [
-        replace(entry, source=entry.source.resolve(), link=None) if entry.path == named else entry
-        for entry in _walked(context, ignored)
-    ]
-    return sorted(found, key=lambda entry: entry.path)
+        ignored = Ignored(context, named)
+    found: dict[str, Path] = {}
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        with _readable(context / folder), os.scandir(context / folder) as listed:
+            for each in listed:
+                path = posixpath.join(folder, each.name)
+                if path not in ignored:
+                    # A Dockerfile may be a link: it is sent, and hashed, as the file that it leads to.
+                    found[path] = Path(each.path).resolve() if path == named else Path(each.path)
+                if each.is_dir(follow_symlinks=False) and (path in found or not ignored.all_below(path)):
+                    waiting.append(path)
+    return dict(sorted(found.items()))
 
 
 def dockerfile_path(context: Path, dockerfile: str) -> str:
@@ -80,106 +80,76 @@ def read_dockerfile(context: Path, dockerfile: str) -> str:
         return path.read_bytes().decode(errors="surrogateescape")
 
 
-def context_hash(found: list[Entry]) -> str:
+def context_hash(context: Path, dockerfile: str) -> str:
     """Return a hash over names, kinds, executable bits and contents."""
+    with Path(os.devnull).open("wb") as nowhere:
+        return pack(context, dockerfile, nowhere)
+
+
+def pack(context: Path, dockerfile: str, output: IO[bytes], sent: tuple[str, str] | None = None) -> str:
+    """Write the context as a tar archive, and return the hash of what was packed.
+
+    ``sent``: text that the Dockerfile was read as, which is hashed, and the text that is packed instead of it.
+    """
+    named = dockerfile_path(context, dockerfile)
     digest = hashlib.sha256()
-    for entry in found:
-        kind = (
-            "folder" if entry.folder
-            else "link" if entry.link is not None
-            else "fifo" if entry.fifo
-            else "x" if entry.executable
-            else "-"
-        )  # fmt: skip
-        digest.update(b"%s %s\0" % (kind.encode(), os.fsencode(entry.path)))
-        digest.update(_content_hash(entry))
+    # GNU's format has names as the bytes that they are, of any length.
+    with tarfile.open(fileobj=output, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for path, source in files(context, dockerfile).items():
+            member = tarfile.TarInfo(path)
+            with _readable(source):
+                mode = source.lstat().st_mode
+                member.linkname = str(source.readlink()) if stat.S_ISLNK(mode) else ""
+            if stat.S_IFMT(mode) not in _KINDS:
+                continue
+            member.type, kind = _KINDS[stat.S_IFMT(mode)]
+            if member.isreg() and mode & stat.S_IXUSR:
+                kind = b"x"
+            member.mode = 0o755 if kind in (b"x", b"folder") else 0o644
+            digest.update(b"%s %s\0" % (kind, os.fsencode(path)))
+            if path == named and sent:
+                read, packed = (text.encode(errors="surrogateescape") for text in sent)
+                member.size = len(packed)
+                tar.addfile(member, io.BytesIO(packed))
+                digest.update(hashlib.sha256(read).digest())
+            elif member.isreg():
+                digest.update(_add_file(tar, member, source))
+            else:
+                tar.addfile(member)
+                digest.update(hashlib.sha256(os.fsencode(member.linkname)).digest())
     return digest.hexdigest()
 
 
-def archive(found: list[Entry], replaced: dict[str, bytes], output: IO[bytes]) -> None:
-    """Write the context as a tar archive; ``replaced`` gives the content of single files."""
-    # GNU's format has names as the bytes that they are, of any length.
-    with tarfile.open(fileobj=output, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for entry in found:
-            member = tarfile.TarInfo(entry.path)
-            member.mode = 0o755 if entry.executable or entry.folder else 0o644
-            if entry.path in replaced:
-                member.size = len(replaced[entry.path])
-                tar.addfile(member, io.BytesIO(replaced[entry.path]))
-            elif entry.folder:
-                member.type = tarfile.DIRTYPE
-                tar.addfile(member)
-            elif entry.link is not None:
-                member.type, member.linkname = tarfile.SYMTYPE, entry.link
-                tar.addfile(member)
-            elif entry.fifo:
-                member.type = tarfile.FIFOTYPE
-                tar.addfile(member)
-            else:
-                _add_file(tar, member, entry)
+class _Hashing:
+    """A file whose content is hashed while it is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.hash = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        """Read up to ``size`` bytes."""
+        content = self._file.read(size)
+        self.hash.update(content)
+        return content
 
 
-def _add_file(tar: tarfile.TarFile, member: tarfile.TarInfo, entry: Entry) -> None:
-    with _opened(entry.source) as content:
-        member.size = os.fstat(content.fileno()).st_size
+def _add_file(tar: tarfile.TarFile, member: tarfile.TarInfo, source: Path) -> bytes:
+    """Add a regular file, and return the hash of its content."""
+    with _readable(source):
+        # One that was replaced by a FIFO since it was listed must not block.
+        descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        content = _Hashing(file)
+        member.size = os.fstat(descriptor).st_size
         try:
-            tar.addfile(member, content)
+            tar.addfile(member, content)  # type: ignore[arg-type]
         except OSError as error:
             if error.errno is not None:
                 raise
             # tarfile's own: the file ended before its size.
-            what = f"{_shown(entry.source)} became shorter while it was packed"
-            raise InputError(what, remedy="run it again") from error
-
-
-def _content_hash(entry: Entry) -> bytes:
-    digest = hashlib.sha256()
-    if entry.link is not None:
-        digest.update(os.fsencode(entry.link))
-    elif not entry.folder and not entry.fifo:
-        with _opened(entry.source) as content:
-            while chunk := content.read(_CHUNK_BYTES):
-                digest.update(chunk)
-    return digest.digest()
-
-
-def _walked(context: Path, ignored: Ignored) -> Iterator[Entry]:
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        with _readable(context / folder):
-            listed = sorted(os.scandir(context / folder), key=lambda each: each.name)
-        for each in listed:
-            path = posixpath.join(folder, each.name)
-            is_folder = each.is_dir(follow_symlinks=False)
-            if path not in ignored:
-                yield from _entry(path, Path(each.path))
-            elif not is_folder or ignored.all_below(path):
-                continue
-            if is_folder:
-                waiting.append(path)
-
-
-def _entry(path: str, source: Path) -> Iterator[Entry]:
-    with _readable(source):
-        mode = source.lstat().st_mode
-        if stat.S_ISLNK(mode):
-            yield Entry(path, source, link=str(source.readlink()))
-        elif stat.S_ISDIR(mode):
-            yield Entry(path, source, folder=True)
-        elif stat.S_ISREG(mode):
-            yield Entry(path, source, executable=bool(mode & stat.S_IXUSR))
-        elif stat.S_ISFIFO(mode):
-            yield Entry(path, source, fifo=True)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a regular file. One that was replaced by a FIFO since it was listed does not block."""
-    with _readable(path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        yield file
+            raise InputError(f"{_shown(source)} became shorter while it was read", remedy="run it again") from error
+    return content.hash.digest()
 
 
 @contextmanager
@@ -189,7 +159,7 @@ def _readable(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(
             f"{_shown(path)} of a build context cannot be read ({error.strerror or error})",
-            remedy=f"mend that, or name it in the context's {IGNORE_FILE}",
+            remedy=f"make it readable, or name it in the context's {IGNORE_FILE}",
         ) from error
 
 

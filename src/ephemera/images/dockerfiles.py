@@ -1,6 +1,6 @@
 """What a build has to know of a Dockerfile beforehand: its stages, its images, and whether BuildKit is needed.
 
-Split as Docker's own parser does: directives on top, comments, lines that go on, heredocs.
+Split as Docker's own parser does: directives on top, comments, continued lines, heredocs.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
+_DIRECTIVE = re.compile(r"#\s*(syntax|escape|check)\s*=\s*(.+?)\s*", re.IGNORECASE)
 _HEREDOC = re.compile(r"(?:^|\s)\d*<<(-?)([^<\s]+)")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::([-+])([^}]*))?\}|(\w+))")
+_ARGUMENT = re.compile(r"""([A-Za-z_]\w*)(?:=("[^"]*"|'[^']*'|\S*))?""")
 _AUTOMATIC = re.compile(r"(?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT)|TARGETSTAGE")
 _OFFICIAL_FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?:-upstream)?(?:[:@].*)?")
 _BUILDKIT_FLAGS: Mapping[str, frozenset[str]] = {
@@ -21,7 +22,6 @@ _BUILDKIT_FLAGS: Mapping[str, frozenset[str]] = {
     "HEALTHCHECK": frozenset({"start-interval"}),
 }
 _WITH_HEREDOCS = ("RUN", "COPY", "ADD")
-_SCRATCH = "scratch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,36 +37,26 @@ class Instruction:
     heredoc: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Base:
-    """An image that a build starts or copies from. ``platform``: where the Dockerfile asks for one."""
-
-    reference: str
-    platform: str | None = None
-
-
 def instructions(dockerfile: str) -> list[Instruction]:
     """Return every instruction, in order."""
     lines = _lines(dockerfile)
-    goes_on = re.compile(re.escape(_directives(lines).get("escape", "\\")) + r"[ \t]*$")
+    _, escape = _directives(lines).get("escape", (0, "\\"))
+    goes_on = re.compile(re.escape(escape) + r"[ \t]*$")
     found = []
     at = 0
     while at < len(lines):
-        first, parts = at, list[str]()
-        while at < len(lines):
+        if _is_blank(lines[at]):
+            at += 1
+            continue
+        first, text, continues = at, "", True
+        while continues and at < len(lines):
             line = lines[at]
             at += 1
-            if _is_blank(line):
-                if parts:
-                    continue  # neither an empty line nor a comment ends an instruction
-                break
-            continued = goes_on.search(line)
-            parts.append(line[: continued.start()] if continued else line)
-            if not continued:
-                break
-        if not parts:
-            continue
-        keyword, flags, text = _split("".join(parts))
+            if not _is_blank(line):  # neither an empty line nor a comment ends an instruction
+                continued = goes_on.search(line)
+                continues = continued is not None
+                text += line[: continued.start()] if continued else line
+        keyword, flags, text = _split(text)
         end = _after_heredocs(lines, at, text) if keyword in _WITH_HEREDOCS else at
         given = Instruction(line=first + 1, end=end, keyword=keyword, flags=flags, text=text, heredoc=end != at)
         found.append(given)
@@ -78,8 +68,9 @@ def labelled(dockerfile: str, marks: Mapping[str, str]) -> str:
     """Return the Dockerfile with these labels in every stage, so that whatever a build leaves behind carries them."""
     label = "LABEL " + " ".join(f'{key}="{value}"' for key, value in marks.items())
     lines = dockerfile.split("\n")
-    for each in reversed([each for each in instructions(dockerfile) if each.keyword == "FROM"]):
-        lines.insert(each.end, label)
+    for each in reversed(instructions(dockerfile)):
+        if each.keyword == "FROM":
+            lines.insert(each.end, label)
     return "\n".join(lines)
 
 
@@ -93,56 +84,51 @@ def buildkit_only(dockerfile: str) -> str:
         if _is_automatic(each):
             return f"the platform argument in line {each.line}"
     named_frontend = frontend(dockerfile)
-    if named_frontend and not _OFFICIAL_FRONTEND.fullmatch(named_frontend):
-        return f"`# syntax={named_frontend}`"
-    return ""
+    return f"`# syntax={named_frontend}`" if named_frontend and not is_official(named_frontend) else ""
 
 
 def frontend(dockerfile: str) -> str:
     """Return the image that its ``# syntax=`` line names; empty without one."""
-    return _directives(_lines(dockerfile)).get("syntax", "")
+    _, named = _directives(_lines(dockerfile)).get("syntax", (0, ""))
+    return named
 
 
 def is_official(named: str) -> bool:
-    """Whether a frontend is Docker's own: every BuildKit has one of those built in."""
-    return bool(_OFFICIAL_FRONTEND.fullmatch(named))
+    """Return whether a frontend is Docker's own: every BuildKit has one of those built in."""
+    return _OFFICIAL_FRONTEND.fullmatch(named) is not None
 
 
 def without_frontend(dockerfile: str) -> str:
     """Return the Dockerfile with its ``# syntax=`` line made a plain comment: lines keep their numbers."""
-    lines, directives = dockerfile.split("\n"), _directive_lines(_lines(dockerfile))
-    for number, line in enumerate(directives):
-        if line.lower().partition("=")[0].strip("# \t") == "syntax":
-            del lines[number]
-            lines.insert(len(directives) - 1, "#")  # above an escape directive, that would not be one any more
-            break
+    lines, directives = dockerfile.split("\n"), _directives(_lines(dockerfile))
+    if "syntax" in directives:
+        number, _ = directives["syntax"]
+        del lines[number]
+        lines.insert(len(directives) - 1, "#")  # a comment above an escape directive would disable it
     return "\n".join(lines)
 
 
-def bases(dockerfile: str, arguments: Mapping[str, str], target: str | None) -> list[Base]:
-    """Return the images that its stages up to ``target`` are made from, as far as their names can be known."""
+def bases(dockerfile: str, arguments: Mapping[str, str], target: str | None) -> dict[str, str | None]:
+    """Return the images that its stages up to ``target`` start or copy from, as far as their names are known, each with
+    the platform that the Dockerfile asks for."""
     values: dict[str, str] = {}
     stages: list[str] = []
-    found: dict[Base, None] = {}
-    reached = False
+    found: dict[str, str | None] = {}
+    last = target.lower() if target else None
     for each in instructions(dockerfile):
-        if each.keyword == "ARG" and not stages:
-            for name, value in _arguments(each.text):
-                values[name] = arguments.get(name, _expanded(value, values) or "")
-        elif each.keyword == "FROM":
-            if reached:
-                break
-            words = each.text.split()
-            reference = _expanded(words[0], values) if words else None
-            platform = each.flags.get("platform")
-            if reference and reference.lower() not in (_SCRATCH, *stages) and "$" not in (platform or ""):
-                found[Base(reference=reference, platform=platform)] = None
-            stages.append(words[2].lower() if len(words) == 3 else "")
-            reached = bool(target) and str(target).lower() in (stages[-1], str(len(stages) - 1))
-        for reference in _copied_from(each):
-            if "$" not in reference and not reference.isdecimal() and reference.lower() not in (_SCRATCH, *stages):
-                found[Base(reference=reference)] = None
-    return list(found)
+        if each.keyword == "FROM" and stages and last in (stages[-1], str(len(stages) - 1)):
+            break
+        for reference, platform in _images_of(each, values):
+            is_stage = reference.isdecimal() or reference.lower() in stages
+            if reference and "$" not in reference + platform and not is_stage and reference.lower() != "scratch":
+                found.setdefault(reference, platform or None)
+        if each.keyword == "FROM":
+            words = each.text.lower().split()
+            stages.append(words[2] if len(words) == 3 else "")
+        elif each.keyword == "ARG" and not stages:
+            for name, value in _arguments(each):
+                values[name] = arguments.get(name, _expanded(value or "", values))
+    return found
 
 
 def added_urls(dockerfile: str, arguments: Mapping[str, str]) -> list[tuple[int, str]]:
@@ -150,24 +136,17 @@ def added_urls(dockerfile: str, arguments: Mapping[str, str]) -> list[tuple[int,
     values: dict[str, str] = {}
     found = []
     for each in instructions(dockerfile):
-        if each.keyword == "ARG":
-            values |= {
-                name: arguments.get(name, value or values.get(name, "")) for name, value in _arguments(each.text)
-            }
-        elif each.keyword == "ADD":
-            words = (_expanded(word.strip(",[]"), values) or "" for word in each.text.split())
+        for name, value in _arguments(each):
+            values[name] = arguments.get(name, value or values.get(name, ""))
+        if each.keyword == "ADD":
+            words = (_expanded(word.strip(",[]"), values) for word in each.text.split())
             found += [(each.line, word) for word in words if "://" in word]
     return found
 
 
 def declared_arguments(dockerfile: str) -> set[str]:
     """Return the name of every ARG."""
-    return {
-        name
-        for each in instructions(dockerfile)
-        if each.keyword == "ARG"
-        for name, _ in _arguments(each.text)
-    }  # fmt: skip
+    return {name for each in instructions(dockerfile) for name, _ in _arguments(each)}
 
 
 def _lines(dockerfile: str) -> list[str]:
@@ -175,20 +154,15 @@ def _lines(dockerfile: str) -> list[str]:
     return [line.removesuffix("\r") for line in dockerfile.removeprefix("\ufeff").split("\n")]
 
 
-def _directive_lines(lines: list[str]) -> list[str]:
-    """The directives on top, which end at the first line of another kind."""
-    found: list[str] = []
-    for line in lines:
+def _directives(lines: list[str]) -> dict[str, tuple[int, str]]:
+    """Return line and value of the directives on top, which end at the first line of another kind."""
+    found: dict[str, tuple[int, str]] = {}
+    for number, line in enumerate(lines):
         directive = _DIRECTIVE.fullmatch(line.strip())
-        if not directive or directive[1].lower() not in ("syntax", "escape", "check"):
+        if not directive:
             break
-        found.append(line)
+        found[directive[1].lower()] = (number, directive[2])
     return found
-
-
-def _directives(lines: list[str]) -> dict[str, str]:
-    matches = (_DIRECTIVE.fullmatch(line.strip()) for line in _directive_lines(lines))
-    return {match[1].lower(): match[2] for match in matches if match}
 
 
 def _is_blank(line: str) -> bool:
@@ -196,7 +170,7 @@ def _is_blank(line: str) -> bool:
 
 
 def _split(text: str) -> tuple[str, dict[str, str], str]:
-    """Keyword, flags and the rest; of an ONBUILD, those of the instruction that it puts off."""
+    """Return keyword, flags and the rest; of an ONBUILD, those of the instruction that it defers."""
     keyword, rest = [*text.split(maxsplit=1), ""][:2]
     if keyword.upper() == "ONBUILD" and rest:
         return _split(rest)
@@ -208,7 +182,7 @@ def _split(text: str) -> tuple[str, dict[str, str], str]:
 
 
 def _after_heredocs(lines: list[str], at: int, text: str) -> int:
-    """Number of lines up to the end of the heredocs that an instruction opens, in order; ``at`` without any."""
+    """Return the number of lines up to the end of the heredocs that an instruction opens; ``at`` without any."""
     for match in _HEREDOC.finditer(text):
         delimiter = match[2].strip("\"'")
         for number in range(at, len(lines)):
@@ -219,41 +193,37 @@ def _after_heredocs(lines: list[str], at: int, text: str) -> int:
 
 
 def _is_automatic(instruction: Instruction) -> bool:
-    """Whether it reads an argument that BuildKit sets by itself: the classic builder leaves those empty."""
+    """Return whether it reads an argument that BuildKit sets by itself: the classic builder leaves those empty."""
     if instruction.keyword == "FROM":
         return bool(_AUTOMATIC.search(instruction.flags.get("platform", "")))
-    declared = _arguments(instruction.text) if instruction.keyword == "ARG" else ()
-    return any(_AUTOMATIC.fullmatch(name) and value is None for name, value in declared)
+    return any(_AUTOMATIC.fullmatch(name) and value is None for name, value in _arguments(instruction))
 
 
-def _arguments(text: str) -> Iterator[tuple[str, str | None]]:
-    """Names of an ARG with their defaults."""
-    for match in re.finditer(r"""([A-Za-z_]\w*)(?:=("[^"]*"|'[^']*'|\S*))?""", text):
+def _arguments(instruction: Instruction) -> Iterator[tuple[str, str | None]]:
+    """Yield the names of an ARG with their defaults."""
+    for match in _ARGUMENT.finditer(instruction.text) if instruction.keyword == "ARG" else ():
         yield match[1], None if match[2] is None else match[2].strip("\"'")
 
 
-def _expanded(text: str | None, values: Mapping[str, str]) -> str | None:
-    """The text with the values of its variables; None when one is not known."""
-    if text is None:
-        return None
-    known = True
+def _expanded(text: str, values: Mapping[str, str]) -> str:
+    """Return the text with the values of its variables; one that is not known stays as it is."""
 
     def value(match: re.Match[str]) -> str:
-        nonlocal known
-        name, kind, word = match[1] or match[4], match[2], match[3] or ""
-        if kind == "-":
-            return values.get(name) or word
+        known, kind, word = values.get(match[1] or match[4]), match[2], match[3] or ""
         if kind == "+":
-            return word if values.get(name) else ""
-        known = known and bool(values.get(name))
-        return values.get(name, "")
+            return word if known else ""
+        return known or (word if kind else match[0])
 
-    expanded = _VARIABLE.sub(value, text.strip("\"'"))
-    return expanded if known else None
+    return _VARIABLE.sub(value, text.strip("\"'"))
 
 
-def _copied_from(instruction: Instruction) -> Iterator[str]:
-    if instruction.keyword == "COPY" and "from" in instruction.flags:
-        yield instruction.flags["from"]
-    if instruction.keyword == "RUN":
-        yield from re.findall(r"(?:^|,)from=([^,]+)", instruction.flags.get("mount", ""))
+def _images_of(instruction: Instruction, values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what an instruction starts or copies from, an image or a stage, with the platform that it asks for."""
+    if instruction.keyword == "FROM":
+        for reference in instruction.text.split()[:1]:
+            yield _expanded(reference, values), instruction.flags.get("platform", "")
+    elif instruction.keyword == "COPY" and "from" in instruction.flags:
+        yield instruction.flags["from"], ""
+    elif instruction.keyword == "RUN":
+        for reference in re.findall(r"(?:^|,)from=([^,]+)", instruction.flags.get("mount", "")):
+            yield reference, ""

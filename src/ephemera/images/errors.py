@@ -11,10 +11,19 @@ Tree::
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ephemera.contract import labels
 from ephemera.contract.errors import ImageError, InputError
+from ephemera.host.configured import configured
+
+if TYPE_CHECKING:
+    import docker
+
+_NO_SPACE = os.strerror(errno.ENOSPC).lower()
 
 
 class ImageBuildError(ImageError):
@@ -23,7 +32,7 @@ class ImageBuildError(ImageError):
 
     kind = "image_build"
 
-    def __init__(self, name: str, step: str, cause: str, output: Sequence[str], remedy: str = "") -> None:
+    def __init__(self, name: str, step: str, cause: str, remedy: str = "", output: Sequence[str] = ()) -> None:
         super().__init__(
             f"image {name!r} cannot be built: {cause} (at {step})",
             remedy=remedy or "see its last lines",
@@ -38,13 +47,12 @@ class ImageMissingError(ImageError):
     kind = "image_missing"
 
     def __init__(self, reference: str, cause: str, remedy: str) -> None:
-        super().__init__(f"image {reference!r} is not to be had: {cause}", remedy=remedy)
+        super().__init__(f"image {reference!r} is not available: {cause}", remedy=remedy)
         self.reference = reference
 
 
 class ImageTakenError(InputError):
-    """The tag that an image of ours is to have is on one that ephemera did not make; ``marked``: what that is labelled
-    as."""
+    """The tag of an image of ours is on one that ephemera did not make. ``marked``: the label of that one, if any."""
 
     kind = "image_taken"
 
@@ -55,3 +63,15 @@ class ImageTakenError(InputError):
             remedy=f"give that image another tag with `docker tag`, then `docker rmi {reference}`",
         )
         self.reference = reference
+
+
+def explained(client: docker.DockerClient, cause: str, remedy: str = "", output: Sequence[str] = ()) -> tuple[str, str]:
+    """Return cause and remedy of a failure; those of a full disk if the cause or the output comes from one."""
+    if not any(_NO_SPACE in line.lower() for line in (cause, *output)):
+        return cause, remedy
+    hostname = configured().hostname
+    folder = client.info().get("DockerRootDir", "its data root")
+    return (
+        f"the disk of the Docker engine is full ({folder}{f' on {hostname}' if hostname else ''})",
+        "make room there: `ephemera images prune` drops unused images, `docker system df` shows what takes the space",
+    )

@@ -1,64 +1,78 @@
-"""Writes ``images.lock``: the digest that each official or public reference has in its registry right now."""
+"""``images.lock``, beside a project's ``Pulumi.yaml``: the digest of each image that the project pulls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ephemera.contract.images import AnyImage, EngineImage, PublicImage
+from ephemera.contract.errors import InputError
+from ephemera.contract.images import AnyImage
 from ephemera.home.documents import write_whole
+from ephemera.host import surroundings
 from ephemera.host.engine import connected
 from ephemera.images.errors import ImageMissingError
-from ephemera.images.recipes import LOCK, recipe, recipes
-from ephemera.images.registries import authorized
-from ephemera.machine.data import data_dir
+from ephemera.images.recipes import source
+from ephemera.images.registries import credentials
 
-if TYPE_CHECKING:
-    import docker
+_NAME = "images.lock"
 
 
-def lock(report: Callable[[str], None]) -> Path:
-    """Write the file of the engines' recipes; it stays as it was where a registry does not answer."""
-    official = (each.official for each in recipes().values() if each.official)
-    return _write(data_dir("images") / LOCK, "python -m ephemera.images", official, report)
+def pinned(reference: str) -> str:
+    """Return ``postgres@sha256:…`` for ``postgres:16-alpine`` if the lock file of the project in the working directory
+    has its digest, else the reference itself. Raise :class:`InputError` for a damaged file."""
+    here = surroundings.folder()
+    project = next((folder for folder in (here, *here.parents) if (folder / "Pulumi.yaml").is_file()), None)
+    digest = _read(project / _NAME).get(reference) if project else None
+    if digest is None:
+        return reference
+    repository, colon, tag = reference.rpartition(":")
+    return f"{repository if colon and '/' not in tag else reference}@{digest}"
 
 
 def lock_project(project: Path, images: Iterable[AnyImage], report: Callable[[str], None]) -> Path:
-    """Write a project's file, for what of ``images`` and of their bases is pulled; it stays as it was where a registry
-    does not answer."""
-    return _write(project / LOCK, "ephemera images lock", _pulled(images), report)
+    """Write the lock file for all that is pulled of ``images`` and their bases, and return its path.
 
-
-def _pulled(images: Iterable[AnyImage]) -> Iterator[str]:
-    for image in images:
-        if isinstance(image, PublicImage):
-            yield image.reference
-        elif isinstance(image, EngineImage):
-            if official := recipe(image.name).official:
-                yield official
-        else:
-            yield from _pulled(image.bases.values())
-
-
-def _digest(client: docker.DockerClient, reference: str) -> str:
-    found = authorized(client, lambda credentials: client.api.inspect_distribution(reference, credentials))
-    return str(found["Descriptor"]["digest"])
-
-
-def _write(path: Path, command: str, references: Iterable[str], report: Callable[[str], None]) -> Path:
+    Raise :class:`ImageMissingError` if a registry does not answer: the file stays as it was.
+    """
     from docker.errors import APIError
 
-    lines = [f"# Written by `{command}`: the digest of each image that is pulled."]
+    lines = ["# Written by `ephemera images lock`: the digest of each image that is pulled."]
     with connected() as client:
-        for reference in sorted({each for each in references if "@" not in each}):
+        for reference in sorted({each for each in _pulled(images) if "@" not in each}):
             report(reference)
+            given, _ = credentials(reference)
             try:
-                digest = _digest(client, reference)
+                found = client.api.inspect_distribution(reference, given)
             except APIError as error:
                 raise ImageMissingError(
                     reference, error.explanation or str(error), "run this where the registry answers"
                 ) from error
-            lines.append(f'"{reference}" = "{digest}"')
+            lines.append(f'"{reference}" = "{found["Descriptor"]["digest"]}"')
+    path = project / _NAME
     write_whole(path, "\n".join(lines) + "\n", mode=0o666)
     return path
+
+
+def _pulled(images: Iterable[AnyImage]) -> Iterator[str]:
+    for image in images:
+        found = source(image, "registry")
+        if isinstance(found, str):
+            yield found
+        else:
+            yield from _pulled(found.bases.values())
+
+
+def _read(path: Path) -> Mapping[str, str]:
+    remedy = "write it again with `ephemera images lock`"
+    try:
+        found = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error})", remedy=remedy) from error
+    for reference, digest in found.items():
+        if not (isinstance(digest, str) and re.fullmatch(r"sha256:[0-9a-z]+", digest)):
+            raise InputError(f"{path}: {digest!r} of {reference!r} is not a digest", remedy=remedy)
+    return found

@@ -1,4 +1,4 @@
-"""What reference an image goes by. Pure: reads files, asks nobody."""
+"""The reference of an image, from what it is made of. Reads files, asks no engine and no registry."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ephemera.contract.images import AnyImage, EngineImage, PublicImage, ServiceImage
-from ephemera.images.context import context_hash, entries
-from ephemera.images.errors import ImageMissingError
-from ephemera.images.modes import Mode
-from ephemera.images.recipes import BASE, pinned, recipe
+from ephemera.contract.images import AnyImage, EngineImage, ServiceImage
+from ephemera.images.context import context_hash
+from ephemera.images.locking import pinned
+from ephemera.images.recipes import BASE, recipe, source
+from ephemera.images.registries import Mode
 
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 BASE_SUITE = "trixie"
@@ -20,60 +20,43 @@ _HASH_LENGTH = 16
 
 
 def resolve(image: AnyImage, mode: Mode) -> str:
-    """The reference of an image in that mode: an official one, or ``ephemera/<name>:<hash>`` for what is built.
+    """Return the reference of an image: ``ephemera/<name>:<hash>`` for one that is built, else what it is pulled by.
 
-    The hash is over everything that goes into the build; an image that can be neither pulled nor built in that mode
-    raises :class:`ImageMissingError`.
+    The hash is over everything that goes into the build.
     """
-    if isinstance(image, PublicImage):
-        return pinned(image.reference)
-    if isinstance(image, EngineImage):
-        found = recipe(image.name)
-        if mode == "registry" and found.official is not None:
-            return pinned(found.official)
-        if image.name == BASE:
-            return _base_reference()
-    return _tag(as_built(image), mode)
+    found = source(image, mode)
+    if isinstance(found, str):
+        return pinned(found)
+    if image == EngineImage(BASE):
+        return _base_reference()
+    bases = {argument: resolve(base, mode) for argument, base in found.bases.items()}
+    return tag(found, context_hash(found.context, found.dockerfile), bases)
 
 
-def as_built(image: EngineImage | ServiceImage) -> ServiceImage:
-    """The build behind an image: an engine's local recipe is built like a service."""
-    if isinstance(image, ServiceImage):
-        return image
-    found = recipe(image.name)
-    if found.folder is None:
-        raise ImageMissingError(
-            found.official or image.name,
-            "there is no local recipe for it",
-            "run on a machine that reaches its registry, with EPHEMERA_IMAGES=registry",
-        )
-    return ServiceImage(name=image.name, context=found.folder, bases=found.bases)
-
-
-def base_folder() -> Path:
-    """Folder of the base image's recipe."""
-    folder = recipe(BASE).folder
-    if folder is None:
-        raise ImageMissingError(BASE, "it has no recipe", "restore it in images/engines.toml")
-    return folder
-
-
-def _tag(image: ServiceImage, mode: Mode) -> str:
-    bases = {argument: resolve(base, mode) for argument, base in image.bases.items()}
+def tag(image: ServiceImage, context: str, bases: Mapping[str, str]) -> str:
+    """Return the reference of a build, by the hash of its context and the references of its bases."""
     made_from = {
-        "context": context_hash(entries(image.context, image.dockerfile)),
+        "context": context,
         "dockerfile": image.dockerfile,
         "target": image.target,
         "arguments": dict(image.arguments),
-        "bases": bases,
+        "bases": dict(bases),
     }
     return f"ephemera/{image.name}:{_hash(made_from)}"
 
 
+def as_built(image: EngineImage | ServiceImage) -> ServiceImage:
+    """Return the build behind an image: an engine's local recipe is built like a service."""
+    if isinstance(image, ServiceImage):
+        return image
+    found = recipe(image.name)
+    return ServiceImage(name=image.name, context=found.folder, bases=found.bases)
+
+
 def _base_reference() -> str:
-    # The authorities that this machine trusts are part of the image: builds on top of it fail without them.
+    # The machine's certificate authorities are part of the image: builds on top of it fail without them.
     bundle = hashlib.sha256(CA_BUNDLE.read_bytes()).hexdigest() if CA_BUNDLE.is_file() else ""
-    script = hashlib.sha256((base_folder() / "rootfs.sh").read_bytes()).hexdigest()
+    script = hashlib.sha256((recipe(BASE).folder / "rootfs.sh").read_bytes()).hexdigest()
     made_from = {"script": script, "suite": BASE_SUITE, "machine": os.uname().machine, "authorities": bundle}
     return f"ephemera/{BASE}:{_hash(made_from)}"
 

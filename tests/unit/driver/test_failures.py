@@ -12,7 +12,7 @@ from tests.unit.contract.test_errors import SAMPLES
 
 _CROSSING: tuple[EphemeraError, ...] = (
     *SAMPLES,
-    ImageBuildError("web", "RUN x", "no such file", ["step 1", "step 2"]),
+    ImageBuildError("web", "RUN x", "no such file", output=["step 1", "step 2"]),
     ImageMissingError("postgres:16", "no such image", "look again"),
     ImageTakenError("ephemera/web:1", None),
     GateError("api", "exited", container_exit_code=1, log_tail=["one"]),

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from ephemera import images
 from ephemera.contract.progress import Event
 from ephemera.driver import known, pool, reaper, recording, state
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
 from ephemera.home.paths import state_dir
-from ephemera.images import modes
 
 _EARLIER = Path(__file__).parent / "earlier"
 _CHECKOUT = "/home/dev/shop"
@@ -50,7 +50,7 @@ def test_addresses_and_pools_and_machine_are_read(events: list[Event]) -> None:
     assert found is not None
     assert (found.number, found.address, found.ports) == (475, "127.83.2.226", {"postgres.postgres": 5432})
     assert [(each.system, each.size, each.checkout) for each in pool.pools()] == [("web", 1, _CHECKOUT)]
-    assert modes.mode() == "local"
+    assert images.mode() == "local"
     assert identity.backend_id() == (_EARLIER / "1" / "backend-id").read_text()
     assert events == []
 

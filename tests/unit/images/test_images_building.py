@@ -17,7 +17,7 @@ from ephemera.contract import labels
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import ServiceImage
 from ephemera.home import identity
-from ephemera.images import ImageBuildError, ImageMissingError, building, ensure, resolve
+from ephemera.images import ImageBuildError, ImageMissingError, building, context, ensure, resolve
 
 _TIMED_OUT = "UnixHTTPConnectionPool(host='localhost', port=None): Read timed out."
 
@@ -64,14 +64,14 @@ def image(tmp_path: Path) -> ServiceImage:
     context.mkdir()
     (context / "Dockerfile").write_text("FROM x\nCOPY a /\n")
     (context / "a").write_text("content")
-    return ServiceImage(name="api", context=context)
+    return ServiceImage(name="api", context=context, arguments={"GIVEN": "1"})
 
 
 def _build(api: _Api, image: ServiceImage, mode: Any = "local") -> list[str]:
-    """Build it, at the first try; the lines of its progress."""
+    """Build it and return the lines of its progress."""
     lines: list[str] = []
     client: Any = SimpleNamespace(api=api, version=lambda: {"Version": "24.0.7"})
-    building.build(client, image, resolve(image, mode), {"GIVEN": "1"}, mode, lines.append, last=False)
+    assert building.build(client, image, {}, mode, lines.append) == resolve(image, mode) == api.asked["t"]
     assert api.closed
     return lines
 
@@ -103,7 +103,7 @@ def test_buildkit_gets_the_dockerfile_as_it_is_and_labels_beside_it(image: Servi
 
 def test_frontend_that_only_a_registry_has_is_missing_without_one(image: ServiceImage) -> None:
     with pytest.raises(
-        ImageMissingError, match="'some/frontend' is not to be had: the Dockerfile of 'api' asks for it"
+        ImageMissingError, match="'some/frontend' is not available: the Dockerfile of 'api' asks for it"
     ):
         _build(_Api(), _with(image, "# syntax=some/frontend\nFROM x\n"))
 
@@ -132,15 +132,25 @@ def test_buildkit_that_takes_no_context_over_the_api_is_explained(image: Service
         _build(_Api([{"error": error}]), _with(image, "FROM x\nCOPY --link a /\n"))
 
 
-def test_context_that_changes_all_the_time_is_built_as_it_is_at_the_last_try(image: ServiceImage) -> None:
-    api, lines = _Api(), list[str]()
-    client: Any = SimpleNamespace(api=api)
-    with pytest.raises(building.ContextChangedError):
-        building.build(client, image, "ephemera/api:before", {}, "local", lines.append, last=False)
-    assert api.sent == b""
-    building.build(client, image, "ephemera/api:before", {}, "local", lines.append, last=True)
-    assert lines == ["api: files of its context change all the time: name them in .dockerignore"]
-    assert api.asked["t"] == "ephemera/api:before"
+def test_context_that_changes_while_it_is_packed_is_named_by_what_was_packed(
+    image: ServiceImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = context.files
+
+    def edited(*arguments: Any) -> dict[str, Path]:
+        (image.context / "a").write_text("newer")
+        (image.context / "Dockerfile").write_text("FROM newer\n")
+        return listed(*arguments)
+
+    read = (image.context / "Dockerfile").read_text()
+    monkeypatch.setattr(context, "files", edited)
+    api = _Api()
+    made = building.build(SimpleNamespace(api=api), image, {}, "local", lambda _: None)
+    monkeypatch.undo()
+    assert b"newer" in api.sent
+    assert b"FROM newer" not in api.sent
+    (image.context / "Dockerfile").write_text(read)
+    assert made == resolve(image, "local")
 
 
 def test_wrong_network_is_refused_also_when_nothing_is_to_be_built(monkeypatch: pytest.MonkeyPatch) -> None:

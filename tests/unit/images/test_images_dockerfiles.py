@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from ephemera.images.dockerfiles import (
-    Base,
     bases,
     buildkit_only,
     declared_arguments,
@@ -111,16 +110,12 @@ def test_images_that_it_is_made_from_are_known_beforehand() -> None:
         "COPY --from=0 /c /c\nRUN --mount=type=bind,from=tools,target=/t x\n"
         "FROM scratch AS three\nFROM $UNKNOWN\nFROM ONE\nFROM last\n"
     )
-    first = [Base(reference="python:3.12")]
-    second = [
-        Base(reference="debian", platform="linux/arm64"),
-        Base(reference="nginx:1"),
-        Base(reference="tools"),
-    ]
-    assert bases(text, {}, None) == [*first, *second, Base(reference="last")]
+    first = {"python:3.12": None}
+    second = {"debian": "linux/arm64", "nginx:1": None, "tools": None}
+    assert bases(text, {}, None) == {**first, **second, "last": None}
     assert bases(text, {}, "one") == bases(text, {}, "0") == first
-    assert bases(text, {}, "TWO") == [*first, *second]
-    assert bases(text, {"BASE": "mine", "SUFFIX": "-slim"}, "one") == [Base(reference="mine-slim")]
+    assert bases(text, {}, "TWO") == {**first, **second}
+    assert bases(text, {"BASE": "mine", "SUFFIX": "-slim"}, "one") == {"mine-slim": None}
 
 
 def test_declared_arguments() -> None:

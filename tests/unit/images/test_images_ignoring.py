@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ephemera.contract.errors import InputError
-from ephemera.images.context import entries
+from ephemera.images.context import files
 from ephemera.images.ignoring import Ignored
 
 _FILES = (
@@ -34,7 +34,7 @@ def context(tmp_path: Path) -> Path:
 
 def _files(context: Path, text: str, name: str = ".dockerignore") -> set[str]:
     (context / name).write_text(text)
-    return {entry.path for entry in entries(context, "Dockerfile") if not entry.folder} - {name, "Dockerfile"}
+    return {path for path, source in files(context, "Dockerfile").items() if not source.is_dir()} - {name, "Dockerfile"}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_file_of_the_dockerfiles_own_wins(context: Path) -> None:
 
 def test_ignored_folder_is_not_entered_where_no_exception_can_be_below(context: Path) -> None:
     (context / ".dockerignore").write_text("node_modules\na\n!a/b/keep.py\n")
-    ignored = Ignored.of(context, "Dockerfile")
+    ignored = Ignored(context, "Dockerfile")
     assert ignored.all_below("node_modules")
     assert not ignored.all_below("a")
     assert not ignored.all_below("a/b")
@@ -96,10 +96,10 @@ def test_what_is_no_regular_file_is_refused_and_not_opened(context: Path, name: 
     if linked:
         (context / name).symlink_to("pipe")
     with pytest.raises(InputError, match=rf"/{name} is not a regular file: make it one"):
-        entries(context, "Dockerfile")
+        files(context, "Dockerfile")
 
 
 def test_link_that_leads_nowhere_ignores_nothing(context: Path) -> None:
     (context / "Dockerfile").write_text("FROM x\n")
     (context / ".dockerignore").symlink_to("nowhere")
-    assert "README.md" in {entry.path for entry in entries(context, "Dockerfile")}
+    assert "README.md" in files(context, "Dockerfile")

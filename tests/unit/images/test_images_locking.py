@@ -16,22 +16,20 @@ from docker.errors import APIError
 
 from ephemera.contract.errors import InputError, MachineError
 from ephemera.contract.images import AnyImage, EngineImage, PublicImage, ServiceImage
-from ephemera.images import base, locking, recipes
+from ephemera.images import base, locking
 from ephemera.images.errors import ImageMissingError
 from ephemera.images.references import resolve
 from ephemera.machine import apt, debian
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    for room in (recipes, locking):
-        monkeypatch.setattr(room, "data_dir", lambda _: tmp_path)
-    (tmp_path / "engines.toml").write_text('[nats]\nofficial = "nats:2"\n[redis]\nofficial = "redis:7"\n[mine]\n')
-    recipes.recipes.cache_clear()
-    recipes.digests.cache_clear()
-    yield tmp_path
-    recipes.recipes.cache_clear()
-    recipes.digests.cache_clear()
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with the working directory below it."""
+    project = tmp_path / "shop"
+    (project / "deeper").mkdir(parents=True)
+    (project / "Pulumi.yaml").touch()
+    monkeypatch.chdir(project / "deeper")
+    return project
 
 
 def registry(monkeypatch: pytest.MonkeyPatch, silent: str = "") -> None:
@@ -42,37 +40,9 @@ def registry(monkeypatch: pytest.MonkeyPatch, silent: str = "") -> None:
 
     @contextmanager
     def connected() -> Iterator[Any]:
-        api = SimpleNamespace(inspect_distribution=inspect_distribution, reload_config=lambda _: None)
-        yield SimpleNamespace(api=api)
+        yield SimpleNamespace(api=SimpleNamespace(inspect_distribution=inspect_distribution))
 
     monkeypatch.setattr(locking, "connected", connected)
-
-
-def test_every_official_image_gets_its_digest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry(monkeypatch)
-    path = locking.lock(lambda _: None)
-    assert path == folder / "images.lock"
-    assert tomllib.loads(path.read_text()) == {"nats:2": "sha256:n", "redis:7": "sha256:r"}
-    assert recipes.pinned("nats:2") == "nats@sha256:n"
-
-
-def test_a_registry_that_does_not_answer_leaves_the_file_as_it_was(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (folder / "images.lock").write_text('"nats:2" = "sha256:old"\n')
-    registry(monkeypatch, silent="redis:7")
-    with pytest.raises(ImageMissingError, match="'redis:7' is not to be had: no such manifest"):
-        locking.lock(lambda _: None)
-    assert (folder / "images.lock").read_text() == '"nats:2" = "sha256:old"\n'
-
-
-@pytest.fixture
-def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    project = folder / "shop"
-    (project / "deeper").mkdir(parents=True)
-    (project / "Pulumi.yaml").touch()
-    monkeypatch.chdir(project / "deeper")
-    return project
 
 
 def test_a_project_locks_all_that_it_pulls(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,37 +50,41 @@ def test_a_project_locks_all_that_it_pulls(project: Path, monkeypatch: pytest.Mo
     service = ServiceImage(
         name="api",
         context=project,
-        bases={"BASE": EngineImage(name="redis"), "TOOLS": ServiceImage(name="tools", context=project)},
+        bases={"BASE": EngineImage("redis"), "TOOLS": ServiceImage(name="tools", context=project)},
     )
     known = PublicImage(reference="traefik@sha256:1")
-    used: list[AnyImage] = [PublicImage(reference="mailpit:1"), EngineImage(name="mine"), service, known]
+    used: list[AnyImage] = [PublicImage(reference="mailpit:1"), EngineImage("python-service"), service, known]
     path = locking.lock_project(project, used, lambda _: None)
     assert path == project / "images.lock"
-    assert tomllib.loads(path.read_text()) == {"mailpit:1": "sha256:m", "redis:7": "sha256:r"}
-    pulled = [resolve(image, "registry") for image in (used[0], service.bases["BASE"], known)]
+    digests = {"mailpit:1": "sha256:m", "python:3.12-slim": "sha256:p", "redis:7-alpine": "sha256:r"}
+    assert tomllib.loads(path.read_text()) == digests
+    pulled = [resolve(image, "registry") for image in (used[0], EngineImage("redis"), known)]
     assert pulled == ["mailpit@sha256:m", "redis@sha256:r", "traefik@sha256:1"]
 
 
-def test_a_projects_lock_comes_before_ours_and_holds_at_once(project: Path) -> None:
-    (project.parent / "images.lock").write_text('"nats:2" = "sha256:ours"\n"redis:7" = "sha256:ours"\n')
-    (project / "images.lock").write_text('"nats:2" = "sha256:theirs"\n')
-    assert [recipes.pinned(name) for name in ("nats:2", "redis:7")] == ["nats@sha256:theirs", "redis@sha256:ours"]
-    (project / "images.lock").write_text('"nats:2" = "sha256:newer"\n')
-    assert recipes.pinned("nats:2") == "nats@sha256:newer"
+def test_a_registry_that_does_not_answer_leaves_the_file_as_it_was(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "images.lock").write_text('"nats:2" = "sha256:old"\n')
+    registry(monkeypatch, silent="redis:7")
+    images = [PublicImage(reference="nats:2"), PublicImage(reference="redis:7")]
+    with pytest.raises(ImageMissingError, match="'redis:7' is not available: no such manifest"):
+        locking.lock_project(project, images, lambda _: None)
+    assert locking.pinned("nats:2") == "nats@sha256:old"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("nats:2 = 1", r"images\.lock cannot be read \(.*\): write it again with `ephemera images lock`"),
-        ('"nats:2" = "latest"', r"images\.lock: 'latest' of 'nats:2' is no digest: write it again"),
-        ('["nats:2"]\ndigest = "sha256:1"', r"images\.lock: \{.*\} of 'nats:2' is no digest"),
+        ('"nats:2" = "latest"', r"images\.lock: 'latest' of 'nats:2' is not a digest: write it again"),
+        ('["nats:2"]\ndigest = "sha256:1"', r"images\.lock: \{.*\} of 'nats:2' is not a digest"),
     ],
 )
 def test_a_damaged_lock_is_one_error(project: Path, text: str, message: str) -> None:
     (project / "images.lock").write_text(text)
     with pytest.raises(InputError, match=message):
-        recipes.pinned("nats:2")
+        locking.pinned("nats:2")
 
 
 def making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *there: str) -> Callable[[], list[str]]:

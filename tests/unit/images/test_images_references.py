@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract.errors import InputError, UnknownNameError
+from ephemera.contract.errors import UnknownNameError
 from ephemera.contract.images import AnyImage, EngineImage, PublicImage, ServiceImage
-from ephemera.images import recipes, references
-from ephemera.images.errors import ImageMissingError
-from ephemera.images.recipes import Recipe
+from ephemera.images import references
 from ephemera.images.references import resolve
 
 PYTHON = EngineImage(name="python")
@@ -27,8 +25,12 @@ def service(tmp_path: Path) -> ServiceImage:
     return ServiceImage(name="tasker-worker", context=context, bases={"PYTHON_IMAGE": PYTHON})
 
 
-def lock(monkeypatch: pytest.MonkeyPatch, **digests: str) -> None:
-    monkeypatch.setattr(recipes, "digests", lambda: digests)
+@pytest.fixture
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Lock file of the project in the working directory."""
+    (tmp_path / "Pulumi.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "images.lock"
 
 
 def test_an_engine_is_official_with_a_registry_and_built_without() -> None:
@@ -50,10 +52,8 @@ def test_what_is_only_local_is_built_in_both_modes() -> None:
         ("registry.example:5000/team/app:2", "registry.example:5000/team/app@sha256:1"),
     ],
 )
-def test_a_locked_digest_takes_the_place_of_the_tag(
-    monkeypatch: pytest.MonkeyPatch, reference: str, pinned: str
-) -> None:
-    lock(monkeypatch, **{reference: "sha256:1"})
+def test_a_locked_digest_takes_the_place_of_the_tag(lock: Path, reference: str, pinned: str) -> None:
+    lock.write_text(f'"{reference}" = "sha256:1"')
     assert resolve(PublicImage(reference=reference), "registry") == pinned
     assert resolve(PublicImage(reference="nats:2"), "registry") == "nats:2"
 
@@ -80,11 +80,11 @@ def test_everything_a_build_is_told_is_part_of_it(service: ServiceImage) -> None
     assert len({resolve(image, "registry") for image in variants}) == len(variants)
 
 
-def test_another_base_is_another_image(service: ServiceImage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_base_is_another_image(service: ServiceImage, lock: Path) -> None:
     upon = ServiceImage(name="upon", context=service.context, bases={"BASE": service})
     before = resolve(upon, "registry")
     assert resolve(upon, "local") != before
-    lock(monkeypatch, **{"python:3.12-slim": "sha256:1"})
+    lock.write_text('"python:3.12-slim" = "sha256:1"')
     assert resolve(upon, "registry") != before
 
 
@@ -96,47 +96,6 @@ def test_the_authorities_of_the_machine_are_part_of_the_base(tmp_path: Path, mon
     assert resolve(PYTHON, "local") != before
 
 
-def test_an_engine_without_a_recipe_needs_a_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(references, "recipe", lambda name: Recipe(name=name, official="grafana/grafana:11"))
-    assert resolve(EngineImage(name="grafana"), "registry") == "grafana/grafana:11"
-    with pytest.raises(ImageMissingError, match="'grafana/grafana:11' is not to be had: there is no local recipe"):
-        resolve(EngineImage(name="grafana"), "local")
-
-
 def test_an_unknown_engine_is_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="unknown engine image 'postgers': did you mean 'postgres'"):
         resolve(EngineImage(name="postgers"), "local")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(recipes, "data_dir", lambda _: tmp_path)
-    recipes.recipes.cache_clear()
-    recipes.digests.cache_clear()
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> None:
-    recipes.recipes.cache_clear()
-    recipes.digests.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('[nats]\nimage = "nats:2"\n', r"\[nats\] has unknown keys \['image'\]: use official, recipe, bases"),
-        ('[nats]\nrecipe = "nats"\n', r"recipe of \[nats\] is no folder: make .*nats or drop the key"),
-    ],
-)
-def test_a_wrong_entry_is_refused(folder: Path, text: str, message: str) -> None:
-    (folder / "engines.toml").write_text(text)
-    with pytest.raises(InputError, match=message):
-        recipes.recipes()
-
-
-def test_no_lock_file_is_no_digest(folder: Path) -> None:
-    assert recipes.digests() == {}
-    (folder / "images.lock").write_text('"nats:2" = "sha256:1"\n')
-    recipes.digests.cache_clear()
-    assert recipes.digests() == {"nats:2": "sha256:1"}

@@ -82,12 +82,12 @@ def test_list_says_which_are_this_users(api: _Api) -> None:
 
 def test_image_that_another_user_built_is_there_and_a_foreign_one_is_refused(api: _Api) -> None:
     client: Any = SimpleNamespace(api=api)
-    assert making._present(client, "theirs", "api")
+    assert making.present(client, "theirs", "api")
     with pytest.raises(
         ImageTakenError, match=r"that ephemera did not make \(its label ephemera.image is 'api'\): .*rmi"
     ):
-        making._present(client, "theirs", "worker")
+        making.present(client, "theirs", "worker")
     api.listed["foreign"] = (["ephemera/api:5"], {})
     with pytest.raises(ImageTakenError, match=r"\(it has no label ephemera.image\)"):
-        making._present(client, "foreign", "api")
-    assert making._present(client, "foreign")  # one that is pulled is anybody's
+        making.present(client, "foreign", "api")
+    assert making.present(client, "foreign")  # one that is pulled is anybody's
