@@ -16,9 +16,10 @@ from ephemera.contract.errors import MachineError
 from ephemera.home import identity
 from ephemera.home.paths import cache_dir
 from ephemera.images.errors import ImageBuildError, explained
-from ephemera.images.recipes import BASE, recipe
+from ephemera.images.recipes import BASE
 from ephemera.images.references import BASE_SUITE, CA_BUNDLE
 from ephemera.machine import apt, debian
+from ephemera.machine.data import data_dir
 from ephemera.machine.work import Children, CommandFailedError, Work
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
     keyring = _prepared(work)
     with tempfile.TemporaryDirectory(prefix="base-", dir=cache_dir()) as folder:
         output = Path(folder) / "rootfs.tar"
-        script = recipe(BASE).folder / "rootfs.sh"
+        script = data_dir("images") / BASE / "rootfs.sh"
         # In a mount namespace of its own: what debootstrap mounts is gone with it, even when it is killed.
         arguments = [str(script), str(output), BASE_SUITE, str(CA_BUNDLE), keyring, mirror()]
         command = ["unshare", "--mount", "bash", *arguments]

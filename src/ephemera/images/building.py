@@ -14,6 +14,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from ephemera.contract import labels
@@ -21,7 +22,7 @@ from ephemera.contract.images import ServiceImage
 from ephemera.home import identity
 from ephemera.host import surroundings
 from ephemera.images import buildkit, context, dockerfiles, reach
-from ephemera.images.errors import ImageBuildError, ImageMissingError, explained
+from ephemera.images.errors import ImageBuildError, explained
 from ephemera.images.references import tag
 from ephemera.images.registries import Mode
 
@@ -78,7 +79,10 @@ def build(
     needs = dockerfiles.buildkit_only(text)
     if needs:
         report(f"{image.name}: built by BuildKit, for {needs}")
-        sent = _with_usable_frontend(image.name, text, mode, report)
+        sent = text
+        if mode == "local" and dockerfiles.is_official(frontend := dockerfiles.frontend(text)):
+            report(f"{image.name}: no registry answers for {frontend}: the frontend in the engine is used")
+            sent = dockerfiles.without_frontend(text)
         parameters |= {"version": _BUILDKIT, "labels": json.dumps(marks)}
     else:
         sent = dockerfiles.labelled(text, marks)
@@ -99,40 +103,18 @@ def build(
     return reference
 
 
-def _with_usable_frontend(name: str, dockerfile: str, mode: Mode, report: Callable[[str], None]) -> str:
-    """Return the Dockerfile, without its ``# syntax=`` line where no registry has that frontend for BuildKit."""
-    frontend = dockerfiles.frontend(dockerfile)
-    if not frontend or mode == "registry":
-        return dockerfile
-    if not dockerfiles.is_official(frontend):
-        raise ImageMissingError(
-            frontend,
-            f"the Dockerfile of {name!r} asks for it as its frontend, and no registry answers",
-            "drop its `# syntax=` line, or set EPHEMERA_IMAGES=registry on a machine that reaches a registry",
-        )
-    report(f"{name}: no registry answers for {frontend}: the frontend in the engine is used")
-    return dockerfiles.without_frontend(dockerfile)
-
-
+@dataclass
 class _Following:
-    """A build at work: its progress, and its error when it fails. ``needs``: what in it BuildKit alone understands."""
+    """A build at work: its progress, and its error when it fails. ``needs``: what in it only BuildKit understands."""
 
-    def __init__(
-        self,
-        client: docker.DockerClient,
-        name: str,
-        needs: str,
-        arguments: Mapping[str, str],
-        report: Callable[[str], None],
-    ) -> None:
-        self._client = client
-        self._name = name
-        self._arguments = arguments
-        self._needs = needs
-        self._report = report
-        self._step = "its start"
-        self._output: deque[str] = deque(maxlen=_OUTPUT_LINES)
-        self._trace = buildkit.Trace()
+    client: docker.DockerClient
+    name: str
+    needs: str
+    arguments: Mapping[str, str]
+    report: Callable[[str], None]
+    step: str = "its start"
+    output: deque[str] = field(default_factory=lambda: deque(maxlen=_OUTPUT_LINES))
+    trace: buildkit.Trace = field(default_factory=buildkit.Trace)
 
     def follow(self, parameters: Mapping[str, str], archive: IO[bytes]) -> None:
         """Ask the engine for the build and report each line of it; raise :class:`ImageBuildError` when it fails."""
@@ -141,7 +123,7 @@ class _Following:
         from requests.exceptions import Timeout
 
         # docker-py's own method is for the classic builder, and sends it every credential that the user has.
-        api = self._client.api
+        api = self.client.api
         headers = {"Content-Type": "application/x-tar"}
         try:
             # Closing it is what stops a build that was interrupted.
@@ -151,11 +133,11 @@ class _Following:
                 api._raise_for_status(response)
                 for event in api._stream_helper(response, decode=True):
                     if "error" in event:
-                        self._say(self._trace.rest())
+                        self._say(self.trace.rest())
                         raise self.failed(event["error"])
                     of_buildkit = event.get("id") == buildkit.TRACE
-                    self._say(self._trace.lines(event) if of_buildkit else [event.get("stream", "")])
-                self._say(self._trace.rest())
+                    self._say(self.trace.lines(event) if of_buildkit else [event.get("stream", "")])
+                self._say(self.trace.rest())
         except APIError as error:
             raise self.failed(error.explanation or str(error)) from error
         except (Timeout, BrokenConnectionError) as error:
@@ -165,19 +147,19 @@ class _Following:
 
     def failed(self, cause: str) -> ImageBuildError:
         """Return the error for a build that failed at the step that it is at."""
-        output = tuple(self._output)
+        output = tuple(self.output)
         last = output[-_TELLING_LINES:]
-        remedy = (self._needs and self._remedy(cause)) or reach.remedy(last, self._arguments)
+        remedy = (self.needs and self._remedy(cause)) or reach.remedy(last, self.arguments)
         if _NO_SESSION in cause:
             cause = "a build is given no secrets and no SSH agent"
         elif ended := _EXIT_CODE.search(cause):
             cause = f"its command ended with {ended[1]}"  # BuildKit repeats the command, which is in the step
-        explanation = explained(self._client, " ".join(cause.split()), remedy, last)
-        return ImageBuildError(self._name, self._trace.failed or self._step, *explanation, output)
+        explanation = explained(self.client, " ".join(cause.split()), remedy, last)
+        return ImageBuildError(self.name, self.trace.failed or self.step, *explanation, output)
 
     def _remedy(self, cause: str) -> str:
         """Return what to do if the engine's BuildKit cannot do what the build needs; empty if that is not the cause."""
-        version = self._client.version().get("Version", "")
+        version = self.client.version().get("Version", "")
         if _NO_SESSION in cause:
             return (
                 "leave out its `--mount=type=secret` or `type=ssh`: fetch before the build what needs them, and "
@@ -185,7 +167,7 @@ class _Following:
             )
         if _UNKNOWN.search(cause):
             return (
-                f"Docker {version} does not understand {self._needs}: update it (23.0 has heredocs and --link), "
+                f"Docker {version} does not understand {self.needs}: update it (23.0 has heredocs and --link), "
                 "or begin the Dockerfile with `# syntax=docker/dockerfile:1` where a registry answers"
             )
         if _NO_CONTEXT in cause:
@@ -197,7 +179,7 @@ class _Following:
     def _say(self, told: Iterable[str]) -> None:
         for line in _COLOUR.sub("", "\n".join(told)).splitlines():
             if line.strip():
-                self._output.append(line.rstrip())
-                self._report(f"{self._name}: {line.strip()}")
+                self.output.append(line.rstrip())
+                self.report(f"{self.name}: {line.strip()}")
             if line.startswith("Step "):
-                self._step = line.strip()
+                self.step = line.strip()

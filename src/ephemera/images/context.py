@@ -6,6 +6,7 @@ devices are left out, and a FIFO is sent as one: nothing but regular files is ev
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -54,22 +55,16 @@ def files(context: Path, dockerfile: str) -> dict[str, Path]:
 
 
 def dockerfile_path(context: Path, dockerfile: str) -> str:
-    """Return where the Dockerfile is in the context, without links to folders; raise :class:`InputError` for one that
-    is outside of it or not a file."""
-    remedy = "check `context` and `dockerfile` of the image"
+    """Return where the Dockerfile is in the context, without links to folders; raise :class:`InputError` unless it is a
+    file there."""
     path = context / dockerfile
     with _readable(path):
-        if not context.is_dir():
-            raise InputError(f"{context} is not a folder", remedy=remedy)
         folder, root = path.parent.resolve(), context.resolve()
-        if not folder.is_relative_to(root) or path.name in ("", ".."):
+        if not (folder.is_relative_to(root) and path.is_file()):
             raise InputError(
-                f"Dockerfile {dockerfile} is outside of its context {context}",
-                remedy="give a path in the context, or make `context` a folder that holds both",
+                f"{path} is not a file in the build context {context}",
+                remedy="check `context` and `dockerfile` of the image: the context must hold the Dockerfile",
             )
-        if not path.is_file():
-            kind = "is not a regular file" if os.path.lexists(path) else "is not there"
-            raise InputError(f"{path} {kind}", remedy=remedy)
     return (folder.relative_to(root) / path.name).as_posix()
 
 
@@ -99,57 +94,44 @@ def pack(context: Path, dockerfile: str, output: IO[bytes], sent: tuple[str, str
             member = tarfile.TarInfo(path)
             with _readable(source):
                 mode = source.lstat().st_mode
-                member.linkname = str(source.readlink()) if stat.S_ISLNK(mode) else ""
-            if stat.S_IFMT(mode) not in _KINDS:
-                continue
-            member.type, kind = _KINDS[stat.S_IFMT(mode)]
-            if member.isreg() and mode & stat.S_IXUSR:
-                kind = b"x"
-            member.mode = 0o755 if kind in (b"x", b"folder") else 0o644
-            digest.update(b"%s %s\0" % (kind, os.fsencode(path)))
-            if path == named and sent:
-                read, packed = (text.encode(errors="surrogateescape") for text in sent)
-                member.size = len(packed)
-                tar.addfile(member, io.BytesIO(packed))
-                digest.update(hashlib.sha256(read).digest())
-            elif member.isreg():
-                digest.update(_add_file(tar, member, source))
-            else:
-                tar.addfile(member)
-                digest.update(hashlib.sha256(os.fsencode(member.linkname)).digest())
+                if stat.S_IFMT(mode) not in _KINDS:
+                    continue
+                member.type, kind = _KINDS[stat.S_IFMT(mode)]
+                if member.isreg() and mode & stat.S_IXUSR:
+                    kind = b"x"
+                member.mode = 0o755 if kind in (b"x", b"folder") else 0o644
+                digest.update(b"%s %s\0" % (kind, os.fsencode(path)))
+                if path == named and sent:
+                    read, packed = (text.encode(errors="surrogateescape") for text in sent)
+                    member.size = len(packed)
+                    tar.addfile(member, io.BytesIO(packed))
+                    digest.update(hashlib.sha256(read).digest())
+                elif member.isreg():
+                    # A file that was replaced by a FIFO meanwhile must not block.
+                    descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+                    with _Hashing(descriptor) as file:
+                        member.size = os.fstat(descriptor).st_size
+                        tar.addfile(member, file)
+                        digest.update(file.digest.digest())
+                else:
+                    member.linkname = str(source.readlink()) if member.issym() else ""
+                    tar.addfile(member)
+                    digest.update(hashlib.sha256(os.fsencode(member.linkname)).digest())
     return digest.hexdigest()
 
 
-class _Hashing:
+class _Hashing(io.BufferedReader):
     """A file whose content is hashed while it is read."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.hash = hashlib.sha256()
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(io.FileIO(descriptor))
+        self.digest = hashlib.sha256()
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         """Read up to ``size`` bytes."""
-        content = self._file.read(size)
-        self.hash.update(content)
+        content = super().read(size)
+        self.digest.update(content)
         return content
-
-
-def _add_file(tar: tarfile.TarFile, member: tarfile.TarInfo, source: Path) -> bytes:
-    """Add a regular file, and return the hash of its content."""
-    with _readable(source):
-        # One that was replaced by a FIFO since it was listed must not block.
-        descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        content = _Hashing(file)
-        member.size = os.fstat(descriptor).st_size
-        try:
-            tar.addfile(member, content)  # type: ignore[arg-type]
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            # tarfile's own: the file ended before its size.
-            raise InputError(f"{_shown(source)} became shorter while it was read", remedy="run it again") from error
-    return content.hash.digest()
 
 
 @contextmanager
@@ -157,6 +139,8 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise  # of the archive
         raise InputError(
             f"{_shown(path)} of a build context cannot be read ({error.strerror or error})",
             remedy=f"make it readable, or name it in the context's {IGNORE_FILE}",

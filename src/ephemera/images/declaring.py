@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ephemera.contract import declared
-from ephemera.contract.errors import InputError
 from ephemera.contract.images import EngineImage, ServiceImage
+from ephemera.images.context import read_dockerfile
+from ephemera.images.dockerfiles import declared_arguments
 from ephemera.images.recipes import recipes
 
-_BASE = re.compile(r"^\s*ARG\s+([A-Z][A-Z0-9_]*)_IMAGE\b", re.MULTILINE)
 _COMMON = ("services", "images")
 _ODD = re.compile(r"[^a-z0-9]+")
 
@@ -29,43 +29,32 @@ def Build(
     """Return the image that a folder's Dockerfile builds. Its tag is the hash of everything it is made from.
 
     ``folder``: build context, relative to the project of the calling module, the nearest folder above it that has a
-    ``Pulumi.yaml``; ``.dockerignore`` in it is honoured. ``target``: stage to stop
-    at, the last one unless given. ``dockerfile``: relative to ``folder``. ``name``: of the image in lists and tags;
-    made from folder and target. ``arguments``: plain build arguments, never a secret: they are readable in the image's
-    history. ``bases``: build arguments that are given the reference of another image, which is there by then. An
-    ``ARG PYTHON_IMAGE`` in the Dockerfile is given ``EngineImage("python")`` by itself, and so on for each of ours.
+    ``Pulumi.yaml``; ``.dockerignore`` in it is honoured. ``target``: stage to stop at, by default the last one.
+    ``dockerfile``: relative to ``folder``. ``name``: of the image in lists and tags, by default folder and target.
+    ``arguments``: plain build arguments, never a secret: they are readable in the image's history. ``bases``: build
+    arguments that are given the reference of another image, which is made first. An ``ARG PYTHON_IMAGE`` in the
+    Dockerfile is given ``EngineImage("python")`` by default, and so on for each engine.
 
-    Raises :class:`InputError` for a folder or a Dockerfile that is not there.
+    Raise :class:`InputError` for a folder or a Dockerfile that is not there.
     """
     declared.expect("folder of a Build", folder, (str, Path), "a folder of the project")
     project = _project_of(Path(sys._getframe(1).f_code.co_filename))
     context = (project / folder).resolve()
-    try:
-        text = (context / dockerfile).read_text(errors="replace")
-    except OSError as error:
-        raise InputError(
-            f"{context / dockerfile} cannot be read ({error.strerror})",
-            remedy="Build takes a folder with a Dockerfile, relative to the project",
-        ) from error
-    ours = {f"{found}_IMAGE": found.lower().replace("_", "-") for found in _BASE.findall(text)}
     given = arguments or {}
-    known = {
-        argument: EngineImage(engine)
-        for argument, engine in ours.items()
-        if argument not in given and engine in recipes()
-    }
+    missing = declared_arguments(read_dockerfile(context, dockerfile)) - given.keys()
+    engines = {f"{name.upper().replace('-', '_')}_IMAGE": EngineImage(name) for name in recipes()}
     return ServiceImage(
         name=name or _name(project, context, target),
         context=context,
         dockerfile=dockerfile,
         target=target,
         arguments=given,
-        bases={**known, **(bases or {})},
+        bases={argument: engines[argument] for argument in missing & engines.keys()} | dict(bases or {}),
     )
 
 
 def _project_of(module: Path) -> Path:
-    """The nearest folder above a module that has a ``Pulumi.yaml``; of one that is in none, its own."""
+    """Return the nearest folder above a module that has a ``Pulumi.yaml``, else the module's own."""
     return next((folder for folder in module.parents if (folder / "Pulumi.yaml").is_file()), module.parent)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ephemera.contract import labels
 from ephemera.home import builds
-from ephemera.home.builds import Abandoned
 from ephemera.host.engine import connected, docker_host
 
 if TYPE_CHECKING:
@@ -20,9 +18,9 @@ _IDENTIFIER = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
 _METADATA = "#(nop)"
 """In the command of the containers that the classic builder makes, and never starts, for LABEL, ENV and the like."""
 _TOLERATED = (404, 409)
-"""Gone meanwhile; or in use, as the base of something that was made since."""
+"""Already gone; or in use, as the base of an image that was made since."""
 _SETTLE_SECONDS = 5.0
-"""From the last layer that was found until there is none to come."""
+"""From the last layer that was found until no more is expected."""
 _INTERVAL_SECONDS = 0.2
 
 
@@ -32,8 +30,8 @@ def drop_abandoned(settle_seconds: float = _SETTLE_SECONDS) -> list[str]:
     Each record names image and backend: what carries other labels is another user's, and stays.
 
     The engine finishes the step that such a build was at, copying files for instance, and writes its layer after its
-    client is gone; it tells nobody. So it is looked for until none has come for ``settle_seconds``. Should this process
-    be killed meanwhile, the next one finds the build's record.
+    client is gone, without notice. So this looks again until it has found nothing for ``settle_seconds``. If this
+    process is killed meanwhile, the next one finds the build's record.
     """
     removed: list[str] = []
     if not builds.abandoned(docker_host()):
@@ -52,47 +50,39 @@ def drop_abandoned(settle_seconds: float = _SETTLE_SECONDS) -> list[str]:
     return removed
 
 
-def _drop(client: docker.DockerClient, found: Collection[Abandoned]) -> list[str]:
-    # Of several builds of an image, the oldest.
-    by_age = sorted(found, key=lambda build: build.since, reverse=True)
-    since = {(build.image, build.backend): build.since for build in by_age}
-    removed = [
-        item["Id"]
-        for item in client.api.containers(all=True, filters={"label": [labels.IMAGE, labels.BACKEND]})
-        if _is_of(item, since)
-        and _is_of_step(client, item)
-        and _removed(client.api.remove_container, item["Id"], force=True)
-    ]
-    # What a layer was made from goes with it.
-    for item in client.api.images(filters={"label": [labels.IMAGE, labels.BACKEND], "dangling": True}):
-        if _is_of(item, since) and _removed(client.api.remove_image, item["Id"]):
-            removed.append(item["Id"])
-    return removed
+def _drop(client: docker.DockerClient, found: Iterable[builds.Abandoned]) -> list[str]:
+    since: dict[tuple[str, str], int] = {}
+    for build in found:
+        key = (build.image, build.backend)
+        since[key] = min(build.since, since.get(key, build.since))
+    marked = [labels.IMAGE, labels.BACKEND]
+
+    def made(items: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for item in items:
+            build = (item["Labels"][labels.IMAGE], item["Labels"][labels.BACKEND])
+            if build in since and item["Created"] >= since[build]:
+                yield item
+
+    containers = made(client.api.containers(all=True, filters={"label": marked}))
+    steps = [item["Id"] for item in containers if _is_step(client, item)]
+    removed = [step for step in steps if _removed(client.api.remove_container, step, force=True)]
+    # A layer is removed with its last child.
+    layers = made(client.api.images(filters={"label": marked, "dangling": True}))
+    return removed + [layer["Id"] for layer in layers if _removed(client.api.remove_image, layer["Id"])]
 
 
-def _is_of(item: dict[str, Any], since: dict[tuple[str, str], int]) -> bool:
-    marks = item["Labels"] or {}
-    build = (marks.get(labels.IMAGE, ""), marks.get(labels.BACKEND, ""))
-    return build in since and _created(item["Created"]) >= since[build]
-
-
-def _is_of_step(client: docker.DockerClient, item: dict[str, Any]) -> bool:
-    """Whether a build made it: containers that are started by hand from an image of ours inherit its labels, too."""
+def _is_step(client: docker.DockerClient, container: dict[str, Any]) -> bool:
+    """Return whether a build made a container: one that is run by hand from an image of ours has its labels, too."""
     from docker.errors import ImageNotFound
 
-    if labels.STACK in item["Labels"] or not _IDENTIFIER.fullmatch(item["Image"]):
+    if labels.STACK in container["Labels"] or not _IDENTIFIER.fullmatch(container["Image"]):
         return False
-    if _METADATA in item["Command"]:
+    if _METADATA in container["Command"]:
         return True
     try:
-        return not client.api.inspect_image(item["ImageID"])["RepoTags"]
+        return not client.api.inspect_image(container["ImageID"])["RepoTags"]
     except ImageNotFound:
         return True
-
-
-def _created(value: int | str) -> float:
-    """Lists give seconds, or a date."""
-    return float(value) if isinstance(value, int) else datetime.fromisoformat(value).timestamp()
 
 
 def _removed(remove: Callable[..., None], identifier: str, **options: bool) -> bool:

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
@@ -17,14 +17,8 @@ from ephemera.images.dockerfiles import added_urls, declared_arguments
 Network = Literal["bridge", "host", "none"]
 NETWORK = "EPHEMERA_BUILD_NETWORK"
 
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
-_CLIENT_PROXIES = {"HTTP_PROXY": "httpProxy", "HTTPS_PROXY": "httpsProxy", "FTP_PROXY": "ftpProxy",
-                   "NO_PROXY": "noProxy", "ALL_PROXY": "allProxy"}  # fmt: skip
-_PIP_SETTINGS = {
-    "PIP_INDEX_URL": "index-url",
-    "PIP_EXTRA_INDEX_URL": "extra-index-url",
-    "PIP_TRUSTED_HOST": "trusted-host",
-}
+_PROXIES = ("http", "https", "ftp", "no", "all")
+_PIP = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
 _MAVEN = "MAVEN_REPOSITORY"
 _LOOPBACK = re.compile(r"\b(?:localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|0\.0\.0\.0)\b|\[::1?\]", re.IGNORECASE)
 
@@ -50,8 +44,8 @@ def refuse_loopback(dockerfile: str, arguments: Mapping[str, str]) -> None:
 
 
 def remedy(output: Iterable[str], arguments: Mapping[str, str]) -> str:
-    """Return what to do about a build that failed outside of the machine's network because it needs its loopback; empty
-    when neither its output nor what it was told names a loopback address."""
+    """Return what to do about a failed build that may need the machine's loopback; empty unless its output or one of
+    its arguments names a loopback address."""
     told = [value for name, value in arguments.items() if name.upper() != "NO_PROXY"]
     if network() == "host" or not any(_LOOPBACK.search(text) for text in (*output, *told)):
         return ""
@@ -59,61 +53,51 @@ def remedy(output: Iterable[str], arguments: Mapping[str, str]) -> str:
 
 
 def arguments(dockerfile: str) -> dict[str, str]:
-    """Return build arguments that say how this machine reaches the network; none that is not declared, none with a
-    secret.
+    """Return the build arguments by which this machine reaches the network: proxies, and mirrors that are declared.
 
-    Proxies are predefined by Docker: they need no ARG, and stay out of the image's history.
+    The process's variables come first, then the settings of the Docker client, pip and Maven. Proxies are predefined by
+    Docker: they need no ARG, and stay out of the image's history. A mirror whose URL holds credentials is left out.
     """
-    given = _configured_proxies() | {
+    variables, proxies = surroundings.variables(), _configured_proxies()
+    given = {
         variant: value
-        for name in _PROXIES
-        for variant in (name, name.lower())
-        if (value := surroundings.variables().get(variant))
+        for kind in _PROXIES
+        for variant in (f"{kind}_proxy".upper(), f"{kind}_proxy")
+        if (value := variables.get(variant) or proxies.get(f"{kind}Proxy")) and isinstance(value, str)
     }
-    declared = declared_arguments(dockerfile)
-    if wanted := declared & set(_PIP_SETTINGS):
-        settings = _pip_configuration()
-        given |= _reachable({name: settings.get(_PIP_SETTINGS[name], "") for name in wanted})
+    declared = declared_arguments(dockerfile) & {*_PIP, _MAVEN}
+    settings = _pip_settings() if declared & {*_PIP} else {}
     if _MAVEN in declared:
-        given |= _reachable({_MAVEN: _maven_mirror()})
+        settings[_MAVEN] = _maven_mirror()
+    for name in declared:
+        value = variables.get(name) or settings.get(name, "")
+        if value and not any("@" in urlsplit(part).netloc for part in value.split()):
+            given[name] = value
     return given
 
 
-def _configured_proxies() -> dict[str, str]:
-    """Those of the Docker client's configuration for this engine."""
+def _configured_proxies() -> dict[str, Any]:
+    """Return those of the Docker client's configuration for this engine, by their names there."""
     of_engines = configured.client_config().get("proxies")
-    of_engines = of_engines if isinstance(of_engines, dict) else {}
+    if not isinstance(of_engines, dict):
+        return {}
     found = of_engines.get(configured.configured().url, of_engines.get("default"))
-    found = found if isinstance(found, dict) else {}
-    given = {name: found[key] for name, key in _CLIENT_PROXIES.items() if isinstance(found.get(key), str)}
-    return given | {name.lower(): value for name, value in given.items()}
+    return found if isinstance(found, dict) else {}
 
 
-def _reachable(configured: dict[str, str]) -> dict[str, str]:
-    """Settings by name, those of this process's environment first; without what is empty or holds a secret."""
-    found = {name: surroundings.variables().get(name) or value for name, value in configured.items()}
-    return {
-        name: value
-        for name, value in found.items()
-        if value and not any(_has_credentials(part) for part in value.split())
-    }
-
-
-def _pip_configuration() -> dict[str, str]:
-    """pip's settings by bare name; those of ``install`` win over the global ones."""
+def _pip_settings() -> dict[str, str]:
+    """Return pip's settings by their variables; those of ``install`` override the global ones."""
     command = [sys.executable, "-m", "pip", "config", "list"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    found = re.findall(r"^(global|install)\.([a-z-]+)='(.*)'$", said, re.MULTILINE)
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     return {
-        name: value.replace("\\n", " ")
+        f"PIP_{name.replace('-', '_').upper()}": value.replace("\\n", " ")
         for section in ("global", "install")
-        for at, name, value in found
-        if at == section
+        for name, value in re.findall(rf"^{section}\.([a-z-]+)='(.*)'$", listed, re.MULTILINE)
     }
 
 
 def _maven_mirror() -> str:
-    """Where the user's Maven looks instead of Maven Central, when it does."""
+    """Return where the user's Maven looks instead of Maven Central; empty without such a mirror."""
     try:
         settings = surroundings.home() / ".m2" / "settings.xml"
         root = ElementTree.fromstring(settings.read_bytes())  # noqa: S314 - the user's own
@@ -124,7 +108,3 @@ def _maven_mirror() -> str:
         if of & {"*", "external:*", "central"} and "!central" not in of:
             return mirror.findtext("{*}url", "").strip()
     return ""
-
-
-def _has_credentials(url: str) -> bool:
-    return "@" in urlsplit(url).netloc

@@ -11,8 +11,9 @@ from pathlib import Path
 from ephemera.contract.images import AnyImage, EngineImage, ServiceImage
 from ephemera.images.context import context_hash
 from ephemera.images.locking import pinned
-from ephemera.images.recipes import BASE, recipe, source
+from ephemera.images.recipes import BASE, source
 from ephemera.images.registries import Mode
+from ephemera.machine.data import data_dir
 
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 BASE_SUITE = "trixie"
@@ -35,31 +36,26 @@ def resolve(image: AnyImage, mode: Mode) -> str:
 
 def tag(image: ServiceImage, context: str, bases: Mapping[str, str]) -> str:
     """Return the reference of a build, by the hash of its context and the references of its bases."""
-    made_from = {
-        "context": context,
-        "dockerfile": image.dockerfile,
-        "target": image.target,
-        "arguments": dict(image.arguments),
-        "bases": dict(bases),
-    }
-    return f"ephemera/{image.name}:{_hash(made_from)}"
-
-
-def as_built(image: EngineImage | ServiceImage) -> ServiceImage:
-    """Return the build behind an image: an engine's local recipe is built like a service."""
-    if isinstance(image, ServiceImage):
-        return image
-    found = recipe(image.name)
-    return ServiceImage(name=image.name, context=found.folder, bases=found.bases)
+    return _tag(
+        image.name,
+        {
+            "context": context,
+            "dockerfile": image.dockerfile,
+            "target": image.target,
+            "arguments": dict(image.arguments),
+            "bases": dict(bases),
+        },
+    )
 
 
 def _base_reference() -> str:
     # The machine's certificate authorities are part of the image: builds on top of it fail without them.
     bundle = hashlib.sha256(CA_BUNDLE.read_bytes()).hexdigest() if CA_BUNDLE.is_file() else ""
-    script = hashlib.sha256((recipe(BASE).folder / "rootfs.sh").read_bytes()).hexdigest()
-    made_from = {"script": script, "suite": BASE_SUITE, "machine": os.uname().machine, "authorities": bundle}
-    return f"ephemera/{BASE}:{_hash(made_from)}"
+    script = hashlib.sha256((data_dir("images") / BASE / "rootfs.sh").read_bytes()).hexdigest()
+    machine = os.uname().machine
+    return _tag(BASE, {"script": script, "suite": BASE_SUITE, "machine": machine, "authorities": bundle})
 
 
-def _hash(made_from: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:_HASH_LENGTH]
+def _tag(name: str, made_from: Mapping[str, object]) -> str:
+    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+    return f"ephemera/{name}:{digest[:_HASH_LENGTH]}"

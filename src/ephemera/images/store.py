@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ephemera.contract import labels
 from ephemera.home import identity
@@ -40,28 +40,28 @@ def prune() -> list[StoredImage]:
     removed = []
     with connected() as client:
         unused = [image for image in _stored(client) if image.ours and not image.used_by]
-        layers = {image.id: _layers(client, image.id) for image in unused}
-        # What was made from another goes before it: an image with children cannot be removed.
-        for image in sorted(unused, key=lambda image: len(layers[image.id]), reverse=True):
+        # An image with children cannot be removed: children first.
+        for image in sorted(unused, key=lambda image: len(_layers(client, image.id)), reverse=True):
             try:
                 client.api.remove_image(image.reference or image.id)
             except ImageNotFound:
-                pass  # went with its last child
+                pass  # Docker removed it with its last child
             except APIError as error:
                 if error.status_code != 409:
                     raise
-                continue  # taken into use meanwhile, or a foreign image is made from it
+                continue  # a container uses it by now, or a foreign image is made from it
             removed.append(image)
     return removed
 
 
 def _stored(client: docker.DockerClient) -> Iterable[StoredImage]:
-    used = _used_layers(client)
+    containers = client.api.containers(all=True)
+    used = [(_layers(client, each["ImageID"]), each["Names"][0].lstrip("/")) for each in containers]
     backend = identity.backend_id()
     for summary in client.api.images(filters={"label": labels.IMAGE}):
-        name, tags = summary["Labels"][labels.IMAGE], summary.get("RepoTags") or ()
-        tags = [tag for tag in tags if tag != "<none>:<none>"]
-        # Labels are inherited: an image with other tags alone was made from one of ours, or is kept under that name.
+        name = summary["Labels"][labels.IMAGE]
+        tags = [tag for tag in summary.get("RepoTags") or () if tag != "<none>:<none>"]
+        # Labels are inherited: an image with other tags only was made from one of ours, or is kept under that name.
         references = [tag for tag in tags if tag.startswith(f"ephemera/{name}:")]
         if tags and not references:
             continue
@@ -78,16 +78,10 @@ def _stored(client: docker.DockerClient) -> Iterable[StoredImage]:
             )
 
 
-def _used_layers(client: docker.DockerClient) -> list[tuple[tuple[str, ...], str]]:
-    """Layers of each container's image, with the container's name."""
-    containers: list[dict[str, Any]] = client.api.containers(all=True)
-    return [(_layers(client, each["ImageID"]), each["Names"][0].lstrip("/")) for each in containers]
-
-
 def _layers(client: docker.DockerClient, image: str) -> tuple[str, ...]:
     from docker.errors import ImageNotFound
 
     try:
         return tuple(client.api.inspect_image(image)["RootFS"].get("Layers") or ())
     except ImageNotFound:
-        return (image,)  # removed by force under a container; like no other
+        return (image,)  # removed by force under its container

@@ -17,7 +17,7 @@ from ephemera.contract import labels
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import ServiceImage
 from ephemera.home import identity
-from ephemera.images import ImageBuildError, ImageMissingError, building, context, ensure, resolve
+from ephemera.images import ImageBuildError, building, context, ensure, resolve
 
 _TIMED_OUT = "UnixHTTPConnectionPool(host='localhost', port=None): Read timed out."
 
@@ -101,11 +101,10 @@ def test_buildkit_gets_the_dockerfile_as_it_is_and_labels_beside_it(image: Servi
     assert b"#\nFROM x\nRUN --mount" in api.sent
 
 
-def test_frontend_that_only_a_registry_has_is_missing_without_one(image: ServiceImage) -> None:
-    with pytest.raises(
-        ImageMissingError, match="'some/frontend' is not available: the Dockerfile of 'api' asks for it"
-    ):
-        _build(_Api(), _with(image, "# syntax=some/frontend\nFROM x\n"))
+def test_frontend_that_only_a_registry_has_is_asked_for_in_both_modes(image: ServiceImage) -> None:
+    api, text = _Api(), "# syntax=some/frontend\nFROM x\n"
+    assert _build(api, _with(image, text)) == ["api: built by BuildKit, for `# syntax=some/frontend`"]
+    assert text.encode() in api.sent
 
 
 @pytest.mark.parametrize("error", [ReadTimeout(_TIMED_OUT), BrokenConnectionError(_TIMED_OUT)])

@@ -134,7 +134,7 @@ def test_file_that_went_or_became_shorter_while_it_was_read_is_one_error(
     found = files(context, "Dockerfile")
     real = os.fstat
     monkeypatch.setattr(os, "fstat", lambda fd: SimpleNamespace(st_size=real(fd).st_size + 1))
-    with pytest.raises(InputError, match="Dockerfile became shorter while it was read: run it again"):
+    with pytest.raises(InputError, match=r"Dockerfile of a build context cannot be read \(unexpected end of data\)"):
         hashed(context)
     (context / "src" / "app.py").unlink()
     monkeypatch.setattr(packing, "files", lambda *_: found)
@@ -226,23 +226,23 @@ def test_dockerfile_by_a_linked_folder_is_the_one_that_is_packed(context: Path, 
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "Dockerfile").write_text("FROM x\n")
     (context / "out").symlink_to("../elsewhere")
-    with pytest.raises(InputError, match="is outside of its context"):
+    with pytest.raises(InputError, match="is not a file in the build context"):
         files(context, "out/Dockerfile")
 
 
-@pytest.mark.parametrize("dockerfile", ["../Dockerfile", "..", "/etc/hosts", "src/../../Dockerfile"])
-def test_dockerfile_outside_of_its_context_is_refused(context: Path, dockerfile: str) -> None:
-    with pytest.raises(InputError, match=r"is outside of its context .*: give a path in the context"):
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "dockerfile", ["../Dockerfile", "..", "/etc/hosts", "src/../../Dockerfile", "src", "control", "Dockerfile.worker"]
+)
+def test_dockerfile_that_is_not_a_file_in_its_context_is_refused(context: Path, dockerfile: str) -> None:
+    (context.parent / "Dockerfile").touch()
+    os.mkfifo(context / "control")
+    with pytest.raises(InputError, match=f"is not a file in the build context {context}: check `context`"):
         files(context, dockerfile)
 
 
-@pytest.mark.timeout(20)
-def test_dockerfile_or_context_of_another_kind_is_refused(context: Path) -> None:
-    os.mkfifo(context / "control")
-    for dockerfile in ("control", "src"):
-        with pytest.raises(InputError, match=f"{dockerfile} is not a regular file: check"):
-            files(context, dockerfile)
-    with pytest.raises(InputError, match=r"app\.py is not a folder: check `context`"):
+def test_context_that_is_not_a_folder_is_refused(context: Path) -> None:
+    with pytest.raises(InputError, match=r"is not a file in the build context .*app\.py: check `context`"):
         files(context / "src" / "app.py", "Dockerfile")
     with pytest.raises(InputError, match="cannot be read"):
         files(context, "x" * 300)
@@ -251,8 +251,3 @@ def test_dockerfile_or_context_of_another_kind_is_refused(context: Path) -> None
 def test_dockerfile_that_is_no_utf8_is_kept_as_it_is(context: Path) -> None:
     (context / "Dockerfile").write_bytes(b"FROM x\nRUN echo \xff\n")
     assert read_dockerfile(context, "Dockerfile").encode(errors="surrogateescape") == b"FROM x\nRUN echo \xff\n"
-
-
-def test_a_missing_dockerfile_is_refused(context: Path) -> None:
-    with pytest.raises(InputError, match=r"Dockerfile\.worker is not there: check `context` and `dockerfile`"):
-        files(context, "Dockerfile.worker")

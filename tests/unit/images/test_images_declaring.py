@@ -65,5 +65,5 @@ def test_arguments_that_name_an_image_of_ours_are_given_it(project: Path) -> Non
 
 @pytest.mark.parametrize("folder", ["nowhere", 5, None])
 def test_folder_without_a_dockerfile_is_refused(project: Path, folder: object) -> None:
-    with pytest.raises(InputError, match=r"folder of a Build|cannot be read"):
+    with pytest.raises(InputError, match=r"folder of a Build|is not a file in the build context"):
         _built(project, folder)

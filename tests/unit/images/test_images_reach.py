@@ -19,7 +19,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().endswith("_PROXY") or name.startswith(("PIP_", "MAVEN_")):
             monkeypatch.delenv(name)
-    monkeypatch.setattr(reach, "_pip_configuration", dict)
+    monkeypatch.setattr(reach, "_pip_settings", dict)
 
 
 def test_proxies_are_always_passed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +29,7 @@ def test_proxies_are_always_passed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_index_is_passed_only_where_it_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "_pip_configuration", lambda: {"index-url": "https://index.example/simple"})
+    monkeypatch.setattr(reach, "_pip_settings", lambda: {"PIP_INDEX_URL": "https://index.example/simple"})
     assert reach.arguments("FROM x") == {}
     declared = "FROM x\n  arg PIP_INDEX_URL=\n"
     assert reach.arguments(declared) == {"PIP_INDEX_URL": "https://index.example/simple"}
