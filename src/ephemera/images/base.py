@@ -1,4 +1,4 @@
-"""The base image of the local recipes: packages of Debian alone, put together by debootstrap, imported as one layer."""
+"""The base image of the local recipes: Debian packages, installed by debootstrap and imported as one layer."""
 
 from __future__ import annotations
 
@@ -47,11 +47,10 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
     with tempfile.TemporaryDirectory(prefix="base-", dir=cache_dir()) as folder:
         output = Path(folder) / "rootfs.tar"
         script = data_dir("images") / BASE / "rootfs.sh"
-        # In a mount namespace of its own: what debootstrap mounts is gone with it, even when it is killed.
         arguments = [str(script), str(output), BASE_SUITE, str(CA_BUNDLE), keyring, mirror()]
-        command = ["unshare", "--mount", "bash", *arguments]
         try:
-            work.run(command)
+            # In a mount namespace of its own: what debootstrap mounts is gone with it, even when it is killed.
+            work.run(["unshare", "--mount", "bash", *arguments])
         except CommandFailedError as failure:
             raise failure.as_machine_error(
                 "the base image cannot be made", "check the package mirror and debian-archive-keyring"
@@ -69,13 +68,13 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
 
 
 def _prepared(work: Work) -> str:
-    """Have debootstrap there, and return the keyring that it checks signatures with; nothing where that is missing."""
+    """Install debootstrap if it is missing; return the keyring that it checks signatures with, empty without one."""
     if shutil.which("debootstrap") is None:
         if not apt.available():
             raise MachineError("debootstrap is not installed", remedy=f"install {' and '.join(debian.PACKAGES)}")
         apt.install(work, debian.PACKAGES)
     elif not debian.can_check() and apt.available():
-        with suppress(MachineError):  # a mirror without them, or none that answers
+        with suppress(MachineError):  # the mirror does not have them, or does not answer
             apt.install(work, debian.PACKAGES)
     if debian.can_check():
         return str(debian.KEYRING)
@@ -84,7 +83,7 @@ def _prepared(work: Work) -> str:
 
 
 def mirror() -> str:
-    """The Debian mirror that this machine's apt uses, or nothing, which is debootstrap's own default."""
+    """Return the Debian mirror that this machine's apt uses; empty, for debootstrap's own default, without one."""
     if shutil.which("apt-get") is None:
         return ""
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"]

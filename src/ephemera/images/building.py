@@ -1,8 +1,8 @@
-"""One build of an image: its context packed, sent to the engine, and followed to its end.
+"""Build an image: pack its context, send it to the engine, and follow the build.
 
-Docker's classic builder does it where it can: what that leaves is images, which ``images prune`` finds. BuildKit does
-what the classic builder does not understand. The engine takes the same archive for both, so that neither Docker's
-command nor buildx is needed (docs/adr/0045).
+Docker's classic builder is used where it understands the Dockerfile: what it leaves are images, which ``images prune``
+finds. BuildKit is used elsewhere. The engine takes the same archive for both, so neither Docker's command nor buildx is
+needed (docs/adr/0045).
 """
 
 from __future__ import annotations
@@ -30,15 +30,21 @@ if TYPE_CHECKING:
     import docker
 
 _OUTPUT_LINES = 30
-_TELLING_LINES = 8
-"""At the end of a failed step: what its command said last, and what the builder did about it."""
+_LAST_LINES = 8
+"""Of a failed step's output: those that tell its cause."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _BUILDKIT = "2"
-_UNKNOWN = re.compile(r"unknown flag|unknown instruction|dockerfile parse error", re.IGNORECASE)
 _EXIT_CODE = re.compile(r"(exit code: \d+)\s*$")
-_NO_SESSION = "no active sessions"
-"""What BuildKit says of a mount that only the client of a build could fill."""
-_NO_CONTEXT = "failed to read downloaded context"
+_HINTS = {
+    "no active sessions": "a build is given no secrets and no SSH agent: leave out its `--mount=type=secret` or "
+    "`type=ssh`, and COPY what they fetch, or build the image elsewhere",
+    "unknown flag|unknown instruction|dockerfile parse error": "Docker {version} does not understand {needs}: update "
+    "it (23.0 has heredocs and --link), or begin the Dockerfile with `# syntax=docker/dockerfile:1` where a registry "
+    "answers",
+    "failed to read downloaded context": "BuildKit of Docker {version} takes no build context with the containerd "
+    "image store: update to 27.5",
+}
+"""What to do, by what BuildKit says."""
 
 
 def bases(image: ServiceImage, arguments: Mapping[str, str], mode: Mode) -> dict[str, str | None]:
@@ -126,7 +132,7 @@ class _Following:
         api = self.client.api
         headers = {"Content-Type": "application/x-tar"}
         try:
-            # Closing it is what stops a build that was interrupted.
+            # Closing the response stops an interrupted build.
             with closing(
                 api._post(api._url("/build"), data=archive, params=parameters, headers=headers, stream=True)
             ) as response:
@@ -148,33 +154,15 @@ class _Following:
     def failed(self, cause: str) -> ImageBuildError:
         """Return the error for a build that failed at the step that it is at."""
         output = tuple(self.output)
-        last = output[-_TELLING_LINES:]
-        remedy = (self.needs and self._remedy(cause)) or reach.remedy(last, self.arguments)
-        if _NO_SESSION in cause:
-            cause = "a build is given no secrets and no SSH agent"
-        elif ended := _EXIT_CODE.search(cause):
+        last = output[-_LAST_LINES:]
+        remedy = reach.remedy(last, self.arguments)
+        for said, hint in _HINTS.items() if self.needs else ():
+            if re.search(said, cause, re.IGNORECASE):
+                remedy = hint.format(version=self.client.version().get("Version", ""), needs=self.needs)
+        if ended := _EXIT_CODE.search(cause):
             cause = f"its command ended with {ended[1]}"  # BuildKit repeats the command, which is in the step
         explanation = explained(self.client, " ".join(cause.split()), remedy, last)
         return ImageBuildError(self.name, self.trace.failed or self.step, *explanation, output)
-
-    def _remedy(self, cause: str) -> str:
-        """Return what to do if the engine's BuildKit cannot do what the build needs; empty if that is not the cause."""
-        version = self.client.version().get("Version", "")
-        if _NO_SESSION in cause:
-            return (
-                "leave out its `--mount=type=secret` or `type=ssh`: fetch before the build what needs them, and "
-                "COPY it; or build it elsewhere, and use that image"
-            )
-        if _UNKNOWN.search(cause):
-            return (
-                f"Docker {version} does not understand {self.needs}: update it (23.0 has heredocs and --link), "
-                "or begin the Dockerfile with `# syntax=docker/dockerfile:1` where a registry answers"
-            )
-        if _NO_CONTEXT in cause:
-            return (
-                f"BuildKit of Docker {version} takes no build context with the containerd image store: update to 27.5"
-            )
-        return ""
 
     def _say(self, told: Iterable[str]) -> None:
         for line in _COLOUR.sub("", "\n".join(told)).splitlines():

@@ -161,6 +161,5 @@ def test_wrong_network_is_refused_also_when_nothing_is_to_be_built(monkeypatch: 
 def test_mount_that_only_a_client_could_fill_is_explained(image: ServiceImage) -> None:
     image = _with(image, "FROM x\nRUN --mount=type=secret,id=token cat /run/secrets/token\n")
     api = _Api(events=[{"error": "failed to solve: no active sessions"}], made=False)
-    with pytest.raises(ImageBuildError, match=r"is given no secrets and no SSH agent .*: leave out its") as found:
+    with pytest.raises(ImageBuildError, match="a build is given no secrets and no SSH agent: leave out its"):
         _build(api, image)
-    assert "no active sessions" not in str(found.value)
