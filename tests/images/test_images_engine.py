@@ -133,7 +133,7 @@ def test_an_interrupted_build_leaves_no_tag_and_no_container(
 
 def test_what_is_nowhere_is_said_with_its_name() -> None:
     reference = "localhost:1/nowhere/nothing:1"
-    with pytest.raises(ImageMissingError, match=f"image {reference!r} is not to be had: .*check the name"):
+    with pytest.raises(ImageMissingError, match=f"image {reference!r} is not available: .*check the name"):
         ensure([PublicImage(reference=reference)], "local")
 
 

@@ -1,25 +1,36 @@
-"""Pull or build images, bases first; each tag is made by one process at a time."""
+"""Pull or build images, bases first; each tag is made by one process at a time.
+
+Docker's classic builder is used where it understands the Dockerfile: what it leaves are images, which ``images prune``
+finds. BuildKit is used elsewhere. The engine takes the same archive for both, so neither Docker's command nor buildx is
+needed (docs/adr/0045).
+"""
 
 from __future__ import annotations
 
+import errno
+import json
+import tempfile
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ephemera.contract import labels
 from ephemera.contract.images import AnyImage, EngineImage, ServiceImage
-from ephemera.home import builds
+from ephemera.home import builds, identity
+from ephemera.host import surroundings
 from ephemera.host.engine import connected, docker_host
-from ephemera.images import building, reach
+from ephemera.images import context, dockerfiles, reach
 from ephemera.images.base import import_base
-from ephemera.images.errors import ImageTakenError
+from ephemera.images.building import Build
+from ephemera.images.errors import ImageBuildError, ImageTakenError
 from ephemera.images.ignoring import NAME as IGNORE_FILE
 from ephemera.images.recipes import BASE, source
-from ephemera.images.references import resolve
+from ephemera.images.references import resolve, tag
 from ephemera.images.registries import Mode, pull
 
 if TYPE_CHECKING:
     import docker
 
+_BUILDKIT = "2"
 _BUILD_SECONDS = 1800
 """A build step that says nothing for that long is given up."""
 
@@ -62,20 +73,58 @@ class _Maker:
             elif image == EngineImage(BASE):
                 import_base(self._client, reference, lambda line: self._report(f"{BASE}: {line}"))
             else:
-                return self._build(found, reference, begins)
+                built = self._build(found, begins)
+                if built != reference:
+                    hint = f"name files that the build does not need in {IGNORE_FILE}"
+                    self._report(f"{found.name}: its sources changed meanwhile; if they always do, {hint}")
+                return built
         return reference
 
-    def _build(self, image: ServiceImage, reference: str, begins: Callable[[str, str], None]) -> str:
+    def _build(self, image: ServiceImage, begins: Callable[[str, str], None]) -> str:
         bases = {argument: self.have(base, resolve(base, self._mode)) for argument, base in image.bases.items()}
-        for needed, platform in building.bases(image, {**image.arguments, **bases}, self._mode).items():
-            if not present(self._client, needed):
-                pull(self._client, needed, self._report, platform)
+        text = context.read_dockerfile(image.context, image.dockerfile)
+        needs = dockerfiles.buildkit_only(text)
+        frontend = dockerfiles.frontend(text) if needs else ""
+        arguments = {**reach.arguments(text), **image.arguments, **bases}
+        reach.refuse_loopback(text, arguments)
+        # The engine is sent no credentials, so it cannot pull private images itself.
+        needed = dockerfiles.bases(text, arguments, image.target)
+        if frontend and self._mode == "registry":
+            needed[frontend] = None
+        for reference, platform in needed.items():
+            if not present(self._client, reference):
+                pull(self._client, reference, self._report, platform)
+        marks = labels.of_image(image.name, identity.backend_id())
+        network = reach.network()
+        parameters = {
+            "dockerfile": context.dockerfile_path(image.context, image.dockerfile),
+            "target": image.target or "",
+            "buildargs": json.dumps(arguments),
+            "networkmode": "default" if network == "bridge" else network,
+        }
+        if needs:
+            self._report(f"{image.name}: built by BuildKit, for {needs}")
+            sent = text
+            if self._mode == "local" and dockerfiles.is_official(frontend):
+                self._report(f"{image.name}: no registry answers for {frontend}: the frontend in the engine is used")
+                sent = dockerfiles.without_frontend(text)
+            parameters |= {"version": _BUILDKIT, "labels": json.dumps(marks)}
+        else:
+            sent = dockerfiles.labelled(text, marks)
+            parameters |= {"rm": "1", "forcerm": "1"}
         begins(image.name, docker_host())
-        built = building.build(self._client, image, bases, self._mode, self._report)
-        if built != reference:
-            hint = f"name files that the build does not need in {IGNORE_FILE}"
-            self._report(f"{image.name}: its sources changed while they were packed; if they always do, {hint}")
-        return built
+        with tempfile.TemporaryFile(dir=surroundings.temporary()) as archive:
+            try:
+                packed = context.pack(image.context, image.dockerfile, archive, (text, sent))
+                archive.seek(0)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                cause = f"the disk of {surroundings.temporary()} is full"
+                raise ImageBuildError(image.name, "packing its context", cause, "make room there") from error
+            reference = tag(image, packed, bases)
+            Build(self._client, image.name, needs, arguments, self._report).run({**parameters, "t": reference}, archive)
+        return reference
 
 
 def present(client: docker.DockerClient, reference: str, name: str | None = None) -> bool:
