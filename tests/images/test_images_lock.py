@@ -28,7 +28,7 @@ def test_what_is_locked_is_pulled_by_its_digest(
         auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         (tmp_path / "config.json").write_text(json.dumps({"auths": {reference.partition("/")[0]: {"auth": auth}}}))
         image = PublicImage(reference=reference)
-        lock = lock_project(tmp_path, [image], lambda _: None)
+        lock = lock_project(tmp_path, [reference], lambda _: None)
         digest = tomllib.loads(lock.read_text())[reference]
         pulled = ensure([image], "registry")[image]
         try:

@@ -254,7 +254,7 @@ def lock_images(output: options.OutputOption = Output.table) -> None:
     screen = Screen(output)
     workspace = Workspace.find()
     used = [image for system in workspace.catalog.values() for image in system.all_images]
-    path = images.lock_project(workspace.project, used, screen.note)
+    path = images.lock_project(workspace.project, images.pulled(used), screen.note)
     if screen.machine:
         screen.document({"file": str(path)})
     else:

@@ -8,7 +8,7 @@ from ephemera.images.errors import ImageBuildError, ImageMissingError, ImageTake
 from ephemera.images.intermediates import drop_abandoned
 from ephemera.images.locking import lock_project
 from ephemera.images.making import ensure
-from ephemera.images.references import resolve
+from ephemera.images.references import pulled, resolve
 from ephemera.images.registries import Mode, mode
 from ephemera.images.store import StoredImage, prune, stored
 
@@ -23,6 +23,7 @@ __all__ = [
     "lock_project",
     "mode",
     "prune",
+    "pulled",
     "resolve",
     "stored",
 ]

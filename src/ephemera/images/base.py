@@ -16,8 +16,7 @@ from ephemera.contract.errors import MachineError
 from ephemera.home import identity
 from ephemera.home.paths import cache_dir
 from ephemera.images.errors import ImageBuildError, explained
-from ephemera.images.recipes import BASE
-from ephemera.images.references import BASE_SUITE, CA_BUNDLE
+from ephemera.images.references import BASE, BASE_SUITE, CA_BUNDLE
 from ephemera.machine import apt, debian
 from ephemera.machine.data import data_dir
 from ephemera.machine.work import Children, CommandFailedError, Work
@@ -46,7 +45,7 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
     keyring = _prepared(work)
     with tempfile.TemporaryDirectory(prefix="base-", dir=cache_dir()) as folder:
         output = Path(folder) / "rootfs.tar"
-        script = data_dir("images") / BASE / "rootfs.sh"
+        script = data_dir("images") / BASE.name / "rootfs.sh"
         arguments = [str(script), str(output), BASE_SUITE, str(CA_BUNDLE), keyring, mirror()]
         try:
             # In a mount namespace of its own: what debootstrap mounts is gone with it, even when it is killed.
@@ -58,13 +57,15 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
         report("importing")
         repository, tag = reference.split(":")
         try:
-            marks = [f"LABEL {label}={value}" for label, value in labels.of_image(BASE, identity.backend_id()).items()]
+            marks = [
+                f"LABEL {label}={value}" for label, value in labels.of_image(BASE.name, identity.backend_id()).items()
+            ]
             client.api.import_image_from_file(
                 str(output), repository=repository, tag=tag, changes=[*marks, *_CHANGES]
             )  # fmt: skip
         except APIError as error:
             explanation = explained(client, error.explanation or str(error))
-            raise ImageBuildError(BASE, "importing it", *explanation) from error
+            raise ImageBuildError(BASE.name, "importing it", *explanation) from error
 
 
 def _prepared(work: Work) -> str:

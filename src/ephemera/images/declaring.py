@@ -11,7 +11,7 @@ from ephemera.contract import declared
 from ephemera.contract.images import EngineImage, ServiceImage
 from ephemera.images.context import read_dockerfile
 from ephemera.images.dockerfiles import declared_arguments
-from ephemera.images.recipes import recipes
+from ephemera.images.references import recipes
 
 _COMMON = ("services", "images")
 _ODD = re.compile(r"[^a-z0-9]+")
@@ -38,7 +38,8 @@ def Build(
     Raise :class:`InputError` for a folder or a Dockerfile that is not there.
     """
     declared.expect("folder of a Build", folder, (str, Path), "a folder of the project")
-    project = _project_of(Path(sys._getframe(1).f_code.co_filename))
+    module = Path(sys._getframe(1).f_code.co_filename)
+    project = next((above for above in module.parents if (above / "Pulumi.yaml").is_file()), module.parent)
     context = (project / folder).resolve()
     given = arguments or {}
     missing = declared_arguments(read_dockerfile(context, dockerfile)) - given.keys()
@@ -51,11 +52,6 @@ def Build(
         arguments=given,
         bases={argument: engines[argument] for argument in missing & engines.keys()} | dict(bases or {}),
     )
-
-
-def _project_of(module: Path) -> Path:
-    """Return the nearest folder above a module that has a ``Pulumi.yaml``, else the module's own."""
-    return next((folder for folder in module.parents if (folder / "Pulumi.yaml").is_file()), module.parent)
 
 
 def _name(project: Path, context: Path, target: str | None) -> str:

@@ -48,7 +48,6 @@ class ImageMissingError(ImageError):
 
     def __init__(self, reference: str, cause: str, remedy: str) -> None:
         super().__init__(f"image {reference!r} is not available: {cause}", remedy=remedy)
-        self.reference = reference
 
 
 class ImageTakenError(InputError):
@@ -62,7 +61,6 @@ class ImageTakenError(InputError):
             f"image tag {reference!r} is on an image that ephemera did not make ({told})",
             remedy=f"give that image another tag with `docker tag`, then `docker rmi {reference}`",
         )
-        self.reference = reference
 
 
 def explained(client: docker.DockerClient, cause: str, remedy: str = "", output: Sequence[str] = ()) -> tuple[str, str]:

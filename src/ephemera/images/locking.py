@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ephemera.contract.errors import InputError
-from ephemera.contract.images import AnyImage
 from ephemera.home.documents import write_whole
 from ephemera.host import surroundings
 from ephemera.host.engine import connected
 from ephemera.images.errors import ImageMissingError
-from ephemera.images.recipes import source
 from ephemera.images.registries import credentials
 
 _NAME = "images.lock"
@@ -31,8 +29,8 @@ def pinned(reference: str) -> str:
     return f"{repository if colon and '/' not in tag else reference}@{digest}"
 
 
-def lock_project(project: Path, images: Iterable[AnyImage], report: Callable[[str], None]) -> Path:
-    """Write the lock file for all that is pulled of ``images`` and their bases, and return its path.
+def lock_project(project: Path, references: Iterable[str], report: Callable[[str], None]) -> Path:
+    """Write a project's lock file for the images that it pulls, and return its path.
 
     Raise :class:`ImageMissingError` if a registry does not answer: the file stays as it was.
     """
@@ -40,7 +38,7 @@ def lock_project(project: Path, images: Iterable[AnyImage], report: Callable[[st
 
     lines = ["# Written by `ephemera images lock`: the digest of each image that is pulled."]
     with connected() as client:
-        for reference in sorted({each for each in _pulled(images) if "@" not in each}):
+        for reference in sorted({each for each in references if "@" not in each}):
             report(reference)
             given, _ = credentials(reference)
             try:
@@ -53,15 +51,6 @@ def lock_project(project: Path, images: Iterable[AnyImage], report: Callable[[st
     path = project / _NAME
     write_whole(path, "\n".join(lines) + "\n", mode=0o666)
     return path
-
-
-def _pulled(images: Iterable[AnyImage]) -> Iterator[str]:
-    for image in images:
-        found = source(image, "registry")
-        if isinstance(found, str):
-            yield found
-        else:
-            yield from _pulled(found.bases.values())
 
 
 def _read(path: Path) -> Mapping[str, str]:

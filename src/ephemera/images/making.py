@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ephemera.contract import labels
-from ephemera.contract.images import AnyImage, EngineImage, ServiceImage
+from ephemera.contract.images import AnyImage, ServiceImage
 from ephemera.home import builds, identity
 from ephemera.host import surroundings
 from ephemera.host.engine import connected, docker_host
@@ -23,8 +23,7 @@ from ephemera.images.base import import_base
 from ephemera.images.building import Build
 from ephemera.images.errors import ImageBuildError, ImageTakenError
 from ephemera.images.ignoring import NAME as IGNORE_FILE
-from ephemera.images.recipes import BASE, source
-from ephemera.images.references import resolve, tag
+from ephemera.images.references import BASE, resolve, source, tag
 from ephemera.images.registries import Mode, pull
 
 if TYPE_CHECKING:
@@ -70,8 +69,8 @@ class _Maker:
                 return reference
             if isinstance(found, str):
                 pull(self._client, reference, self._report)
-            elif image == EngineImage(BASE):
-                import_base(self._client, reference, lambda line: self._report(f"{BASE}: {line}"))
+            elif image == BASE:
+                import_base(self._client, reference, lambda line: self._report(f"{BASE.name}: {line}"))
             else:
                 built = self._build(found, begins)
                 if built != reference:

@@ -18,7 +18,7 @@ from ephemera.contract.errors import InputError, MachineError
 from ephemera.contract.images import AnyImage, EngineImage, PublicImage, ServiceImage
 from ephemera.images import base, locking
 from ephemera.images.errors import ImageMissingError
-from ephemera.images.references import resolve
+from ephemera.images.references import pulled, resolve
 from ephemera.machine import apt, debian
 
 
@@ -54,12 +54,12 @@ def test_a_project_locks_all_that_it_pulls(project: Path, monkeypatch: pytest.Mo
     )
     known = PublicImage(reference="traefik@sha256:1")
     used: list[AnyImage] = [PublicImage(reference="mailpit:1"), EngineImage("python-service"), service, known]
-    path = locking.lock_project(project, used, lambda _: None)
+    path = locking.lock_project(project, pulled(used), lambda _: None)
     assert path == project / "images.lock"
     digests = {"mailpit:1": "sha256:m", "python:3.12-slim": "sha256:p", "redis:7-alpine": "sha256:r"}
     assert tomllib.loads(path.read_text()) == digests
-    pulled = [resolve(image, "registry") for image in (used[0], EngineImage("redis"), known)]
-    assert pulled == ["mailpit@sha256:m", "redis@sha256:r", "traefik@sha256:1"]
+    resolved = [resolve(image, "registry") for image in (used[0], EngineImage("redis"), known)]
+    assert resolved == ["mailpit@sha256:m", "redis@sha256:r", "traefik@sha256:1"]
 
 
 def test_a_registry_that_does_not_answer_leaves_the_file_as_it_was(
@@ -67,9 +67,8 @@ def test_a_registry_that_does_not_answer_leaves_the_file_as_it_was(
 ) -> None:
     (project / "images.lock").write_text('"nats:2" = "sha256:old"\n')
     registry(monkeypatch, silent="redis:7")
-    images = [PublicImage(reference="nats:2"), PublicImage(reference="redis:7")]
     with pytest.raises(ImageMissingError, match="'redis:7' is not available: no such manifest"):
-        locking.lock_project(project, images, lambda _: None)
+        locking.lock_project(project, ["nats:2", "redis:7"], lambda _: None)
     assert locking.pinned("nats:2") == "nats@sha256:old"
 
 
