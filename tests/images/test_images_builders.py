@@ -7,19 +7,13 @@ import itertools
 import json
 import os
 import secrets
-import signal
 import socket
-import subprocess
-import sys
-import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import docker
-import psutil
 import pytest
 from docker.errors import ImageNotFound
 
@@ -31,7 +25,6 @@ from ephemera.images import context as packing
 
 from .registry import PASSWORD, USER, private_registry
 
-_DEADLINE_SECONDS = 60
 _WITH_HEREDOCS = 23
 _CLASSIC, _BUILDKIT = "RUN", "RUN --mount=type=cache,target=/cache"
 
@@ -90,45 +83,6 @@ def test_frontend_that_no_registry_has_is_the_engines_own(context: Path, name: s
     lines: list[str] = []
     ensure([ServiceImage(name=name, context=context)], "local", lines.append)
     assert f"{name}: no registry answers for docker/dockerfile:1: the frontend in the engine is used" in lines
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted_build_of_buildkit_leaves_no_tag_and_no_process(
-    client: docker.DockerClient, context: Path, name: str, number: signal.Signals
-) -> None:
-    marker = secrets.token_hex(8)
-    _add(context, f"{_BUILDKIT} echo {marker}; sleep 600; echo {marker}")
-    image = ServiceImage(name=name, context=context)
-    script = textwrap.dedent(
-        f"""
-        from pathlib import Path
-        from ephemera.contract.images import ServiceImage
-        from ephemera.images import ensure
-        say = lambda line: print(line, flush=True)
-        ensure([ServiceImage(name={name!r}, context=Path({str(context)!r}))], "local", say)
-        """
-    )
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=-1, stderr=subprocess.STDOUT, text=True)
-    with process:
-        assert process.stdout is not None
-        said = []
-        while (line := process.stdout.readline()) and line.strip() != f"{name}: {marker}":
-            said.append(line)
-        assert line, f"it ended by itself: {said}"
-        assert _processes(marker) != []
-        process.send_signal(number)
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while left := _processes(marker):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
-    with pytest.raises(ImageNotFound):
-        client.api.inspect_image(resolve(image, "local"))
-
-
-def _processes(marker: str) -> list[list[str]]:
-    """Command lines of steps at work: the engine's machine is this one."""
-    found = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
-    return [command for command in found if command[:2] == ["/bin/sh", "-c"] and marker in command[2]]
 
 
 @pytest.fixture

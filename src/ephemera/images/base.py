@@ -56,13 +56,10 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
             ) from failure
         report("importing")
         repository, tag = reference.split(":")
+        marks = labels.of_image(BASE.name, identity.backend_id())
+        changes = [*(f"LABEL {label}={value}" for label, value in marks.items()), *_CHANGES]
         try:
-            marks = [
-                f"LABEL {label}={value}" for label, value in labels.of_image(BASE.name, identity.backend_id()).items()
-            ]
-            client.api.import_image_from_file(
-                str(output), repository=repository, tag=tag, changes=[*marks, *_CHANGES]
-            )  # fmt: skip
+            client.api.import_image_from_file(str(output), repository=repository, tag=tag, changes=changes)
         except APIError as error:
             explanation = explained(client, error.explanation or str(error))
             raise ImageBuildError(BASE.name, "importing it", *explanation) from error

@@ -46,15 +46,6 @@ def test_everything_belongs_to_it(context: Path) -> None:
     assert names(context) == ["Dockerfile", "src", "src/app.py"]
 
 
-def test_dockerignore_is_honoured(context: Path) -> None:
-    (context / "node_modules").mkdir()
-    (context / "node_modules" / "x.js").write_text("")
-    (context / "src" / "app.pyc").write_text("")
-    (context / ".dockerignore").write_text("# built\nnode_modules\n**/*.pyc\n!src/keep.pyc\n")
-    (context / "src" / "keep.pyc").write_text("")
-    assert names(context) == [".dockerignore", "Dockerfile", "src", "src/app.py", "src/keep.pyc"]
-
-
 def test_what_is_ignored_does_not_change_the_hash(context: Path) -> None:
     (context / ".dockerignore").write_text("notes\n")
     before = hashed(context)
