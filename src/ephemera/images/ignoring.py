@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from ephemera.contract.errors import InputError
@@ -43,12 +44,10 @@ class Ignored:
             self._patterns = [pattern for line in lines if (pattern := _pattern(context / name, line))]
 
     def __contains__(self, path: str) -> bool:
-        above = [path]
-        while parent := posixpath.dirname(above[-1]):
-            above.append(parent)
         ignored = False
         for pattern in self._patterns:
-            if pattern.excepted == ignored and any(pattern.matches.fullmatch(each) for each in above):
+            downwards = accumulate(path.split("/"), posixpath.join)
+            if pattern.excepted == ignored and any(map(pattern.matches.fullmatch, downwards)):
                 ignored = not ignored
         return ignored
 
