@@ -5,12 +5,11 @@ project is built from its sources, under the hash of everything it is made from.
 """
 
 from ephemera.images.errors import ImageBuildError, ImageMissingError, ImageTakenError
-from ephemera.images.intermediates import drop_abandoned
 from ephemera.images.locking import lock_project
 from ephemera.images.making import ensure
 from ephemera.images.references import pulled, resolve
 from ephemera.images.registries import Mode, mode
-from ephemera.images.store import StoredImage, prune, stored
+from ephemera.images.store import StoredImage, drop_abandoned, prune, stored
 
 __all__ = [
     "ImageBuildError",

@@ -22,7 +22,6 @@ from ephemera.images import context, dockerfiles, reach
 from ephemera.images.base import import_base
 from ephemera.images.building import Build
 from ephemera.images.errors import ImageBuildError, ImageTakenError
-from ephemera.images.ignoring import NAME as IGNORE_FILE
 from ephemera.images.references import BASE, resolve, source, tag
 from ephemera.images.registries import Mode, pull
 
@@ -74,7 +73,7 @@ class _Maker:
             else:
                 built = self._build(found, begins)
                 if built != reference:
-                    hint = f"name files that the build does not need in {IGNORE_FILE}"
+                    hint = f"name files that the build does not need in {context.IGNORE_FILE}"
                     self._report(f"{found.name}: its sources changed meanwhile; if they always do, {hint}")
                 return built
         return reference

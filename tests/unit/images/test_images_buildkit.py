@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from ephemera.images.buildkit import TRACE, Trace
+from ephemera.images.building import Trace
 
 
 def _number(value: int) -> bytes:
@@ -31,7 +31,7 @@ def _log(digest: str, text: bytes) -> bytes:
 
 
 def _event(*messages: bytes) -> dict[str, Any]:
-    return {"id": TRACE, "aux": base64.b64encode(b"".join(messages)).decode()}
+    return {"id": "moby.buildkit.trace", "aux": base64.b64encode(b"".join(messages)).decode()}
 
 
 def test_steps_are_told_once_and_when_they_begin() -> None:

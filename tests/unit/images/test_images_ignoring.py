@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from ephemera.contract.errors import InputError
-from ephemera.images.context import files
-from ephemera.images.ignoring import Ignored
+from ephemera.images.context import Ignored, files
 
 _FILES = (
     "Dockerfile",

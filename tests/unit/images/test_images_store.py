@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from docker.errors import APIError
 
 from ephemera.contract import labels
 from ephemera.home import identity
@@ -20,6 +21,7 @@ class _Api:
 
     listed: dict[str, tuple[list[str], dict[str, str]]]
     used: str = ""
+    refused: dict[str, int] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
 
     def images(self, *, filters: dict[str, Any]) -> list[dict[str, Any]]:
@@ -38,6 +40,8 @@ class _Api:
 
     def remove_image(self, name: str) -> None:
         self.removed.append(name)
+        if status := self.refused.get(name):
+            raise APIError("refused", response=SimpleNamespace(status_code=status, reason="refused", url=name))
 
 
 @pytest.fixture
@@ -61,6 +65,11 @@ def api(monkeypatch: pytest.MonkeyPatch) -> _Api:
 def test_only_images_of_this_backend_are_pruned_and_only_tags_of_ours(api: _Api) -> None:
     assert {image.id for image in prune()} == {"ours", "our-stage", "kept-as"}
     assert sorted(api.removed) == ["ephemera/api:1", "ephemera/api:4", "our-stage"]
+
+
+def test_image_that_went_with_its_child_is_removed_and_one_that_is_used_meanwhile_is_not(api: _Api) -> None:
+    api.refused = {"our-stage": 404, "ephemera/api:1": 409}
+    assert {image.id for image in prune()} == {"our-stage", "kept-as"}
 
 
 def test_images_in_use_stay(api: _Api) -> None:
