@@ -44,9 +44,8 @@ def image() -> str:
 
 
 @pytest.fixture(scope="module")
-def start(image: str) -> Iterator[Start]:
+def start(client: docker.DockerClient, image: str) -> Iterator[Start]:
     """Starts containers of the image, hardened, on one volume; a client of one that answers."""
-    client = docker.from_env()
     name = f"test-opensearch-{secrets.token_hex(4)}"
     volume = client.volumes.create(name)
     started: list[Any] = []
@@ -84,7 +83,6 @@ def start(image: str) -> Iterator[Start]:
     for container in started:
         container.remove(force=True, v=True)
     volume.remove(force=True)
-    client.close()
 
 
 @pytest.fixture(scope="module")
@@ -210,9 +208,8 @@ def test_it_ends_cleanly_and_data_is_kept_in_its_volume(start: Start, running: t
     ],
 )
 def test_what_it_cannot_do_is_said_in_one_line(
-    image: str, command: list[str] | None, variables: dict[str, str], said: str
+    client: docker.DockerClient, image: str, command: list[str] | None, variables: dict[str, str], said: str
 ) -> None:
-    client = docker.from_env()
     container = client.containers.run(image, command, detach=True, environment={**_SETTINGS, **variables}, **_HARDENED)
     try:
         assert container.wait(timeout=_DEADLINE_SECONDS)["StatusCode"] == 1
@@ -221,15 +218,12 @@ def test_what_it_cannot_do_is_said_in_one_line(
         assert said in last
     finally:
         container.remove(force=True, v=True)
-        client.close()
 
 
-def test_other_commands_are_run_as_they_are(image: str) -> None:
-    client = docker.from_env()
+def test_other_commands_are_run_as_they_are(client: docker.DockerClient, image: str) -> None:
     container = client.containers.run(image, ["echo", "hello"], detach=True)
     try:
         assert container.wait()["StatusCode"] == 0
         assert container.logs() == b"hello\n"
     finally:
         container.remove(v=True)  # `remove=True` would leave the image's volume
-    client.close()

@@ -1,7 +1,7 @@
-"""Images: the reference that each has on this machine, how it gets there, and how it is dropped when it is not used.
+"""Images: their references on this machine, how they are pulled or built, and how unused ones are removed.
 
-An official image is pulled where a registry answers and built from a local recipe where none does; an image of the
-project is built from its sources, under the hash of everything it is made from. Nothing changed: nothing built.
+An official image is pulled where a registry answers and built from a local recipe where none does. An image of the
+project is built from its sources, and tagged with the hash of everything it is made from: no change, no build.
 """
 
 from ephemera.images.errors import ImageBuildError, ImageMissingError, ImageTakenError

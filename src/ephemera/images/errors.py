@@ -1,12 +1,12 @@
-"""What can be wrong with an image.
+"""Errors of images, and the explanation of a full disk.
 
 Tree::
 
     ImageError [3]  (ephemera.contract.errors)
     ├── ImageBuildError      a step of its build failed; ``output`` holds the last lines
-    └── ImageMissingError    it does not exist where it is looked for
+    └── ImageMissingError    it cannot be pulled
     InputError [2]  (ephemera.contract.errors)
-    └── ImageTakenError      its tag is on an image that ephemera did not make
+    └── ImageTakenError      another image, which ephemera did not make, has its tag
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _NO_SPACE = os.strerror(errno.ENOSPC).lower()
 
 
 class ImageBuildError(ImageError):
-    """A step of an image's build failed. ``step``: the instruction; ``output``: the build's last lines, which tell
-    what to do where no ``remedy`` does."""
+    """A step of an image's build failed. ``step``: the instruction; ``output``: the build's last lines, which are the
+    remedy where none is known."""
 
     kind = "image_build"
 
@@ -42,7 +42,7 @@ class ImageBuildError(ImageError):
 
 
 class ImageMissingError(ImageError):
-    """An image does not exist where it is looked for."""
+    """An image cannot be pulled."""
 
     kind = "image_missing"
 
@@ -51,7 +51,7 @@ class ImageMissingError(ImageError):
 
 
 class ImageTakenError(InputError):
-    """The tag of an image of ours is on one that ephemera did not make. ``marked``: the label of that one, if any."""
+    """An image that ephemera did not make has the tag of one of ours. ``marked``: the name on its label, if any."""
 
     kind = "image_taken"
 

@@ -39,8 +39,8 @@ def ensure(
     """Pull or build every image that the engine does not have, bases first, and return the reference of each.
 
     An image that another user of the engine built is used: its tag says what it is made from. ``report`` is called with
-    each line of progress. Raises :class:`ImageBuildError`, :class:`ImageMissingError`, and :class:`ImageTakenError` for
-    a tag that is on something else.
+    each line of progress. Raise :class:`ImageBuildError`, :class:`ImageMissingError`, and :class:`ImageTakenError` for
+    a tag that is on another image.
     """
     reach.network()  # a wrong value is refused also where nothing is built
     references = {image: resolve(image, mode) for image in images}
