@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, cast, get_args
+from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
@@ -14,22 +14,21 @@ from ephemera.contract.errors import InputError, MachineError
 from ephemera.host import configured, surroundings
 from ephemera.images.dockerfiles import added_urls, declared_arguments
 
-Network = Literal["bridge", "host", "none"]
-NETWORK = "EPHEMERA_BUILD_NETWORK"
-
+_NETWORK = "EPHEMERA_BUILD_NETWORK"
+_NETWORKS = ("bridge", "host", "none")
 _PROXIES = ("http", "https", "ftp", "no", "all")
 _PIP = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
 _MAVEN = "MAVEN_REPOSITORY"
 _LOOPBACK = re.compile(r"\b(?:localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|0\.0\.0\.0)\b|\[::1?\]", re.IGNORECASE)
 
 
-def network() -> Network:
+def network() -> str:
     """Return the network that build steps run in, by default the engine's bridge, which does not reach the loopback of
     the engine's machine. ``EPHEMERA_BUILD_NETWORK``: ``bridge``, ``host`` or ``none``."""
-    asked = surroundings.variables().get(NETWORK, "") or "bridge"
-    if asked not in get_args(Network):
-        raise InputError(f"{NETWORK} is {asked!r}", remedy=f"use {', '.join(get_args(Network))}")
-    return cast(Network, asked)
+    asked = surroundings.variables().get(_NETWORK) or "bridge"
+    if asked not in _NETWORKS:
+        raise InputError(f"{_NETWORK} is {asked!r}", remedy=f"use {', '.join(_NETWORKS)}")
+    return asked
 
 
 def refuse_loopback(dockerfile: str, arguments: Mapping[str, str]) -> None:
@@ -39,7 +38,7 @@ def refuse_loopback(dockerfile: str, arguments: Mapping[str, str]) -> None:
         if _LOOPBACK.search(urlsplit(url).netloc):
             raise InputError(
                 f"`ADD {url}` in line {line} is on the loopback of the engine's machine",
-                remedy=f"builds do not reach that: COPY the file, or set {NETWORK}=host",
+                remedy=f"builds do not reach that: COPY the file, or set {_NETWORK}=host",
             )
 
 
@@ -49,7 +48,7 @@ def remedy(output: Iterable[str], arguments: Mapping[str, str]) -> str:
     told = [value for name, value in arguments.items() if name.upper() != "NO_PROXY"]
     if network() == "host" or not any(_LOOPBACK.search(text) for text in (*output, *told)):
         return ""
-    return f"builds do not reach this machine's loopback: set {NETWORK}=host if this one has to"
+    return f"builds do not reach this machine's loopback: set {_NETWORK}=host if this one has to"
 
 
 def arguments(dockerfile: str) -> dict[str, str]:
