@@ -9,7 +9,7 @@ from functools import cached_property
 import pulumi
 
 from ephemera import Container, HealthCheck, Http, Port, component
-from ephemera.contract import declared
+from ephemera.contract import declared, labels
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, EngineImage
 from ephemera.resources.arguments import check_image, check_variables, refuse_reserved
@@ -100,7 +100,7 @@ class OpenSearch(Container):
             tmpfs=tmpfs,
             run_as="opensearch",
             data="ephemera.components.opensearch_data:DATA",
-            engine_capabilities=_capabilities(environment.image_lacks(self.image)),
+            engine_capabilities=_capabilities(environment.image_config(self.image).get("Labels")),
         )
 
     @cached_property
@@ -126,6 +126,8 @@ class OpenSearch(Container):
             )
 
 
-def _capabilities(lacks: tuple[str, ...]) -> dict[str, str]:
+def _capabilities(marks: Mapping[str, str] | None) -> dict[str, str]:
+    """Return what the node can do; ``marks``: the image's labels, by which a local recipe tells what it lacks."""
+    lacks = (marks or {}).get(labels.LACKS, "").split()
     there = {plugin: "disabled" if plugin == "security" else "present" for plugin in _PLUGINS}
     return {"version": _VERSION, **there, **{plugin: "absent" for plugin in _PLUGINS if plugin in lacks}}

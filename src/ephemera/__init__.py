@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from ephemera.contract.system import System
     from ephemera.host.probes import Exec, ExitZero, Http, Probe, Target, Tcp
     from ephemera.images.declaring import Build
-    from ephemera.resources.container import Container, HealthCheck, Port, component
+    from ephemera.resources.arguments import HealthCheck, Port
+    from ephemera.resources.container import Container, component
     from ephemera.resources.environment import Environment
     from ephemera.resources.program import run
+    from ephemera.resources.rehearsal import check_policy
     from ephemera.resources.volume import Volume
 
 __version__ = "0.1.0"
@@ -35,9 +37,11 @@ _MODULES = {
     "contract.system": ("System",),
     "images.declaring": ("Build",),
     "host.probes": ("Exec", "ExitZero", "Http", "Probe", "Target", "Tcp"),
-    "resources.container": ("Container", "HealthCheck", "Port", "component"),
+    "resources.arguments": ("HealthCheck", "Port"),
+    "resources.container": ("Container", "component"),
     "resources.environment": ("Environment",),
     "resources.program": ("run",),
+    "resources.rehearsal": ("check_policy",),
     "resources.volume": ("Volume",),
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names}
@@ -62,6 +66,7 @@ __all__ = [
     "Target",
     "Tcp",
     "Volume",
+    "check_policy",
     "component",
     "run",
 ]

@@ -64,6 +64,10 @@ class Identity:
             BACKEND: self.backend,
         }
 
+    def owns(self, labels: Mapping[str, str]) -> bool:
+        """Return whether the object with these labels belongs to this stack, recorded in the same backend."""
+        return labels.get(STACK) == self.stack and labels.get(BACKEND) == self.backend
+
     @staticmethod
     def of(labels: Mapping[str, str]) -> Identity:
         """Read it back from an object's labels; absent ones are empty."""

@@ -38,7 +38,6 @@ import pulumi
 from ephemera.contract import labels
 from ephemera.contract.errors import InputError, PolicyError, UnknownNameError
 from ephemera.contract.images import is_root
-from ephemera.contract.system import System
 
 RULES = (
     "raw",
@@ -69,19 +68,6 @@ class Violation:
 
     def __str__(self) -> str:
         return f"{self.resource} breaks {self.rule!r}: {self.what}"
-
-
-def check(system: System, *, config: Mapping[str, str] | None = None) -> None:
-    """Run the system's program against Pulumi's mocks, for each of its profiles and each way to publish; for a test.
-
-    Needs no Docker and creates nothing. Raises :class:`PolicyError` for the first resource that breaks a rule, and what
-    the program raises. Options have their defaults; ``config``: what else it reads from Pulumi's, full key → text.
-    """
-    from ephemera.resources.rehearsal import manifest_of, rehearse, variations
-
-    manifest = manifest_of(system, config=config)
-    for settings in variations(manifest):
-        rehearse(system, manifest, settings, config or {})
 
 
 class Policy:
