@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ephemera.contract.errors import InputError, UnknownNameError
@@ -40,6 +42,21 @@ def shown(value: Any) -> str:
     if text.startswith("<"):
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def in_project(folder: str | Path, *, depth: int) -> Path:
+    """Return ``folder`` as an absolute path; a relative one is relative to the project of the calling module.
+
+    ``depth``: how many calls up that module is.
+    """
+    if Path(folder).is_absolute():
+        return Path(folder)
+    return (project_of(Path(sys._getframe(depth).f_code.co_filename)) / folder).resolve()
+
+
+def project_of(module: Path) -> Path:
+    """Return the nearest folder above ``module`` that has a ``Pulumi.yaml``, or else the folder of the module."""
+    return next((folder for folder in module.parents if (folder / "Pulumi.yaml").is_file()), module.parent)
 
 
 def check_mapping(what: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:

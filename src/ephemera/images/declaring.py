@@ -38,7 +38,7 @@ def Build(
     Raises :class:`InputError` for a folder or a Dockerfile that is not there.
     """
     declared.expect("folder of a Build", folder, (str, Path), "a folder of the project")
-    project = _project_of(Path(sys._getframe(1).f_code.co_filename))
+    project = declared.project_of(Path(sys._getframe(1).f_code.co_filename))
     context = (project / folder).resolve()
     try:
         text = (context / dockerfile).read_text(errors="replace")
@@ -62,11 +62,6 @@ def Build(
         arguments=given,
         bases={**known, **(bases or {})},
     )
-
-
-def _project_of(module: Path) -> Path:
-    """The nearest folder above a module that has a ``Pulumi.yaml``; of one that is in none, its own."""
-    return next((folder for folder in module.parents if (folder / "Pulumi.yaml").is_file()), module.parent)
 
 
 def _name(project: Path, context: Path, target: str | None) -> str:

@@ -154,7 +154,7 @@ class Container(pulumi.ComponentResource):
         )
         environment.policy.vouch(self, service, self._reasons())
         if source is not None:
-            environment.policy.mount_source(service, str(source.folder), source.target)
+            environment.policy.mount_source(service, str(source.path), source.target)
         container = self._registered(source, endpoints, finishes=gate.probe.finishes)
         self.resource = container
         self.started = container.id.apply(lambda identifier: self._passed(identifier, gate, asked))
@@ -357,7 +357,7 @@ class Container(pulumi.ComponentResource):
             volume = Volume(each, opts=pulumi.ResourceOptions(parent=self)) if isinstance(each, str) else each
             mounts.append(docker.ContainerVolumeArgs(container_path=arguments.place(path), volume_name=volume.volume))
         if source is not None:
-            folder = str(source.folder)
+            folder = str(source.path)
             mounts.append(docker.ContainerVolumeArgs(container_path=source.target, host_path=folder, read_only=True))
         return mounts
 
