@@ -344,8 +344,8 @@ def test_development_mode_lets_one_declared_folder_in_read_only(
     held = Policy({})
     given = {**_GOOD, "volumes": [docker.ContainerVolumeArgs(**mount)]}
     token = "docker:index/container:Container"  # noqa: S105 - a type token
-    outside = {each.rule for each in held.violations(token, "web", given, ours=ours)}
+    outside = {rule for rule, _ in held.violations(token, "web", given, ours=ours)}
     assert "host_files" in outside
     held.mount_source("web", *_SOURCE)
-    assert ("host_files" in {each.rule for each in held.violations(token, "web", given, ours=ours)}) is broken
-    assert "host_files" in {each.rule for each in held.violations(token, "another", given, ours=ours)}
+    assert ("host_files" in {rule for rule, _ in held.violations(token, "web", given, ours=ours)}) is broken
+    assert "host_files" in {rule for rule, _ in held.violations(token, "another", given, ours=ours)}
