@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pulumi
@@ -118,14 +118,12 @@ class Gatekeeper:
         target = Target(host=host, port=port, execute=_Executor(self._client, container, over), exit_code=None)
         asking = _Asking(gate.probe, target, self._notify)
         while True:
-            asking.ask(life.exit_code)
-            until = min(asking.due(life.exit_code), news + _NEWS_INTERVAL_SECONDS, started + gate.timeout_seconds)
-            self._pause(asking, life, until)
-            if asking.answered_yes():
+            # After an exit, another process might answer at the service's address.
+            due = asking.ask() if life.exit_code is None else math.inf
+            self._pause(asking, life, min(due, news + _NEWS_INTERVAL_SECONDS, started + gate.timeout_seconds))
+            if asking.answered_yes() or (gate.probe.finishes and life.exit_code == 0):
                 break
-            # An exit fails the gate only when the probe has judged it, which may accept it.
-            ended_well = gate.probe.finishes and life.exit_code == 0
-            if life.exit_code is not None and not ended_well and asking.has_judged(life.exit_code):
+            if life.exit_code is not None:
                 raise self._failed(service, container, _cause_of_death(life, gate), life.exit_code)
             now = time.monotonic()
             if self._lost:
@@ -144,7 +142,8 @@ class Gatekeeper:
         """Return when something has changed, or at the time ``until``."""
         with self._changed:
             self._changed.wait_for(
-                lambda: bool(self._lost) or asking.has_news(life.exit_code), max(until - time.monotonic(), 0.0)
+                lambda: bool(self._lost) or life.exit_code is not None or asking.answered(),
+                max(until - time.monotonic(), 0.0),
             )
 
     def _notify(self) -> None:
@@ -239,30 +238,22 @@ class _Asking:
         self._notify = notify
         self._open: list[Future[bool]] = []
         self._due = time.monotonic()
-        self._told: int | None = None
 
-    def ask(self, exit_code: int | None) -> None:
-        """Call the probe if it is time. ``exit_code``: of the container, None while it runs."""
-        if exit_code != self._told:
-            self._due = time.monotonic()  # it would answer otherwise now
-        if time.monotonic() < self.due(exit_code):
-            return
-        self._told = exit_code
-        target = replace(self._target, exit_code=exit_code)
-        self._due = time.monotonic() + self._probe.timeout_seconds
-        question = begin(lambda: self._probe.ready(target), "probe")
-        self._open.append(question)
-        question.add_done_callback(lambda _: self._notify())
+    def ask(self) -> float:
+        """Call the probe if it is time, which never comes for one that finishes; return when to call it next, on the
+        monotonic clock."""
+        if self._probe.finishes:
+            return math.inf
+        if time.monotonic() >= self._due and len(self._open) < _MOST_OPEN:
+            self._due = time.monotonic() + self._probe.timeout_seconds
+            question = begin(lambda: self._probe.ready(self._target), "probe")
+            self._open.append(question)
+            question.add_done_callback(lambda _: self._notify())
+        return self._due if len(self._open) < _MOST_OPEN else math.inf
 
-    def due(self, exit_code: int | None) -> float:
-        """Return when to call the probe next, on the monotonic clock."""
-        # After an exit, another process might answer at the service's address.
-        askable = len(self._open) < _MOST_OPEN and (exit_code is None or self._probe.finishes)
-        return self._due if askable else math.inf
-
-    def has_news(self, exit_code: int | None) -> bool:
-        """Return whether a call has ended, or the container is in another state than the probe was told."""
-        return exit_code != self._told or any(question.done() for question in self._open)
+    def answered(self) -> bool:
+        """Return whether a call has ended."""
+        return any(question.done() for question in self._open)
 
     def answered_yes(self) -> bool:
         """Return whether a call that has ended answered yes; raise what the probe raised."""
@@ -271,10 +262,6 @@ class _Asking:
         if answered:
             self._due = time.monotonic() + self._probe.interval_seconds
         return any(question.result() for question in answered)
-
-    def has_judged(self, exit_code: int | None) -> bool:
-        """Return whether the probe has said all it can about a container that has ended with that code."""
-        return not self._probe.finishes or (exit_code == self._told and not self._open)
 
     def in_words(self) -> str:
         """Return the probe's name, and whether it answers at all."""
