@@ -86,10 +86,14 @@ class ServiceOutputs(_Model):
             raise UnknownNameError(f"endpoint of {self.container}", name or "", self.endpoints)
         return self.endpoints[name]
 
+    def secrets(self) -> dict[str, str]:
+        """Return the credentials by purpose, in the clear."""
+        return {purpose: secret.get_secret_value() for purpose, secret in self.credentials.items()}
+
     @field_serializer("credentials")
     def _credentials(self, value: Mapping[str, SecretStr], info: Any) -> dict[str, str]:
         shown = bool(info.context and info.context.get("show_secrets"))
-        return {key: secret.get_secret_value() if shown else REDACTED for key, secret in value.items()}
+        return self.secrets() if shown else dict.fromkeys(value, REDACTED)
 
 
 class EnvironmentOutputs(_Model):

@@ -70,13 +70,6 @@ def test_data_is_on_a_volume_or_in_memory(gates: OpenGates) -> None:
     assert data not in str(lost["volumes"])
 
 
-def test_node_is_as_hardened_as_any_container(gates: OpenGates) -> None:
-    container = _opensearch().container("search")
-    assert container["user"] == "opensearch"
-    assert container["readOnly"] is True
-    assert container["capabilities"] == {"adds": [], "drops": ["ALL"]}
-
-
 def test_gate_asks_for_the_clusters_health(gates: OpenGates) -> None:
     registered = _opensearch()
     found = EnvironmentOutputs.parse(registered.exports["environment"]).service("search")
