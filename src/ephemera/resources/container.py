@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,7 +25,6 @@ from ephemera.resources.gates import Gate, beside
 from ephemera.resources.volume import Volume
 
 _C = TypeVar("_C")
-_TMPFS = {"/tmp": "size=64m"}  # noqa: S108 - in the container
 _Endpoints = Mapping[str, tuple[Port, tuple[str, int] | None]]
 """By name: the port, and the host and port that it is published on; None if it is not published."""
 
@@ -85,7 +83,7 @@ class Container(pulumi.ComponentResource):
     """Source code on this machine that development mode mounts."""
     volumes: Mapping[str, str | Volume] = field(default_factory=dict)
     """By absolute path in the container: the name of a volume to make, or a ``Volume`` that several share."""
-    tmpfs: Mapping[str, str] = field(default_factory=lambda: dict(_TMPFS))
+    tmpfs: Mapping[str, str] = field(default_factory=lambda: {"/tmp": "size=64m"})  # noqa: S108 - inside
     """Mount options by path in the container: ``size=64m``, ``""`` for none."""
     memory_mb: int = 256
     """Memory limit in MiB, swap included; 6 or more."""
@@ -130,8 +128,8 @@ class Container(pulumi.ComponentResource):
         environment.declare(service, self)
         if not environment.has(service):
             self.resource = None
-            self.started = _unknown()
-            self.endpoints = dict.fromkeys(self.ports, _unknown())
+            self.started = given.unknown()
+            self.endpoints = dict.fromkeys(self.ports, given.unknown())
             return
         source = self.source if environment.settings.development else None
         self._check_in(environment, source)
@@ -159,7 +157,7 @@ class Container(pulumi.ComponentResource):
         self.resource = container
         self.started = container.id.apply(lambda identifier: self._passed(identifier, gate, asked))
         self.endpoints = {
-            name: self.started.apply(partial(_endpoint, service, port, host))
+            name: self.started.apply(partial(given.endpoint, service, port, host))
             for name, (port, host) in endpoints.items()
         }
         environment.offer(
@@ -313,7 +311,7 @@ class Container(pulumi.ComponentResource):
                 for key, value in {
                     **environment.labels(service, developed=source is not None),
                     **({labels.ONE_SHOT: "true"} if finishes else {}),
-                    **_secrets(environment, variables),
+                    **environment.secret_label(variables),
                 }.items()
             ],
             must_run=not finishes,
@@ -352,23 +350,24 @@ class Container(pulumi.ComponentResource):
         )
 
     def _mounts(self, source: Source | None) -> list[docker.ContainerVolumeArgs]:
+        own = pulumi.ResourceOptions(parent=self)
         mounts = []
         for path, each in self.volumes.items():
-            volume = Volume(each, opts=pulumi.ResourceOptions(parent=self)) if isinstance(each, str) else each
+            volume = Volume(each, opts=own) if isinstance(each, str) else each
             mounts.append(docker.ContainerVolumeArgs(container_path=arguments.place(path), volume_name=volume.volume))
         if source is not None:
-            folder = str(source.path)
-            mounts.append(docker.ContainerVolumeArgs(container_path=source.target, host_path=folder, read_only=True))
+            folder, target = str(source.path), source.target
+            mounts.append(docker.ContainerVolumeArgs(container_path=target, host_path=folder, read_only=True))
         return mounts
 
     async def _passed(self, identifier: str, gate: Gate, asked: tuple[str, int] | None) -> str:
         """Return the container's id when the service is ready, in a preview at once."""
         if not pulumi.runtime.is_dry_run():
             service, host, gatekeeper = self.name, self.environment.host, self.environment.gatekeeper
+            finishes = gate.probe.finishes
             with gatekeeper.in_sight(service, identifier):
-                await beside(lambda: host.limit_memory(identifier, self.memory_mb), f"limit {service}")
                 # Here, and not all at once beforehand: what it needs is ready by now.
-                await beside(lambda: host.revive(identifier, finishes=gate.probe.finishes), f"revive {service}")
+                await beside(lambda: host.revive(identifier, self.memory_mb, finishes=finishes), f"revive {service}")
                 await asyncio.gather(
                     beside(lambda: host.limit_processes(identifier, self.pids), f"limit {service}"),
                     gatekeeper.passed(service, identifier, gate, *(asked or (None, None))),
@@ -399,44 +398,8 @@ class Container(pulumi.ComponentResource):
         return len(published) > 1 and host.publishes(self.name, published)
 
 
-def _secrets(environment: Environment, variables: Mapping[str, pulumi.Input[Any]]) -> dict[str, pulumi.Input[str]]:
-    """Return the label that names the secret variables: whatever shows the container's logs hides their values."""
-    outputs = {name: value for name, value in variables.items() if isinstance(value, pulumi.Output)}
-
-    async def names() -> str:
-        secret = [name for name, value in sorted(outputs.items()) if await value.is_secret()]
-        for name in secret:
-            environment.hide(outputs[name])
-        return json.dumps(secret)
-
-    return {labels.SECRETS: pulumi.Output.from_input(names())} if outputs else {}
-
-
-def _unknown() -> pulumi.Output[Any]:
-    """Return an output of a service that is not part of the environment: nothing made from it is ever known."""
-    return pulumi.Output(set(), _later(None), _later(False))
-
-
-async def _later(value: Any) -> Any:
-    return value
-
-
 def _started_after(needed: Container) -> pulumi.Resource | pulumi.Output[pulumi.Resource]:
     # A preview knows no ids of what is not there yet, and has no gates to wait for.
     assert needed.resource is not None  # noqa: S101 - it is part of the environment
     resource: pulumi.Resource = needed.resource
     return resource if pulumi.runtime.is_dry_run() else needed.started.apply(lambda _: resource)
-
-
-def _endpoint(service: str, port: Port, host: tuple[str, int] | None, _ready: str) -> dict[str, Any]:
-    return {
-        "scheme": port.scheme,
-        "host": host[0] if host else None,
-        "port": host[1] if host else None,
-        "url": f"{port.scheme}://{host[0]}:{host[1]}{port.path}" if host else None,
-        "internal_host": service,
-        "internal_port": port.number,
-        "internal_url": f"{port.scheme}://{service}:{port.number}{port.path}",
-        # Left out where it is what documents without it mean.
-        **({"protocol": port.protocol} if port.protocol != "tcp" else {}),
-    }

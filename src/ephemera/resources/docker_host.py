@@ -95,31 +95,25 @@ class DockerHost:
         """Return the CPUs of the Docker host; Docker rejects larger limits."""
         return int(self.client.info().get("NCPU", 1))
 
-    def revive(self, container: str, *, finishes: bool) -> None:
-        """Start or unpause a container (by id) that existed before this run and has stopped or is paused since.
+    def revive(self, container: str, memory_mb: int, *, finishes: bool) -> None:
+        """Bring a container (by id) that existed before this run up to date: its memory limit, in MiB; then start it if
+        it has stopped, unpause it if it is paused.
 
-        ``finishes``: it is a one-shot, which stays as it is if it has ended with 0.
+        The provider updates the limit in place, and Pulumi records an update that Docker has rejected as done, so state
+        and container disagree from then on (ADR 0032). Raises what Docker rejects. ``finishes``: it is a one-shot,
+        which is left alone if it has ended with 0.
         """
-        if not self._existed(container):
+        if not any(item["Id"] == container for item in self._existing):
             return
-        state = self.client.api.inspect_container(container)["State"]
+        document = self.client.api.inspect_container(container)
+        limit, current = memory_mb * _MIB, document["HostConfig"].get("Memory")
+        if current and current != limit:  # 0 where Docker ignores limits
+            self.client.api.update_container(container, mem_limit=limit, memswap_limit=limit)
+        state = document["State"]
         if state["Status"] == "paused":
             self.client.api.unpause(container)
         elif not state["Running"] and not (finishes and state["Status"] == "exited" and state["ExitCode"] == 0):
             self.client.api.start(container)
-
-    def limit_memory(self, container: str, memory_mb: int) -> None:
-        """Set the memory limit, in MiB, of a container (by id) that existed before this run and has another one.
-
-        The provider updates it in place, and Pulumi records an update that Docker has rejected as done, so state and
-        container disagree from then on (ADR 0032). Raises what Docker rejects.
-        """
-        if not self._existed(container):
-            return
-        limit = memory_mb * _MIB
-        current = self.client.api.inspect_container(container)["HostConfig"].get("Memory")
-        if current and current != limit:  # 0 where Docker ignores limits
-            self.client.api.update_container(container, mem_limit=limit, memswap_limit=limit)
 
     def limit_processes(self, container: str, pids: int) -> None:
         """Set the limit of processes and threads of a container (by id); the provider has no property for it.
@@ -174,9 +168,6 @@ class DockerHost:
             for container_port, bindings in bound.items()
             for each in bindings or ()
         }
-
-    def _existed(self, container: str) -> bool:
-        return any(item["Id"] == container for item in self._existing)
 
     def _tell_once(self, message: str) -> None:
         if message not in self._told:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -150,6 +151,19 @@ class Environment(pulumi.ComponentResource):
     def hide(self, secret: pulumi.Input[Any]) -> None:
         """Redact a value from log lines of failed services as soon as it is known."""
         pulumi.Output.from_input(secret).apply(lambda known: self._secrets.add(str(known)))
+
+    def secret_label(self, variables: Mapping[str, pulumi.Input[Any]]) -> dict[str, pulumi.Input[str]]:
+        """Return the label that names the secret variables, by which their values are redacted from the container's
+        logs (ADR 0037); none if no variable is an output."""
+        outputs = {name: value for name, value in variables.items() if isinstance(value, pulumi.Output)}
+
+        async def names() -> str:
+            secret = [name for name, value in sorted(outputs.items()) if await value.is_secret()]
+            for name in secret:
+                self.hide(outputs[name])
+            return json.dumps(secret)
+
+        return {labels.SECRETS: pulumi.Output.from_input(names())} if outputs else {}
 
     def image_id(self, image: AnyImage | str) -> pulumi.Output[str]:
         """Return the id of an image, ``sha256:…``; containers get no tag, which would replace them at every ``up``.

@@ -1,4 +1,4 @@
-"""What Docker's container is given: command, variables, health check and limits, as the provider spells them.
+"""What Docker's container and the outputs are given: a service's values, as provider and document spell them.
 
 A value spelt otherwise than the provider reads it back would be a difference at every ``up``. ``image``: the image's
 configuration, which is empty in a preview if the image is missing.
@@ -16,7 +16,7 @@ import pulumi_docker as docker
 from ephemera.contract import progress
 from ephemera.contract.errors import InputError
 from ephemera.resources import arguments
-from ephemera.resources.arguments import HealthCheck
+from ephemera.resources.arguments import HealthCheck, Port
 
 _NANOSECONDS = 10**9
 _NANOSECONDS_IN_MILLISECOND = 10**6
@@ -117,6 +117,30 @@ def _decimal(amount: int, unit: int) -> str:
     whole, fraction = divmod(amount, unit)
     digits = str(fraction).rjust(len(str(unit)) - 1, "0").rstrip("0")
     return f"{whole}.{digits}" if digits else str(whole)
+
+
+def endpoint(service: str, port: Port, host: tuple[str, int] | None, _ready: str) -> dict[str, Any]:
+    """Return an ``Endpoint`` of the outputs as plain values; ``host``: where it is published."""
+    return {
+        "scheme": port.scheme,
+        "host": host[0] if host else None,
+        "port": host[1] if host else None,
+        "url": f"{port.scheme}://{host[0]}:{host[1]}{port.path}" if host else None,
+        "internal_host": service,
+        "internal_port": port.number,
+        "internal_url": f"{port.scheme}://{service}:{port.number}{port.path}",
+        # A document without it means TCP.
+        **({"protocol": port.protocol} if port.protocol != "tcp" else {}),
+    }
+
+
+def unknown() -> pulumi.Output[Any]:
+    """Return an output of a service that is not part of the environment: nothing made from it is ever known."""
+    return pulumi.Output(set(), _later(None), _later(False))
+
+
+async def _later(value: Any) -> Any:
+    return value
 
 
 def _known_text(what: str, value: Any) -> str:

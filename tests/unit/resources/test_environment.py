@@ -233,12 +233,12 @@ _EXITED = {"Status": "exited", "Running": False}
 def test_container_of_before_goes_on(
     docker: FakeClient, gates: OpenGates, state: dict[str, Any], finishes: bool, started: list[str]
 ) -> None:
-    docker.api.documents["api-id"] = docker.api.documents["new-id"] = {"State": state}
+    docker.api.documents["api-id"] = docker.api.documents["new-id"] = {"State": state, "HostConfig": {}}
     docker.api.add("container", "api", marks(IDENTITY.stack, IDENTITY.backend, "api"))
 
     def ask(env: Any) -> None:
         for container in ("api-id", "new-id"):  # this one was made by the run itself: its end is its gate's business
-            env.host.revive(container, finishes=finishes)
+            env.host.revive(container, 40, finishes=finishes)
 
     _asked(ask)
     assert docker.api.started == started
@@ -256,12 +256,13 @@ def test_container_of_before_goes_on(
 def test_container_of_before_gets_the_memory_limit_that_it_was_not_given(
     docker: FakeClient, gates: OpenGates, host: dict[str, Any], expected: dict[str, tuple[int, int]]
 ) -> None:
-    docker.api.documents["api-id"] = docker.api.documents["new-id"] = {"HostConfig": host}
+    state = {"Status": "running", "Running": True, "ExitCode": 0}
+    docker.api.documents["api-id"] = docker.api.documents["new-id"] = {"HostConfig": host, "State": state}
     docker.api.add("container", "api", marks(IDENTITY.stack, IDENTITY.backend, "api"))
 
     def ask(env: Any) -> None:
         for container in ("api-id", "new-id"):  # this one was made by the run itself, with its limit
-            env.host.limit_memory(container, 40)
+            env.host.revive(container, 40, finishes=False)
 
     _asked(ask)
     assert docker.api.memory_limits == expected
