@@ -220,9 +220,13 @@ def check_volume_name(owner: str, name: Any) -> None:
 
 
 def check_places(owner: str, volumes: Any, tmpfs: Any) -> None:
-    """Raise for mounts that Docker would reject: places that are not absolute, two at one place, unknown options."""
+    """Raise for mounts that Docker would reject: bad names, places that are not absolute, two at one place, unknown
+    options."""
     _expect_mapping(f"volumes of {owner}", volumes)
     _expect_mapping(f"tmpfs of {owner}", tmpfs)
+    for each in volumes.values():
+        if isinstance(each, str):
+            check_volume_name(owner, each)
     taken: dict[str, str] = {}
     for kind, path in [*(("volumes", path) for path in volumes), *(("tmpfs", path) for path in tmpfs)]:
         _check_place(f"{kind} of {owner}", path, ":" if kind == "volumes" else "")

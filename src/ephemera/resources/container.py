@@ -73,8 +73,7 @@ class Container(pulumi.ComponentResource):
     """Containers that must be ready before this one is created. One whose output is among the variables, or in the
     command, need not be named."""
     wants: Sequence[Container] = ()
-    """As ``needs``, for containers that ``--only`` may leave out, together with the variables that hold their outputs.
-    """
+    """As ``needs``, for containers that ``--only`` may leave out, with the variables that hold their outputs."""
     profile: str | None = None
     """It is started only if this profile is asked for, or if another service requires it."""
     required: bool | None = None
@@ -153,8 +152,7 @@ class Container(pulumi.ComponentResource):
         environment.policy.vouch(self, service, self._reasons())
         if source is not None:
             environment.policy.mount_source(service, str(source.path), source.target)
-        container = self._registered(source, endpoints, finishes=gate.probe.finishes)
-        self.resource = container
+        self.resource = container = self._registered(source, endpoints, finishes=gate.probe.finishes)
         self.started = container.id.apply(lambda identifier: self._passed(identifier, gate, asked))
         self.endpoints = {
             name: self.started.apply(partial(given.endpoint, service, port, host))
@@ -223,9 +221,6 @@ class Container(pulumi.ComponentResource):
             self.healthcheck.check(owner)
         arguments.check_places(owner, self.volumes, self.tmpfs)
         declared.check_mapping(f"volumes of {owner}", self.volumes, (str, Volume), "a Volume, or the name of one")
-        for volume in self.volumes.values():
-            if isinstance(volume, str):
-                arguments.check_volume_name(owner, volume)
         declared.check_limits(owner, memory_mb=self.memory_mb, cpus=self.cpus, pids=self.pids)
         arguments.check_capabilities(owner, self.capabilities)
         if self.run_as is not None:
