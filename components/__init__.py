@@ -1,13 +1,14 @@
 """Databases and other engines, and what services have in common, as Pulumi components, one module each.
 
-What is offered is imported when it is asked for: what brings data back (``postgres_data``, ``redis_data``, …) is used
-without Pulumi, whose import takes longer than its work.
+A name imports its module when it is used first: modules that reset data (``postgres_data``, ``redis_data``, …) are used
+without Pulumi, whose import takes longer than their work.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ephemera import lazily
 
 if TYPE_CHECKING:
     from ephemera.components.one_shot import OneShot
@@ -16,24 +17,15 @@ if TYPE_CHECKING:
     from ephemera.components.redis import Redis
     from ephemera.components.web_service import WebService
 
-_MODULES = {
-    "OneShot": "one_shot",
-    "OpenSearch": "opensearch",
-    "Postgres": "postgres",
-    "Redis": "redis",
-    "WebService": "web_service",
-}
+__all__ = ["OneShot", "OpenSearch", "Postgres", "Redis", "WebService"]
 
-__all__ = [
-    "OneShot",
-    "OpenSearch",
-    "Postgres",
-    "Redis",
-    "WebService",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "one_shot": ("OneShot",),
+        "opensearch": ("OpenSearch",),
+        "postgres": ("Postgres",),
+        "redis": ("Redis",),
+        "web_service": ("WebService",),
+    },
+)

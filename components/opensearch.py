@@ -9,7 +9,7 @@ from functools import cached_property
 import pulumi
 
 from ephemera import Container, HealthCheck, Http, Port, component
-from ephemera.contract import declared
+from ephemera.contract import declared, labels
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, EngineImage
 from ephemera.resources.arguments import check_image, check_variables, refuse_reserved
@@ -20,26 +20,26 @@ _PORT = 9200
 _IMAGE = EngineImage(name="opensearch")
 _VERSION = "2.16.0"
 _PLUGINS = ("security", "knn", "sql")
-"""What the official image has beyond the engine, as far as systems use it."""
+"""What the official image has beyond the bare server, as far as systems use it."""
 _HEALTH = "/_cluster/health?wait_for_status=yellow&timeout=1s"
-# By bash alone: the official image has curl as well, a local one has not.
+# With bash alone: a local image has no curl.
 _ASK = (
     f"exec 3<>/dev/tcp/127.0.0.1/{_PORT} && printf 'GET {_HEALTH} HTTP/1.0\\r\\n\\r\\n' >&3"
     " && read -r _ status _ <&3 && [[ $status == 200 ]]"
 )
 _SETTINGS = {
     "discovery.type": "single-node",
-    # Of snapshots that bring the data back: on the volume, so that they outlive a restart as the data does.
+    # For the snapshots of resets: on the volume, so that they survive a restart as the data does.
     "path.repo": f"{_DATA}/ephemera",
-    # Mapping files into memory needs a kernel setting of the machine's (vm.max_map_count) that many do not have.
+    # Mapping files into memory needs a kernel setting (vm.max_map_count) that many machines do not have.
     "node.store.allow_mmap": "false",
-    # The disk is the machine's: when others fill it, indexes would become read-only here.
+    # Otherwise indexes become read-only when the machine's disk fills up.
     "cluster.routing.allocation.disk.threshold_enabled": "false",
 }
-# The network is the environment's own, and nothing is published beyond loopback. The plugin would want certificates,
-# and every client to trust them, to protect data that lives as long as a test.
+# The network is the environment's own, and nothing is published beyond loopback. The plugin would need certificates,
+# and clients that trust them, to protect data that lives as long as a test.
 _SECURITY_DISABLED = {"DISABLE_SECURITY_PLUGIN": "true", "DISABLE_INSTALL_DEMO_CONFIG": "true"}
-_OTHERS_DISABLED = {"DISABLE_PERFORMANCE_ANALYZER_AGENT_CLI": "true"}  # a second JVM, that nobody asks anything
+_OTHERS_DISABLED = {"DISABLE_PERFORMANCE_ANALYZER_AGENT_CLI": "true"}  # a second JVM, which nothing uses
 _JAVA = "OPENSEARCH_JAVA_OPTS"
 
 
@@ -48,29 +48,29 @@ class OpenSearch(Container):
     """An OpenSearch cluster of one node.
 
     Type token ``ephemera:index:OpenSearch``; further arguments as of ``Container``. Makes a ``Volume`` for the
-    configuration, where the official image writes at its start, and one for the data when it is persistent. Ready when
-    the cluster's health is yellow or better; health check by the same question every 10 s, time-out 5 s, 6 retries,
-    start 60 s. The security plugin is disabled: whoever reaches the node may do everything.
+    configuration, where the official image writes at its start, and one for the data if it is persistent. Publishes
+    port 9200 as endpoint ``http``. Ready when the cluster's health is yellow or better; health check by the same
+    request every 10 s, timeout 5 s, 6 retries, start 60 s. The security plugin is disabled: clients have all rights.
 
-    Outputs tell in ``capabilities`` the version, and of ``security``, ``knn`` and ``sql`` whether they are ``absent``,
-    which they are from an image that was built here, ``disabled`` or ``present``.
-    Refuses (``InputError``) a heap that is more than three quarters of the memory, and settings that it makes itself.
+    The outputs' ``capabilities`` are ``version``, and ``security``, ``knn`` and ``sql``, each ``present``, ``disabled``
+    or ``absent``, as from an image that was built locally.
+    Raises ``InputError`` for a heap of more than three quarters of the memory, and for settings that it sets itself.
     """
 
     image: AnyImage = _IMAGE
-    """One with the official image's interface."""
+    """An image with the official image's interface."""
     persistent: bool = True
-    """Data on a volume; without, in memory of the container's own, 256 MiB at most, and a restart loses it."""
+    """Keep data on a volume; otherwise in memory, 256 MiB at most, and a restart loses it."""
     settings: Mapping[str, str | float | bool] = field(default_factory=dict)
-    """Further ones of the node, ``{"action.auto_create_index": False}``."""
+    """Further settings of the node, ``{"action.auto_create_index": False}``."""
     heap_mb: int = 512
-    """MiB; what Java needs beside its heap, and the files that it reads, are within ``memory_mb``."""
+    """Java's heap in MiB, part of ``memory_mb``, as is all other memory of Java, and the cache of files."""
     memory_mb: int = 1280
     cpus: float = 2.0
-    """Cores, as far as the Docker host has them."""
+    """CPU limit; less if the Docker host has fewer."""
     pids: int = 1024
     timeout_seconds: float = 180.0
-    # What Java unpacks there, it loads as code.
+    # Java unpacks code there.
     tmpfs: Mapping[str, str] = field(default_factory=lambda: {"/tmp": "size=128m,exec"})  # noqa: S108 - inside
 
     def prepare(self) -> None:
@@ -100,17 +100,17 @@ class OpenSearch(Container):
             tmpfs=tmpfs,
             run_as="opensearch",
             data="ephemera.components.opensearch_data:DATA",
-            engine_capabilities=_capabilities(environment.image_lacks(self.image)),
+            engine_capabilities=_capabilities(environment.image_config(self.image).get("Labels")),
         )
 
     @cached_property
     def url(self) -> pulumi.Output[str]:
-        """URL from inside the network, ``http://<name>:9200``; known when the cluster is ready."""
+        """URL inside the network, ``http://<name>:9200``, known when the cluster is ready."""
         name = self.name
         return self.started.apply(lambda _: f"http://{name}:{_PORT}")
 
     def _check_node(self) -> None:
-        """Raise for values that cannot work or would not arrive, and a heap that would have the kernel end the node."""
+        """Raise for values that cannot work or would not arrive, such as a heap that leaves too little memory."""
         owner = repr(self.name)
         check_image(owner, self.image)
         declared.expect(f"persistent of {owner}", self.persistent, bool, "True or False")
@@ -126,6 +126,8 @@ class OpenSearch(Container):
             )
 
 
-def _capabilities(lacks: tuple[str, ...]) -> dict[str, str]:
+def _capabilities(marks: Mapping[str, str] | None) -> dict[str, str]:
+    """Return what the node can do; ``marks``: the image's labels, by which a local recipe tells what it lacks."""
+    lacks = (marks or {}).get(labels.LACKS, "").split()
     there = {plugin: "disabled" if plugin == "security" else "present" for plugin in _PLUGINS}
     return {"version": _VERSION, **there, **{plugin: "absent" for plugin in _PLUGINS if plugin in lacks}}

@@ -1,13 +1,11 @@
 """The data of OpenSearch: indexes, data streams, aliases, templates, pipelines, scripts and cluster settings.
 
-It is asked over HTTP: at its published endpoint, or by bash in its own container where nothing is published. Indexes
-are kept as a snapshot in a repository ``ephemera`` on the node's own volume. What each of them was like is remembered
-beside it: its definition, and of each shard the number of its last operation, which every write makes larger. A restore
-reads the same again and touches only what differs: an index is closed, and opened with those files of the snapshot that
-are not there already; one that was deleted or made anew is put back whole. Clients stay connected; a request to an
-index in the moment in which it is put back is refused.
+Indexes are saved as a snapshot in a repository ``ephemera`` on the node's own volume; beside it, the definition of each
+index, and of each shard the number of its last operation, which every write increases. A restore reads the same again
+and touches only what differs: it closes an index, and opens it with the snapshot's files that it lacks; an index that
+was deleted or created anew is restored whole. Clients stay connected; requests to an index during its restore fail.
 
-Indexes whose names begin with a dot belong to plugins, and are left alone, but for those of data streams.
+Indexes whose names begin with a dot belong to plugins, and are left alone, except those of data streams.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ _OPERATIONS = (
     "/_stats?level=shards&expand_wildcards=all&forbid_closed_indices=false"
     "&filter_path=indices.*.shards.*.routing.primary,indices.*.shards.*.seq_no.max_seq_no"
 )
-# Those that others are made of come first.
+# Those that others refer to come first.
 _DEFINITIONS = {
     "/_component_template": ("component_templates", "component_template"),
     "/_index_template": ("index_templates", "index_template"),
@@ -43,19 +41,19 @@ _DEFINITIONS = {
     "/_search/pipeline": (),
 }
 _SCRIPTS = "/_scripts"
-# What a restore sets, without the index being another one.
+# Changed by a restore itself.
 _NOT_COMPARED = ("uuid", "version", "history", "resize")
 
 State = dict[str, Any]
-"""``indexes``: what tells one state of an index from another, by name. ``streams``: names of the indexes behind each
-data stream. ``definitions``: by path and name. ``settings``: of the cluster."""
+"""``indexes``: by name, what tells one state of an index from another. ``streams``: by data stream, the indexes behind
+it. ``definitions``: by path and name. ``settings``: of the cluster."""
 
 
 class OpenSearchData:
-    """The protocol's implementation, which keeps nothing between calls."""
+    """Implements :class:`ephemera.contract.data.Data`, without state."""
 
     def remember(self, service: DataService) -> str:
-        """Take a snapshot of all indexes, instead of any before; what was there, with the snapshot's name."""
+        """Take a snapshot of all indexes, in place of any before; return its name and all data's state as JSON."""
         with _asking(service) as cluster:
             cluster.ask("GET", _SETTLED)
             cluster.ask("PUT", _REPOSITORY, {"type": "fs", "settings": {"location": "ready"}})
@@ -66,7 +64,7 @@ class OpenSearchData:
         return json.dumps({"snapshot": snapshot, **state})
 
     def restore(self, service: DataService, remembered: str) -> str:
-        """Bring back what differs."""
+        """Restore what differs."""
         known = json.loads(remembered)
         with _asking(service) as cluster:
             for attempt in range(1, _ATTEMPTS + 1):
@@ -74,7 +72,7 @@ class OpenSearchData:
                 try:
                     return _bring_back(cluster, known, state)
                 except Refusal:
-                    # A service may have made an index again that was just deleted, and is told by its next attempt.
+                    # A service may have created an index again that was just deleted; the next attempt sees it.
                     if attempt == _ATTEMPTS:
                         raise
         raise AssertionError
@@ -85,7 +83,7 @@ DATA = OpenSearchData()
 
 @contextmanager
 def _asking(service: DataService) -> Iterator[Cluster]:
-    """The cluster; what it refuses is a :class:`DataError`."""
+    """Yield the cluster; turn its refusals into :class:`DataError`."""
     try:
         with Cluster(service) as cluster:
             yield cluster
@@ -97,7 +95,7 @@ def _asking(service: DataService) -> Iterator[Cluster]:
 
 
 def _snapshot(cluster: Cluster, service: str) -> tuple[str, State]:
-    """A snapshot's name, and the state that it holds; none is taken where there is no index."""
+    """Take a snapshot; return its name, empty if there is no index, and the state that it holds."""
     state = _state(cluster)
     if closed := [name for name, index in state["indexes"].items() if index["state"] != "open"]:
         raise DataError(f"the data of {service!r}: {', '.join(closed)} is closed", remedy="open or delete it")
@@ -110,7 +108,7 @@ def _snapshot(cluster: Cluster, service: str) -> tuple[str, State]:
     if made["state"] != "SUCCESS":
         raise Refusal(f"its snapshot is {made['state']}: {made['failures']}")
     after = _state(cluster)
-    # What was written to meanwhile equals no state that is read later, so it is brought back each time.
+    # An index that was written to meanwhile equals no state that is read later, so it is always restored.
     state["indexes"] = {
         index: found if after["indexes"].get(index) == found else {**found, "operations": None}
         for index, found in state["indexes"].items()
@@ -195,14 +193,14 @@ def _stream(state: State, name: str) -> Any:
 
 
 def _same_index(known: State, now: State, name: str) -> bool:
-    """Whether it is the index that was remembered, whatever became of its content: then its files can be used."""
+    """Return whether it is still the saved index, whatever its content: its files can be used then."""
     fixed = ("creation_date", "number_of_shards")
     settings = [state["indexes"].get(name, {}).get("settings", {}) for state in (known, now)]
     return all(settings[0].get(key) == settings[1].get(key) for key in fixed)
 
 
 def _define(cluster: Cluster, known: dict[str, Any], now: dict[str, Any]) -> int:
-    """Bring templates, pipelines and scripts back; how many."""
+    """Restore templates, pipelines and scripts; return how many."""
     changed = [
         (path, name, body)
         for path, bodies in known.items()
@@ -218,7 +216,7 @@ def _define(cluster: Cluster, known: dict[str, Any], now: dict[str, Any]) -> int
 
 
 def _set(cluster: Cluster, known: Mapping[str, Any], now: Mapping[str, Any]) -> int:
-    """Bring the cluster's settings back; how many."""
+    """Restore the cluster's settings; return how many."""
     different = {
         kind: {name: values.get(name) for name in {**values, **now[kind]} if values.get(name) != now[kind].get(name)}
         for kind, values in known.items()

@@ -1,4 +1,4 @@
-"""Asks an OpenSearch node over HTTP: at its published endpoint, or in its container where nothing is published."""
+"""HTTP requests to an OpenSearch node: at its published endpoint, or in its container if nothing is published."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, Self
 from ephemera.contract.data import DataService
 
 _SECONDS = 60.0
-# By bash alone, which every image of OpenSearch has. An HTTP/1.0 server closes the connection at the end of its answer.
+# With bash alone, which every image of OpenSearch has. An HTTP/1.0 server closes the connection after its answer.
 _INSIDE = 'exec 3<>"/dev/tcp/127.0.0.1/$1" && cat >&3 && cat <&3'
 
 
 class Refusal(Exception):
-    """It did not answer, or not with a yes; why, in its own words."""
+    """The node did not answer, or rejected a request; the message has its own words."""
 
 
 class Cluster:
-    """The node, over one connection until the end of the block."""
+    """The node, over one connection until the end of a ``with`` block."""
 
     def __init__(self, service: DataService) -> None:
         self._service = service
@@ -38,13 +38,13 @@ class Cluster:
             self._connection.close()
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Its answer, read from JSON; raises :class:`Refusal`."""
+        """Send a request; return the answer, read from JSON. Raise :class:`Refusal` if it is an error."""
         text = b"" if body is None else json.dumps(body).encode()
         try:
             status, answer = self._outside(method, path, text) if self._connection else self._inside(method, path, text)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise Refusal(f"{method} {path.partition('?')[0]}: {error or type(error).__name__}") from error
-        # Asked for all of a kind, it answers 404 with an empty object where there is none.
+        # To a request for all of a kind, the node answers 404 with an empty object if there is none.
         if not 200 <= status < 300 and answer != {}:
             raise Refusal(f"{method} {path.partition('?')[0]}: {_reason(answer) or f'status {status}'}")
         return answer
@@ -66,6 +66,6 @@ class Cluster:
 
 
 def _reason(answer: Any) -> str:
-    """Of an error, which OpenSearch describes in two ways."""
+    """Return the reason of an error, which OpenSearch describes in two ways."""
     error = answer.get("error", "") if isinstance(answer, dict) else ""
     return str(error.get("reason", "")) if isinstance(error, dict) else str(error)

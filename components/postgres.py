@@ -20,11 +20,11 @@ _USER, _DATABASE = "POSTGRES_USER", "POSTGRES_DB"
 _DATA = "/var/lib/postgresql/data"
 _PORT = 5432
 _IMAGE = EngineImage(name="postgres")
-# What a killed server has written is safe with the kernel; only a machine that crashes could lose it, with the whole
-# environment. To wait for the disk costs a first start, each commit and each new database most of their time.
+# A killed server loses nothing, since the kernel has its writes; a crash of the machine ends the environment anyway.
+# Waiting for the disk would take most of the time of a first start, each commit and each new database.
 _PARAMETERS = ("fsync=off",)
-# Where databases for tests are made. It has to be the server's own folder, and the local image's server has this user;
-# in another image the folder is nobody's, and they are made on the volume.
+# Where databases for tests are created. The server must own the folder; the local image's server has this user. With
+# another image they are created on the volume.
 _DATABASES = "/databases"
 _OWNED = "mode=0700,uid=999,gid=999"
 
@@ -34,24 +34,25 @@ class Postgres(Container):
     """A PostgreSQL server.
 
     Type token ``ephemera:index:Postgres``; further arguments as of ``Container``. Makes a ``Volume`` for the data.
-    Ready when it answers a start-up message; health check ``pg_isready`` every 5 s, time-out 3 s, 10 retries, start
-    10 s. The password is generated per environment. Refuses (``InputError``) names that are not plain SQL identifiers,
-    and other ones than those that existing data was made with: the server would not make them.
+    Publishes port 5432 as endpoint ``postgres``. Ready when it answers a start-up message; health check ``pg_isready``
+    every 5 s, timeout 3 s, 10 retries, start 10 s. The password is generated per environment; the outputs have
+    ``user``, ``password`` and ``database``. Raises ``InputError`` for names that are not plain SQL identifiers, and for
+    other names than existing data was created with, which the server would ignore.
     """
 
     image: AnyImage = _IMAGE
-    """One with the official image's interface."""
+    """An image with the official image's interface."""
     database: str = "app"
-    """A lower-case SQL identifier; the server makes it with its data at the first start."""
+    """A lower-case SQL identifier; the server creates it at its first start."""
     user: str = "app"
-    """A lower-case SQL identifier: who connects to it, and owns the database."""
+    """A lower-case SQL identifier: a superuser, who owns the database."""
     parameters: Sequence[str] = ()
-    """Server settings, ``max_connections=50``, over ``fsync=off``."""
+    """Server settings such as ``max_connections=50``, added to ``fsync=off``."""
     memory_mb: int = 512
 
     def prepare(self) -> None:
         self._check_server()
-        _refuse_renamed(self, self.environment.variables_now(self.name))
+        _refuse_renamed(self, self.environment.host.variables(self.name))
         password = self.environment.credential(self.name, "password")
         parameters = [part for parameter in (*_PARAMETERS, *self.parameters) for part in ("-c", parameter)]
         self.complete(
@@ -78,14 +79,14 @@ class Postgres(Container):
 
     @cached_property
     def url(self) -> pulumi.Output[str]:
-        """Connection URL from inside the network, with user and password; a secret; known when the server is ready."""
+        """Connection URL inside the network, with user and password: a secret, known when the server is ready."""
         name, user, database, password = self.name, self.user, self.database, self.credentials["password"]
         return pulumi.Output.all(password, self.started).apply(
             lambda known: f"postgresql://{user}:{known[0]}@{name}:{_PORT}/{database}"
         )
 
     def _check_server(self) -> None:
-        """Raise for names that would need quoting or are the server's own, and for what is no parameter."""
+        """Raise for names that need quoting or are the server's own, and for invalid parameters."""
         owner = repr(self.name)
         for what, value in (("database", self.database), ("user", self.user)):
             if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
@@ -106,10 +107,10 @@ class Postgres(Container):
 
 
 def _refuse_renamed(server: Postgres, now: Mapping[str, str]) -> None:
-    # The image makes user and database when it finds no data, and never again.
+    # The image creates user and database only if it finds no data.
     for what, variable, value in (("database", _DATABASE, server.database), ("user", _USER, server.user)):
         if now.get(variable, value) != value:
             raise InputError(
-                f"{what} of {server.name!r} is {value!r}, and its data was made with {now[variable]!r}",
+                f"{what} of {server.name!r} is {value!r}, and its data was created with {now[variable]!r}",
                 remedy="take the environment down first, with `ephemera down`: its data goes with it",
             )

@@ -1,12 +1,12 @@
-"""The data of a PostgreSQL database: remembered within it, and brought back while its clients stay connected.
+"""The data of a PostgreSQL database: saved within it, and restored while its clients stay connected.
 
-Rows are kept in a schema ``ephemera`` of the database itself. A restore compares the catalog first. Where only rows
-changed, or objects were created since, it puts back the rows of the tables that were written to. Where objects were
-altered or dropped, it makes the whole schema anew from its definition. Both are one transaction: all of it, or nothing.
+Rows are saved in a schema ``ephemera`` of the database itself. A restore compares the catalog first. If only rows
+changed, or objects were created since, it restores the rows of the tables that were written to. If objects were altered
+or dropped, it rebuilds the whole schema from its definition. Both are one transaction.
 
-What is done is done by ``psql`` and ``pg_dump`` in the server's own container, so the versions agree, nothing has to be
-published, and no client library is imported. Every environment waits until its data is remembered, and to start a
-program in a container takes longer than what it does then; so that is done from here where it can be.
+``psql`` and ``pg_dump`` run in the server's own container, so the versions agree, nothing has to be published, and no
+client library is imported. Every ``up`` waits until data is saved, and starting a program in the container takes most
+of that time; so it is saved over a connection if psycopg is imported already (ADR 0030).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _OWNER = 1_701_865_576  # "eph": the first of the two numbers of our locks
 
 
 class PostgresData:
-    """The protocol's implementation, which keeps nothing between calls. The user has to be a superuser."""
+    """Implements :class:`ephemera.contract.data.DatabaseData`, without state. The user has to be a superuser."""
 
     def remember(self, service: DataService) -> str:
-        """Copy all rows, sequences and large objects; returns nothing that matters: it is in the database."""
+        """Copy all rows, sequences and large objects within the database; return a random text."""
         generation = secrets.token_hex(4)
         call = f"SELECT ephemera.remember('{generation}');"
         steps = "\n".join(("BEGIN ISOLATION LEVEL REPEATABLE READ;", _SQL.read_text(), call, "COMMIT;"))
-        is_new = _remembered_from_here(service, steps)
+        is_new = _saved_over_connection(service, steps)
         if is_new is None:
             _run(service, "remember", steps)
         elif not is_new:
@@ -48,21 +48,21 @@ class PostgresData:
         return generation
 
     def restore(self, service: DataService, remembered: str) -> str:  # noqa: ARG002 - it is in the database
-        """Bring rows back; make the schema anew where it was altered."""
+        """Restore rows; rebuild the schema if it was altered."""
         said = _run(service, "restore")
         if not said.startswith(_REBUILD):
             return said
         same, _, disconnected = _run(service, "anew").partition("|")
         if same != "t":
             raise DataError(
-                f"the schema of {service.name!r} was made anew, but is not quite what it was",
+                f"the schema of {service.name!r} was rebuilt, but differs from what it was",
                 remedy="take the environment down and bring it up again",
             )
         clients = f", {disconnected} clients disconnected" if disconnected != "0" else ""
-        return f"made anew, since DDL changed it{clients}: {said.removeprefix(_REBUILD)}"
+        return f"rebuilt, since DDL changed it{clients}: {said.removeprefix(_REBUILD)}"
 
     def databases(self, service: DataService) -> Databases:
-        """Databases cloned from a template of what was remembered, which is made when it is not there yet."""
+        """Return a maker of databases, cloned from a template of the saved data, which is created if it is missing."""
         return _Clones(service)
 
 
@@ -70,15 +70,15 @@ DATA = PostgresData()
 
 
 class _Clones:
-    """Clones of the template, made over one connection. Whose they are is said in their comments, by a number that is
-    locked in the server for as long as that connection lives: what a killed process left is dropped by the next one."""
+    """Clones of the template, created over one connection. Their comments have a number that is locked in the server
+    while the connection lives: clones of a killed process are dropped by the next one."""
 
     def __init__(self, service: DataService) -> None:
         self._service = service
         self._endpoint = service.outputs.endpoint()
         if self._endpoint.host is None:
             raise DataError(
-                f"{service.name!r} publishes nothing, so no test could connect to a database of its own",
+                f"{service.name!r} publishes nothing, so tests cannot connect to a database of their own",
                 remedy="bring the environment up with another `expose` than none",
             )
         self._server = _connected(service, "postgres")
@@ -96,14 +96,14 @@ class _Clones:
         made = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(database, template)
         self._names.add(name)
         try:
-            # FILE_COPY: otherwise files have holes, and that they do not fit is found out by a checkpoint, which fails.
+            # FILE_COPY: otherwise files are sparse, and a full disk is noticed only by a checkpoint, which fails.
             where = sql.SQL(" TABLESPACE {} STRATEGY FILE_COPY").format(sql.Identifier(self._memory))
             self._server.execute(made if durable or not self._memory else made + where)
         except errors.DiskFull:
             self._server.execute(made)
         mark = sql.Literal(f"ephemera {self._number}")
         self._server.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, mark))
-        known = _credentials(self._service)
+        known = self._service.outputs.secrets()
         user, password = (quote(known[key], safe="") for key in ("user", "password"))
         return f"postgresql://{user}:{password}@{self._endpoint.host}:{self._endpoint.port}/{quote(name, safe='')}"
 
@@ -132,18 +132,14 @@ class _Clones:
         return [row[0] for row in found]
 
 
-def _credentials(service: DataService) -> dict[str, str]:
-    return {key: secret.get_secret_value() for key, secret in service.outputs.credentials.items()}
-
-
 def _connected(service: DataService, database: str, options: str = "") -> psycopg.Connection[Any]:
     try:
         import psycopg
     except ImportError as error:
         raise DataError(
-            "psycopg is not installed, which makes databases for tests", remedy="pip install 'psycopg[binary]'"
+            "databases for tests need psycopg, which is not installed", remedy="pip install 'psycopg[binary]'"
         ) from error
-    endpoint, known = service.outputs.endpoint(), _credentials(service)
+    endpoint, known = service.outputs.endpoint(), service.outputs.secrets()
     return psycopg.connect(
         host=endpoint.host,
         port=endpoint.port,
@@ -157,10 +153,10 @@ def _connected(service: DataService, database: str, options: str = "") -> psycop
     )
 
 
-def _remembered_from_here(service: DataService, steps: str) -> bool | None:
-    """Whether what was remembered is a new database; None, with nothing done, where the client library is not
-    imported, which takes longer than what it saves, or where the server cannot be reached so."""
-    known = _credentials(service)
+def _saved_over_connection(service: DataService, steps: str) -> bool | None:
+    """Return whether the database is new; None, with nothing done, if psycopg is not imported, which would take longer
+    than it saves, or if the server cannot be reached."""
+    known = service.outputs.secrets()
     if sys.modules.get("psycopg") is None or not {"user", "password", "database"} <= known.keys():
         return None
     if service.outputs.endpoint().host is None:
@@ -182,7 +178,7 @@ def _remembered_from_here(service: DataService, steps: str) -> bool | None:
 
 
 def _run(service: DataService, step: str, stdin: str | None = None) -> str:
-    """Do a step in the container; what it says, or :class:`DataError` with the server's own words."""
+    """Run a step in the container; return its output, or raise :class:`DataError` with the server's own words."""
     code, output = service.exec(["sh", "-c", _SHELL.read_text(), "sh", step], stdin=stdin, timeout_seconds=_SECONDS)
     if code == 0:
         return output.strip()

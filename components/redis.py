@@ -15,7 +15,7 @@ _DATA = "/data"
 _PORT = 6379
 _IMAGE = EngineImage(name="redis")
 _PASSWORD = "REDISCLI_AUTH"  # noqa: S105 - the name of a variable
-# The password is in no command line, which everybody on the machine may read. redis-cli takes it from this variable.
+# No command line has the password, since every user of the machine can read it. redis-cli reads this variable.
 _SERVE = 'exec redis-server - <<END\nrequirepass $REDISCLI_AUTH\nsave ""\nappendonly {appendonly}\nEND\n'
 
 
@@ -23,16 +23,16 @@ _SERVE = 'exec redis-server - <<END\nrequirepass $REDISCLI_AUTH\nsave ""\nappend
 class Redis(Container):
     """A Redis server.
 
-    Type token ``ephemera:index:Redis``; further arguments as of ``Container``. Makes a ``Volume`` when it is
-    persistent. Ready when it answers ``PING``; health check ``redis-cli ping`` every 5 s, time-out 3 s, 10 retries,
-    start 10 s. The password is generated per environment. Refuses (``InputError``) the variable that holds it,
-    ``REDISCLI_AUTH``.
+    Type token ``ephemera:index:Redis``; further arguments as of ``Container``. Makes a ``Volume`` if it is persistent.
+    Publishes port 6379 as endpoint ``redis``. Ready when it answers ``PING``; health check ``redis-cli ping`` every
+    5 s, timeout 3 s, 10 retries, start 10 s. The password is generated per environment, in the outputs as ``password``.
+    Raises ``InputError`` for the variable that holds it, ``REDISCLI_AUTH``.
     """
 
     image: AnyImage = _IMAGE
-    """One with the official image's interface."""
+    """An image with the official image's interface."""
     persistent: bool = False
-    """Data on a volume, as an append-only file; without, a restart loses it."""
+    """Keep data on a volume, as an append-only file; otherwise a restart loses it."""
     memory_mb: int = 128
 
     def prepare(self) -> None:
@@ -47,7 +47,7 @@ class Redis(Container):
                 ["redis-cli", "ping"], interval_seconds=5, timeout_seconds=3, start_period_seconds=10
             ),
             volumes={_DATA: f"{self.name}-data"} if self.persistent else {},
-            # The image declares a volume there, which nobody would name or label.
+            # Otherwise the image's own volume there would be made, without a name or label.
             tmpfs={} if self.persistent else {_DATA: "size=16m,mode=1777"},
             run_as="redis",
             data="ephemera.components.redis_data:DATA",
@@ -56,7 +56,7 @@ class Redis(Container):
 
     @cached_property
     def url(self) -> pulumi.Output[str]:
-        """Connection URL from inside the network, with the password; a secret; known when the server is ready."""
+        """Connection URL inside the network, with the password: a secret, known when the server is ready."""
         name = self.name
         return pulumi.Output.all(self.credentials["password"], self.started).apply(
             lambda known: f"redis://:{known[0]}@{name}:{_PORT}/0"

@@ -1,11 +1,11 @@
-"""The data of a Redis server: all databases and functions, put back in one transaction while clients stay connected.
+"""The data of a Redis server: all databases and functions, restored in one transaction while clients stay connected.
 
-What is remembered is the commands that bring it back, as ``redis-cli`` reads them. Times to live count from when they
-were remembered. Configuration, users and cached scripts are left alone.
+It is saved as the commands that restore it, as ``redis-cli`` reads them. A restored key has
+the time to live that it had when it was saved. Configuration, users and cached scripts are left alone.
 
-It is brought back by ``redis-cli`` in the server's own container, which takes the password from the variable
-``REDISCLI_AUTH``. Every environment waits until its data is remembered, and to start a program in a container takes
-longer than what it does then; so that is done from here where it can be.
+``redis-cli`` runs in the server's own container, and takes the password from the variable ``REDISCLI_AUTH``. Every
+``up`` waits until data is saved, and starting a program in the container takes most of that time; so it is saved over a
+connection if redis-py is imported already (ADR 0030).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ephemera.contract.data import DataError, DataService
 _SECONDS = 60.0
 _UNKNOWN = "unknown command"  # of Redis 6, which has no functions
 _DONE = "ephemera:done"
-# All of it is read first: the engine may lose what is said by a command that ends before that.
+# All input is read first: Docker may lose the output of a command that ends before it.
 _RESTORE = "commands=$(cat); printf '%s\\n' \"$commands\" | redis-cli --no-raw"
 _REMEMBER = 'redis-cli --no-raw FUNCTION DUMP; redis-cli --raw EVAL "$1" 0'
 
-# In one script, which nobody else's command comes between. Quoted as redis-cli reads it: what is no plain character is
-# written as its number.
+# One script, so that no other command comes between. Quoted as redis-cli reads it: other than plain characters are
+# written as numbers.
 _SNAPSHOT = r"""
 local function quoted(text)
     return '"' .. text:gsub('[^%w:_.,/ -]', function(c) return string.format('\\x%02x', c:byte()) end) .. '"'
@@ -44,16 +44,16 @@ return table.concat(found, '\n')
 
 
 class RedisData:
-    """The protocol's implementation, which keeps nothing between calls."""
+    """Implements :class:`ephemera.contract.data.Data`, without state."""
 
     def remember(self, service: DataService) -> str:
-        """The commands that bring the present state back."""
-        functions, keys = _read_from_here(service) or _read_in_the_container(service)
+        """Return the commands that restore the current data."""
+        functions, keys = _read_over_connection(service) or _read_in_container(service)
         restored = functions and f"FUNCTION RESTORE {functions} FLUSH"
         return "\n".join(line for line in ("FLUSHALL", restored, keys) if line)
 
     def restore(self, service: DataService, remembered: str) -> str:
-        """Put all of it back at once."""
+        """Restore all data in one transaction."""
         script = "\n".join(("MULTI", remembered, "EXEC", f"ECHO {_DONE}", ""))
         said = _checked(service, _ask(service, ["sh", "-c", _RESTORE], script))
         if not said.endswith(f'"{_DONE}"'):
@@ -65,18 +65,18 @@ class RedisData:
 DATA = RedisData()
 
 
-def _read_in_the_container(service: DataService) -> tuple[str, str]:
-    """Functions, as one word, and the commands that make the keys."""
+def _read_in_container(service: DataService) -> tuple[str, str]:
+    """Return the functions, as one word, and the commands that restore the keys."""
     said = _ask(service, ["sh", "-c", _REMEMBER, "sh", _SNAPSHOT])
     dumped, _, keys = said.partition("\n")
     return "" if _UNKNOWN in dumped else _checked(service, dumped), _checked(service, keys)
 
 
-def _read_from_here(service: DataService) -> tuple[str, str] | None:
-    """The same; None where its client library is not imported, which takes longer than what it saves, or where
-    the server cannot be reached so."""
+def _read_over_connection(service: DataService) -> tuple[str, str] | None:
+    """Return the same; None if redis-py is not imported, which would take longer than it saves, or if the server cannot
+    be reached."""
     endpoint = service.outputs.endpoint()
-    known = {key: secret.get_secret_value() for key, secret in service.outputs.credentials.items()}
+    known = service.outputs.secrets()
     if (
         sys.modules.get("redis") is None
         or endpoint.host is None
@@ -105,7 +105,7 @@ def _read_from_here(service: DataService) -> tuple[str, str] | None:
 
 
 def _quoted(data: bytes) -> str:
-    """As ``redis-cli`` reads it."""
+    """Return ``data`` as ``redis-cli`` reads it."""
     return '"' + "".join(f"\\x{byte:02x}" for byte in data) + '"'
 
 
@@ -117,7 +117,7 @@ def _ask(service: DataService, command: list[str], stdin: str | None = None) -> 
 
 
 def _checked(service: DataService, said: str) -> str:
-    """``said``, or the first refusal in it; nothing that comes back on the way holds data."""
+    """Return ``said``; raise for the first error in it. No answer to the commands holds data."""
     for line in said.splitlines():
         _, refused, why = line.partition("(error) ")
         if refused or line.startswith(("ERR ", "NOAUTH ", "NOPERM ", "WRONGPASS ", "Could not connect")):

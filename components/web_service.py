@@ -1,40 +1,36 @@
-"""A service that answers HTTP in a Python image of ours: the same readiness, health check and end for all of them."""
+"""A service that answers HTTP: the same readiness, health check and grace period for all of them."""
 
 from __future__ import annotations
 
 from ephemera import Container, HealthCheck, Http, Port, component
 from ephemera.contract import declared
-from ephemera.contract.errors import InputError
 
 
 @component
 class WebService(Container):
     """A container that is ready when it answers ``GET /health`` with 200.
 
-    Type token ``ephemera:index:WebService``; further arguments as of ``Container``. Refuses (``InputError``) what
-    is not the name of a package.
+    Type token ``ephemera:index:WebService``; further arguments as of ``Container``. Raises ``InputError`` for a
+    ``package`` that is not the name of one.
     """
 
     port: int
-    """In the container: endpoint ``http``."""
+    """In the container, published as endpoint ``http``."""
     health: str = "/health"
-    """Path that is answered with 200 when the service is ready."""
+    """Path that answers 200 when the service is ready."""
     package: str = ""
-    """A Python package in the image with a program ``probe``, which is given the port and ends with 0 when ``/health``
-    is answered with 200: Docker's own health check, every 10 s, time-out 5 s, 10 retries. Without one there is none,
-    unless it is given as for any container."""
+    """A Python package in the image with a program ``probe``, which takes the port and exits with 0 if ``/health``
+    answers 200: Docker's own health check, every 10 s, timeout 5 s, 10 retries. Without a package, the container has
+    the ``healthcheck`` that it is given."""
     start_period_seconds: float = 15
-    """For which a failing health check counts for nothing."""
+    """Seconds for which failing health checks do not count."""
     stop_grace_seconds: int = 2
 
     def prepare(self) -> None:
         self.complete(ready=Http(self.health), ports={"http": Port(self.port)})
         if self.package == "":
             return
-        if not isinstance(self.package, str) or not all(part.isidentifier() for part in self.package.split(".")):
-            raise InputError(
-                f"package of {self.name!r} is {declared.shown(self.package)}",
-                remedy="it must be a Python package, by its name",
-            )
+        fits = isinstance(self.package, str) and all(part.isidentifier() for part in self.package.split("."))
+        declared.require(fits, f"package of {self.name!r}", self.package, "a Python package, by its name")
         probe = ["python", "-m", f"{self.package}.probe", str(self.port)]
         self.complete(healthcheck=HealthCheck(probe, start_period_seconds=self.start_period_seconds))

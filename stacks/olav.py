@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import pulumi
 
@@ -11,8 +10,6 @@ from ephemera import Build, Environment, Option, Runner, Source, System
 from ephemera.components import OneShot, OpenSearch, Postgres, Redis, WebService
 from stacks.images import SERVICE, SERVICE_POSTGRES
 
-_SERVICES = Path(__file__).resolve().parent.parent / "services"
-_SOURCES = _SERVICES / "olav"
 _IMAGE = partial(Build, "services/olav", bases={"SERVICE_IMAGE": SERVICE_POSTGRES})
 _SERVER = _IMAGE(target="server")
 _PORTS = ("postgres.postgres", "opensearch.http", "redis.redis", "llm.http", "olav-server.http")
@@ -53,7 +50,7 @@ def program(environment: Environment) -> None:
         port=8080,
         variables={"LLM_DOUBLE_KEY": model_key},
         credentials={"api_key": model_key},
-        source=Source(folder=_SERVICES / "llm" / "src", target="/app/src"),
+        source=Source(folder="services/llm/src", target="/app/src"),
     )
     secrets = {
         name: environment.credential("olav-server", name)
@@ -101,7 +98,7 @@ def program(environment: Environment) -> None:
         credentials=secrets,
         # A fork of a process that has imported the libraries: importing those anew would take seconds.
         source=Source(
-            folder=_SOURCES / "src",
+            folder="services/olav/src",
             target="/app/src",
             reload="command",
             command=("env", "OLAV_RELOAD=1", "python", "-m", "olav.server"),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from ephemera import Build, Environment, Option, Source, System
 from ephemera.components import Postgres, WebService
 from stacks.images import SERVICE_POSTGRES
 
-_SOURCES = Path(__file__).resolve().parent.parent / "services" / "tasker"
-_CODE = partial(Source, folder=_SOURCES / "src", target="/app/src")
+_CODE = partial(Source, folder="services/tasker/src", target="/app/src")
 _IMAGE = partial(Build, "services/tasker", bases={"SERVICE_IMAGE": SERVICE_POSTGRES})
 
 tasker = System(

@@ -1,13 +1,13 @@
 """Ephemeral test environments as code: a whole application stack per branch, per test run, per night.
 
-What a project of one's own imports is here.
-
-Everything is imported when it is asked for: what declares needs no Pulumi, and what brings data back needs neither.
+The front door: everything that a project imports, except components, which are in :mod:`ephemera.components`. A name
+imports its module when it is used first: declaring a system needs no Pulumi, and resetting data needs neither.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,28 +19,14 @@ if TYPE_CHECKING:
     from ephemera.contract.system import System
     from ephemera.host.probes import Exec, ExitZero, Http, Probe, Target, Tcp
     from ephemera.images.declaring import Build
-    from ephemera.resources.container import Container, HealthCheck, Port, component
+    from ephemera.resources.arguments import HealthCheck, Port
+    from ephemera.resources.container import Container, component
     from ephemera.resources.environment import Environment
     from ephemera.resources.program import run
+    from ephemera.resources.rehearsal import check_policy
     from ephemera.resources.volume import Volume
 
 __version__ = "0.1.0"
-
-_MODULES = {
-    "contract.catalog": ("Option", "Source"),
-    "contract.data": ("NO_DATA",),
-    "contract.errors": ("EphemeraError",),
-    "contract.images": ("EngineImage",),
-    "contract.runner": ("Runner",),
-    "contract.system": ("System",),
-    "images.declaring": ("Build",),
-    "host.probes": ("Exec", "ExitZero", "Http", "Probe", "Target", "Tcp"),
-    "resources.container": ("Container", "HealthCheck", "Port", "component"),
-    "resources.environment": ("Environment",),
-    "resources.program": ("run",),
-    "resources.volume": ("Volume",),
-}
-_WHERE = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "NO_DATA",
@@ -62,12 +48,43 @@ __all__ = [
     "Target",
     "Tcp",
     "Volume",
+    "check_policy",
     "component",
     "run",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+def lazily(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a package whose names import their modules when they are used.
+
+    ``modules``: names by module, relative to the package.
+    """
+    module_of = {name: f"{package}.{module}" for module, names in modules.items() for name in names}
+
+    def attribute(name: str) -> Any:
+        if name not in module_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(module_of[name]), name)
+
+    return attribute
+
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "contract.catalog": ("Option", "Source"),
+        "contract.data": ("NO_DATA",),
+        "contract.errors": ("EphemeraError",),
+        "contract.images": ("EngineImage",),
+        "contract.runner": ("Runner",),
+        "contract.system": ("System",),
+        "images.declaring": ("Build",),
+        "host.probes": ("Exec", "ExitZero", "Http", "Probe", "Target", "Tcp"),
+        "resources.arguments": ("HealthCheck", "Port"),
+        "resources.container": ("Container", "component"),
+        "resources.environment": ("Environment",),
+        "resources.program": ("run",),
+        "resources.rehearsal": ("check_policy",),
+        "resources.volume": ("Volume",),
+    },
+)

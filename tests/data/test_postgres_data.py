@@ -95,7 +95,7 @@ _ALTERED = [
 @pytest.mark.parametrize("deed", _ROWS)
 def test_rows_come_back(full: Database, before: str, deed: str) -> None:
     full.run(deed)
-    assert "made anew" not in full.restore()
+    assert "rebuilt" not in full.restore()
     assert full.dump() == before
     assert full.restore() == "0 changed brought back"
 
@@ -112,7 +112,7 @@ def test_what_was_created_since_is_dropped(full: Database, before: str, deed: st
 @pytest.mark.parametrize("deed", _ALTERED)
 def test_what_was_altered_or_dropped_is_made_anew(full: Database, before: str, deed: str) -> None:
     full.run(deed)
-    assert "made anew, since DDL changed it" in full.restore()
+    assert "rebuilt, since DDL changed it" in full.restore()
     full.reconnect()  # it has types of its own
     assert full.dump() == before
     full.run("CREATE TABLE another (x integer); TRUNCATE events, audit")
@@ -283,7 +283,7 @@ def test_schema_that_was_not_made_quite_as_it_was_is_told(database: Database) ->
     database.run("CREATE TABLE t (x integer)")
     database.remember()
     database.run("UPDATE ephemera.ready SET dump = dump || 'CREATE TABLE public.more ();'; ALTER TABLE t ADD y integer")
-    with pytest.raises(DataError, match="was made anew, but is not quite what it was: take the environment down"):
+    with pytest.raises(DataError, match="was rebuilt, but differs from what it was: take the environment down"):
         database.restore()
 
 

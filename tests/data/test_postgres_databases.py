@@ -73,7 +73,7 @@ def test_what_a_killed_process_left_is_dropped_by_the_next_one(full: Database) -
 
 def test_project_without_psycopg_is_told_what_to_install(full: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(DataError, match=r"psycopg is not installed.*pip install 'psycopg\[binary\]'"):
+    with pytest.raises(DataError, match=r"databases for tests need psycopg.*pip install 'psycopg\[binary\]'"):
         DATA.databases(full.service)
     assert full.restore() == "0 changed brought back"  # which needs none
 

@@ -55,7 +55,7 @@ def test_foreign_object_is_refused_in_one_line_and_left(
     foreign(kind, name, {"com.docker.compose.project": "till"})
     done = ephemera("up", "data")
     assert done.code == 2, done.err
-    said = f"{kind} {name!r} is there already and belongs to Compose project 'till'"
+    said = f"{kind} {name!r} exists already and belongs to Compose project 'till'"
     assert [line for line in done.err.splitlines() if "…" not in line] == [
         f"ephemera: {said}: rename it, or remove it (docker {kind} rm {name}), or choose another --branch"
     ]
@@ -75,7 +75,7 @@ def test_foreign_volume_keeps_its_data_through_plain_pulumi(
     assert ephemera.pulumi("stack", "init", stack).code == 0
     done = ephemera.pulumi("up", "--yes", "--skip-preview", "--stack", stack)
     assert done.code != 0
-    assert f"volume '{stack}-data' is there already and has no label of ephemera" in done.out
+    assert f"volume '{stack}-data' exists already and has no label of ephemera" in done.out
     assert not _there("network", stack), "nothing was created"
     ephemera("down", stack)
     assert _there("volume", f"{stack}-data")

@@ -151,7 +151,7 @@ def _refused(box: Box, kind: str, *options: str) -> None:
     done = box.command("up", "box", *options)
     assert done.code == 2, done.err
     (error,) = [line for line in done.err.splitlines() if line.startswith("ephemera: ")]
-    assert f"{kind} '{box.command.stack('box')}{_SUFFIXES[kind]}' is there already" in error
+    assert f"{kind} '{box.command.stack('box')}{_SUFFIXES[kind]}' exists already" in error
 
 
 def _comes_back(box: Box, **variables: str) -> None:

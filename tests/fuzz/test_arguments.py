@@ -13,7 +13,8 @@ from ephemera import Container, Exec, ExitZero, HealthCheck, Http, Port, Volume,
 from ephemera.contract.errors import EphemeraError, InputError
 from ephemera.contract.images import EngineImage
 from ephemera.host.probes import PostgresProbe
-from ephemera.resources import arguments, spelling
+from ephemera.resources import arguments
+from ephemera.resources.given import duration
 from tests.fuzz.cases import documents, plain, result_or_error, texts, thousand
 
 
@@ -104,7 +105,7 @@ def test_any_value_is_taken_or_one_clear_error(name: str) -> None:
 @given(st.just(0.0) | st.floats(arguments.MIN_SECONDS, 10**9))
 def test_any_duration_is_spelt_to_the_nanosecond(seconds: float) -> None:
     units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-    text, total = spelling.duration(seconds), 0.0
+    text, total = duration(seconds), 0.0
     for unit in ("h", "m", "s") if not text.endswith("ms") else ("ms",):
         amount, found, rest = text.partition(unit)
         if found:

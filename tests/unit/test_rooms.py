@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,18 @@ def test_room_imports_only_what_it_may(folder: Path, allowed: tuple[str, ...]) -
         (path, module) for path, module in _imports(folder) if _within(module, _OURS) and not _within(module, allowed)
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("folder", ["contract", "resources", "components"])
+def test_modules_of_a_room_import_each_other_in_no_circle(folder: str) -> None:
+    room = f"ephemera.{folder}"
+    graph: dict[str, set[str]] = {}
+    for path in (_SOURCE / folder).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and path.stem != "__init__":
+                whole = [f"{room}.{name.name}" for name in node.names] if node.module == room else [node.module]
+                graph.setdefault(f"{room}.{path.stem}", set()).update(each for each in whole if _within(each, (room,)))
+    TopologicalSorter(graph).prepare()  # raises CycleError, with the circle
 
 
 @pytest.mark.parametrize("room", ["driver", "cli", "plugin", "home", "host", "machine", "images"])

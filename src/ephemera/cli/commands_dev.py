@@ -200,7 +200,7 @@ class _Session:
 
         self._screen.table(outputs_table(self._outputs, show_secrets=False))
         for service, source in self._sources.mounts.items():
-            self._screen.note(f"{service}: {_shown(source.folder, self._workspace.project)} is mounted")
+            self._screen.note(f"{service}: {_shown(source.path, self._workspace.project)} is mounted")
         self._screen.note(f"{self._outputs.stack} is ready, in development mode; Ctrl-C ends this")
 
     def _tell_builds(self, found: Mapping[str, list[str]]) -> None:

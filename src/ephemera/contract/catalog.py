@@ -1,7 +1,7 @@
 """What is known of a project's systems without running their programs: a mapping from name to :class:`Manifest`.
 
-Plain data, read from a rehearsal of each program (:mod:`ephemera.resources.rehearsal`) and kept under a fingerprint of
-what it was made from (:mod:`ephemera.driver.manifests`).
+Plain data, read from a rehearsal of each program (:mod:`ephemera.resources.rehearsal`) and cached under a
+fingerprint of the project's sources (:mod:`ephemera.driver.manifests`).
 """
 
 from __future__ import annotations
@@ -21,54 +21,61 @@ from ephemera.contract.runner import IN_NETWORK, Runner
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Code of a service that development mode (``ephemera dev``) mounts, read-only, over what its image holds of it.
+    """Source code of a service. Development mode (``ephemera dev``) mounts it, read-only, over the image's copy.
 
-    ``folder``: on this machine, absolute. ``target``: its place in the container, absolute.
-    ``reload``: how a change comes to life: ``restart`` has the service restarted, under ``command`` the service's own
-    process sees to it. ``command``: what the container runs in development mode; without one, what it always runs.
-    ``unused``: files and folders in ``folder`` that are other services' alone, whose changes need no reload.
+    ``folder``: on this machine, relative to the project of the calling module or absolute, other than ``/``.
+    ``target``: its place in the container, an absolute path other than ``/``.
+    ``reload``: how a change takes effect: with ``restart`` the service is restarted, with ``command`` its own process
+    reloads. ``command``: of the container in development mode; by default, its usual one. Required with
+    ``reload="command"``.
+    ``unused``: files and folders in ``folder`` that only other services run: their changes need no reload.
+
+    Raises :class:`InputError` for any other value.
     """
 
-    folder: Path
+    folder: str | Path
     target: str
     reload: Literal["restart", "command"] = "restart"
     command: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        declared.expect("folder of a source", self.folder, Path, "a Path")
+        declared.expect("folder of a source", self.folder, (str, Path), "a folder of the project")
         declared.expect("target of a source", self.target, str, "a folder in the container")
-        if not self.folder.is_absolute() or self.folder == self.folder.parent:
-            raise InputError(f"folder of a source is {str(self.folder)!r}", remedy="it must be absolute, and no root")
+        folder = declared.in_project(self.folder, depth=3)
+        object.__setattr__(self, "folder", folder)
+        declared.require(folder != folder.parent, "folder of a source", str(folder), "another folder than /")
         target = PurePosixPath(self.target)
-        if not target.is_absolute() or str(target) != self.target or ".." in target.parts or target == target.parent:
-            raise InputError(
-                f"target of a source is {self.target!r}", remedy="it must be an absolute folder in the container"
-            )
-        if self.reload not in ("restart", "command"):
-            raise InputError(f"reload of a source is {self.reload!r}", remedy="it must be restart or command")
-        for name in ("command", "unused"):
-            declared.expect(f"{name} of a source", getattr(self, name), tuple, "a tuple of texts")
-            for part in getattr(self, name):
-                declared.expect(f"a part of {name} of a source", part, str, "a text")
+        plain = target.is_absolute() and str(target) == self.target and ".." not in target.parts
+        rule = "an absolute folder in the container other than /"
+        declared.require(plain and target != target.parent, "target of a source", self.target, rule)
+        fits = self.reload in ("restart", "command")
+        declared.require(fits, "reload of a source", self.reload, "restart or command")
+        declared.check_texts("command of a source", self.command)
+        declared.check_texts("unused of a source", self.unused)
         if self.reload == "command" and not self.command:
             raise InputError("a source has reload='command' and no command", remedy="give the one that reloads it")
 
+    @property
+    def path(self) -> Path:
+        """The folder as an absolute path."""
+        return Path(self.folder)
+
     def uses(self, file: Path) -> bool:
-        """Whether the service runs that file, or may."""
-        others = any(file.is_relative_to(self.folder / name) for name in self.unused)
-        return file.is_relative_to(self.folder) and not others
+        """Return whether the service runs ``file``, or may."""
+        others = any(file.is_relative_to(self.path / name) for name in self.unused)
+        return file.is_relative_to(self.path) and not others
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
     """One service of a system.
 
-    ``requires``: services that must be ready before it starts: those that it needs, and those whose outputs it uses.
-    ``wants``: services that it waits for where they are part of the environment. ``uses``: by variable, the services
-    whose outputs it holds. ``profile``: it starts only when that profile is asked for. ``required``: whether the system
-    is of use without it. ``source``: code that development mode mounts. ``runner``: it is no part of the environment,
-    but runs the suite in its network.
+    ``requires``: services that must be ready before it starts: those it needs, and those whose outputs it uses.
+    ``wants``: services that it waits for if they are part of the environment. ``uses``: by variable, the services whose
+    outputs it holds. ``profile``: it starts only if that profile is asked for. ``required``: whether the system is of
+    no use without it. ``source``: code that development mode mounts. ``runner``: set if it is no part of the
+    environment, but runs the suite in its network.
     """
 
     requires: tuple[str, ...] = ()
@@ -82,7 +89,10 @@ class Service:
 
 @dataclass(frozen=True)
 class Option:
-    """A setting of one system's own, ``ephemera:<name>`` in the stack's config; of the type that its default has."""
+    """A setting of one system, ``ephemera:<name>`` in the stack's config.
+
+    ``default``: a text, boolean or whole number, which is the option's type. ``help``: one line.
+    """
 
     default: str | bool | int
     help: str
@@ -93,7 +103,7 @@ class Option:
 
     @property
     def type(self) -> str:
-        """``string``, ``boolean`` or ``integer``, as config has it."""
+        """``string``, ``boolean`` or ``integer``, as in Pulumi's config."""
         return {str: "string", bool: "boolean"}.get(type(self.default), "integer")
 
 
@@ -101,7 +111,7 @@ class Option:
 class Manifest:
     """What a system's program declares.
 
-    ``services``: in the order in which they are declared. ``images``: those that they use. The rest is as in
+    ``services``: in the order of declaration. ``images``: those they use. The rest is as in
     :class:`~ephemera.contract.system.System`.
     """
 
@@ -116,12 +126,12 @@ class Manifest:
 
     @property
     def profiles(self) -> tuple[str, ...]:
-        """Every profile that some service belongs to."""
+        """Every profile that a service belongs to, sorted."""
         return tuple(sorted({service.profile for service in self.services.values() if service.profile}))
 
     @property
     def runner(self) -> tuple[str, Runner] | None:
-        """The service that runs the suite in the network, if there is one."""
+        """Name and runner of the service that runs the suite in the network; None without one."""
         return next(((name, service.runner) for name, service in self.services.items() if service.runner), None)
 
     @property
@@ -130,16 +140,15 @@ class Manifest:
         return self.images if self.runner is None else (*self.images, self.runner[1].image)
 
     def selected(self, *, only: Iterable[str] = (), profiles: Iterable[str] = ()) -> tuple[str, ...]:
-        """Services to start, in declaration order: those of ``only`` or else all that are in no profile, those of
-        ``profiles``, and what they require. The runner is never among them.
+        """Return the services to start, in the order of declaration, without the runner.
 
+        They are those of ``only`` or else all without a profile, those of ``profiles``, and all that they require.
         Raises :class:`UnknownNameError` for a service or profile that is not declared.
         """
         for profile in (asked := tuple(profiles)):
             if profile not in self.profiles:
                 raise UnknownNameError("profile", profile, self.profiles)
         named = tuple(only) or tuple(name for name, service in self.services.items() if service.profile is None)
-        wanted = (*named, *(name for name, service in self.services.items() if service.profile in asked))
         runner = self.runner[0] if self.runner else None
         if runner in named:
             raise InputError(
@@ -147,7 +156,7 @@ class Manifest:
                 remedy=f"give `ephemera test` or `ephemera run` the flag {IN_NETWORK}",
             )
         chosen: set[str] = set()
-        pending = list(wanted)
+        pending = [*named, *(name for name, service in self.services.items() if service.profile in asked)]
         while pending:
             name = pending.pop()
             if name not in self.services:
@@ -158,7 +167,7 @@ class Manifest:
         return tuple(name for name in self.services if name in chosen and name != runner)
 
     def document(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the manifest as plain values."""
         plain: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
         return plain
 
@@ -168,7 +177,7 @@ _T = TypeVar("_T")
 
 
 def find_system(catalog: Mapping[str, _T], name: str) -> _T:
-    """Return the system of that name, or raise an :class:`UnknownNameError` with the nearest one."""
+    """Return the system of that name; raise :class:`UnknownNameError` with the nearest one if there is none."""
     if name not in catalog:
         raise UnknownNameError("system", name, catalog)
     return catalog[name]

@@ -1,7 +1,7 @@
-"""What brings a service's data back: one small protocol, implemented once for each engine.
+"""How a service's data is reset: one small protocol, implemented once for each database.
 
 A component names its implementation in the service's outputs, ``module:NAME``, which is imported in the project like a
-system's program. The driver calls it, and knows no engine.
+system's program. The driver calls it, and knows no database.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from ephemera.contract.system import imported
 
 
 class DataError(NotReadyError):
-    """Data could not be remembered or brought back; it is as it was before."""
+    """Data could not be saved or restored; it is unchanged."""
 
     kind = "data"
 
 
 class DataService(Protocol):
-    """The service as an implementation sees it."""
+    """A service, for implementations."""
 
     @property
     def name(self) -> str:
-        """Of the service."""
+        """Name of the service."""
 
     @property
     def outputs(self) -> ServiceOutputs:
@@ -34,48 +34,48 @@ class DataService(Protocol):
     def exec(
         self, command: Sequence[str], *, stdin: str | bytes | None = None, timeout_seconds: float | None = None
     ) -> tuple[int, str]:
-        """Run ``command`` in its container, also where nothing is published: exit code, and what it wrote."""
+        """Run ``command`` in its container; return exit code and output, standard error included."""
 
 
 @runtime_checkable
 class Data(Protocol):
-    """Remembers a service's data and brings it back, all or nothing; clients of the service stay connected.
+    """Saves and restores a service's data, all or nothing; clients of the service stay connected.
 
-    Both raise :class:`DataError` within a bound, and never wait without one.
+    Both methods raise :class:`DataError`, and have a deadline.
     """
 
     def remember(self, service: DataService) -> str:
-        """Remember the state that the data has now, instead of any before; what it returns is given back to
-        :meth:`restore`. It is kept on this machine for the user alone, and shown nowhere."""
+        """Save the current data as the reset point, in place of any before; return a text for :meth:`restore`, which is
+        kept on this machine, readable by the user alone, and shown nowhere."""
 
     def restore(self, service: DataService, remembered: str) -> str:
-        """Bring the data back to the state that was remembered last; in a few words what that took."""
+        """Restore the data to the reset point; return what that took, in a few words."""
 
 
 class Databases(Protocol):
-    """Databases with the data that was remembered, each for one test. One at a time makes and drops them."""
+    """Databases with the data of the reset point, each for one test. Not safe for concurrent calls."""
 
     def create(self, name: str, *, durable: bool = False) -> str:
-        """Make a database of that name; its URL, with credentials. Unless it has to be ``durable``, it may be gone when
-        the server was restarted."""
+        """Create a database of that name; return its URL, with credentials. Unless ``durable``, it may be lost when the
+        server restarts."""
 
     def drop(self, name: str) -> None:
-        """Drop it, also while somebody is connected."""
+        """Drop a database, even if clients are connected."""
 
     def close(self) -> None:
-        """Drop what is left of them, and let go of the server."""
+        """Drop all that are left, and disconnect."""
 
 
 @runtime_checkable
 class DatabaseData(Data, Protocol):
-    """Data in a server that can make further databases of it."""
+    """Data in a server that can create further databases from it."""
 
     def databases(self, service: DataService) -> Databases:
-        """Begin to make databases; raises :class:`DataError` where that cannot be."""
+        """Return a maker of databases; raise :class:`DataError` if the service allows none."""
 
 
 class _Nothing:
-    """For a service whose volume holds nothing that a test could tell from before: a cache, a log."""
+    """For a service whose volume holds nothing that tests depend on: a cache, a log."""
 
     def remember(self, service: DataService) -> str:  # noqa: ARG002 - the protocol's form
         return ""
@@ -86,10 +86,10 @@ class _Nothing:
 
 NOTHING = _Nothing()
 NO_DATA = f"{__name__}:NOTHING"
-"""Reference for a service that keeps something on a volume which is never to be brought back."""
+"""Reference for a service whose volume is never reset."""
 
 
 def load_data(reference: str) -> Data:
-    """Import an implementation; raises :class:`~ephemera.contract.errors.InputError` for one that is none."""
+    """Import an implementation; raise :class:`~ephemera.contract.errors.InputError` if it is none."""
     data: Data = imported(reference, Data)
     return data

@@ -1,10 +1,16 @@
-"""Checks of plain values in catalogs and programs: other people's Python, so types are checked too. Pure, no I/O."""
+"""Checks of plain values in a project's Python, which no type checker may have seen. Pure, no I/O.
+
+``what`` is what an error calls the value: ``memory_mb of service 'api'``. All raise :class:`InputError` with the value,
+and the rule that it breaks.
+"""
 
 from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ephemera.contract.errors import InputError, UnknownNameError
@@ -18,20 +24,39 @@ MAX_PIDS = 4_194_304
 _MAX_WHOLE = 2**31 - 1  # what every interface between a program and the kernel can hold
 
 
-def expect(what: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
-    """Raise unless ``value`` is of that type; a boolean is not a number."""
-    if not isinstance(value, kind) or (
-        isinstance(value, bool) and bool not in (kind if isinstance(kind, tuple) else (kind,))
-    ):
+def require(fits: bool, what: str, value: Any, rule: str) -> None:
+    """Raise unless ``fits``. ``rule``: what the value must be."""
+    if not fits:
         raise InputError(f"{what} is {shown(value)}", remedy=f"it must be {rule}")
 
 
+def expect(what: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
+    """Raise unless ``value`` is of that type; a boolean is not a number."""
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    require(isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds), what, value, rule)
+
+
 def shown(value: Any) -> str:
-    """Return ``value`` as an error shows it: one short line, the type alone of what has no text of its own."""
+    """Return ``value`` as one short line: its type alone if it has no text of its own."""
     text = repr(value)
     if text.startswith("<"):
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def in_project(folder: str | Path, *, depth: int) -> Path:
+    """Return ``folder`` as an absolute path; a relative one is relative to the project of the calling module.
+
+    ``depth``: how many calls up that module is.
+    """
+    if Path(folder).is_absolute():
+        return Path(folder)
+    return (project_of(Path(sys._getframe(depth).f_code.co_filename)) / folder).resolve()
+
+
+def project_of(module: Path) -> Path:
+    """Return the nearest folder above ``module`` that has a ``Pulumi.yaml``, or else the folder of the module."""
+    return next((folder for folder in module.parents if (folder / "Pulumi.yaml").is_file()), module.parent)
 
 
 def check_mapping(what: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
@@ -42,53 +67,54 @@ def check_mapping(what: str, value: Any, kind: type | tuple[type, ...], rule: st
         expect(f"{what}[{shown(name)}]", part, kind, rule)
 
 
+def check_texts(what: str, value: Any) -> None:
+    """Raise unless ``value`` is a tuple of texts."""
+    require(isinstance(value, tuple) and all(isinstance(part, str) for part in value), what, value, "a tuple of texts")
+
+
 def check_sequence(what: str, value: Any, rule: str) -> None:
     """Raise unless ``value`` is a list or tuple; a text is one value, not a list of characters."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
-        raise InputError(f"{what} is {shown(value)}", remedy=f"it must be {rule}")
+    require(isinstance(value, Sequence) and not isinstance(value, (str, bytes)), what, value, rule)
 
 
-def check_positive(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
+def check_positive(what: str, value: Any) -> None:
     """Raise unless ``value`` is a finite number above 0."""
-    expect(what, value, kind, "a number")
-    if not 0 < value < math.inf:  # NaN fails this too
-        raise InputError(f"{what} is {value!r}", remedy="it must be positive")
-
-
-def check_whole(what: str, value: Any, least: int, most: int = _MAX_WHOLE) -> None:
-    """Raise unless ``value`` is a whole number from ``least`` to ``most``."""
-    bounded = f"a whole number from {least} to {most}"
-    rule = f"a whole number, {least} or more" if most == _MAX_WHOLE else bounded
-    expect(what, value, int, rule)
-    if not least <= value <= most:
-        raise InputError(f"{what} is {shown(value)}", remedy=f"it must be {bounded if value > most else rule}")
-
-
-def check_limits(owner: str, *, memory_mb: Any, cpus: Any, pids: Any) -> None:
-    """Raise unless Docker can limit a container so; whether its host has that many CPUs is not known here."""
-    check_whole(f"memory_mb of {owner}", memory_mb, MIN_MEMORY_MB)
-    check_number(f"cpus of {owner}", cpus, MIN_CPUS)
-    check_whole(f"pids of {owner}", pids, 1, MAX_PIDS)
-
-
-def check_cpus(owner: str, cpus: float, there: int) -> None:
-    """Raise for more CPUs than the Docker host has; ``there``: how many those are."""
-    if cpus > there:
-        raise InputError(
-            f"cpus of {owner} is {cpus:g}, and the Docker host has {there}", remedy=f"give at most {there}"
-        )
+    rule = "a number above 0"
+    expect(what, value, (int, float), rule)
+    require(0 < value < math.inf, what, value, rule)  # NaN fails this too
 
 
 def check_number(what: str, value: Any, least: float) -> None:
     """Raise unless ``value`` is a finite number, ``least`` or more."""
     rule = f"a number, {least:g} or more"
     expect(what, value, (int, float), rule)
-    if not least <= value < math.inf:  # NaN fails this too
-        raise InputError(f"{what} is {value!r}", remedy=f"it must be {rule}")
+    require(least <= value < math.inf, what, value, rule)
+
+
+def check_whole(what: str, value: Any, least: int, most: int = _MAX_WHOLE) -> None:
+    """Raise unless ``value`` is a whole number from ``least`` to ``most``."""
+    rule = f"a whole number from {least} to {most}"
+    expect(what, value, int, rule)
+    require(least <= value <= most, what, value, rule)
+
+
+def check_limits(owner: str, *, memory_mb: Any, cpus: Any, pids: Any) -> None:
+    """Raise unless Docker accepts these limits of a container; its host's CPUs are not known here."""
+    check_whole(f"memory_mb of {owner}", memory_mb, MIN_MEMORY_MB)
+    check_number(f"cpus of {owner}", cpus, MIN_CPUS)
+    check_whole(f"pids of {owner}", pids, 1, MAX_PIDS)
+
+
+def check_cpus(owner: str, cpus: float, there: int) -> None:
+    """Raise if ``cpus`` is more than ``there``, the CPUs of the Docker host."""
+    if cpus > there:
+        raise InputError(
+            f"cpus of {owner} is {cpus:g}, and the Docker host has {there}", remedy=f"give at most {there}"
+        )
 
 
 def check_option_names(names: Iterable[str], reserved: Iterable[str]) -> None:
-    """Refuse names that are no config keys, or that have a meaning already."""
+    """Raise for names that are no config keys, or that are ``reserved``."""
     for name in names:
         if not _OPTION_NAME.fullmatch(name) or name in reserved:
             raise InputError(
@@ -98,21 +124,18 @@ def check_option_names(names: Iterable[str], reserved: Iterable[str]) -> None:
 
 
 def check_tables(tables: Any, services: Iterable[str]) -> None:
-    """Refuse tables of fixed ports with services that are not declared, and ports that could not all be bound."""
+    """Raise for tables of fixed ports with services that are not declared, or ports that cannot all be bound."""
     expect("fixed_ports", tables, Mapping, "a mapping")
     for name, table in tables.items():
         what = f"fixed_ports[{name!r}]"
         expect(f"the name of {what}", name, str, "a name")
-        expect(what, table, Mapping, "a mapping")
+        check_mapping(what, table, int, "a port")
         for endpoint, port in table.items():
-            expect(f"an endpoint in {what}", endpoint, str, "<service>.<endpoint>")
             service, dot, rest = endpoint.partition(".")
             if service not in services or not dot or not rest:
                 known = [f"{known}.<endpoint>" for known in services]
                 raise UnknownNameError(f"endpoint in {what}", endpoint, known)
-            expect(f"{what}[{endpoint!r}]", port, int, "a port")
-            if not 1 <= port <= 65535:
-                raise InputError(f"{what}[{endpoint!r}] is {port}", remedy="1 to 65535 are accepted")
+            check_whole(f"{what}[{endpoint!r}]", port, 1, 65535)
         bound = [(port, endpoint.endswith("/udp")) for endpoint, port in table.items()]
         for port, udp in bound:
             if bound.count((port, udp)) > 1:

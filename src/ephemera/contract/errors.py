@@ -1,22 +1,22 @@
-"""Every error that a person is meant to read.
+"""Every error that is shown to a user.
 
 Tree (exit code in brackets)::
 
     EphemeraError [1]
-    ├── InputError [2]                 something given is wrong; nothing was created
+    ├── InputError [2]                 the input is wrong; nothing was created
     │   ├── UnknownNameError           a system, service, profile or option that is not declared
-    │   ├── PortInUseError             a fixed port is held by somebody else
+    │   ├── PortInUseError             a fixed port is in use
     │   ├── PolicyError                a resource breaks the policy without a reason
     │   ├── StackTakenError            the name is alive under another checkout, owner or backend
-    │   ├── NameTakenError             an object of Docker's has a name that the environment needs
-    │   ├── OtherEngineError           the environment is on another Docker engine than the one in use
-    │   └── NoSuchEnvironmentError     no environment of that name is there
+    │   ├── NameTakenError             a Docker object has a name that the environment needs
+    │   ├── OtherEngineError           the environment is on another Docker engine
+    │   └── NoSuchEnvironmentError     no such environment exists
     ├── NotReadyError [3]              an environment did not become ready
     │   ├── ServiceFailedError         a service exited, or was not ready in time
     │   ├── ImageError                 an image is missing or could not be built
-    │   └── EngineError                the engine's run failed
-    ├── LeftoversError [4]             something was left behind
-    ├── MachineError [5]               the machine is not ready: engine, plugin, Docker
+    │   └── EngineError                a run of Pulumi failed
+    ├── LeftoversError [4]             a destroy left objects behind
+    ├── MachineError [5]               the machine is not ready: Pulumi, plugin, Docker
     ├── UnexpectedError [70]           a defect, whose traceback is kept
     └── InterruptedByUserError [130]   Ctrl-C or SIGTERM
 """
@@ -28,13 +28,13 @@ from typing import Any, ClassVar
 
 
 class EphemeraError(Exception):
-    """Base of all. ``message`` says what happened to what, ``remedy`` what to do about it."""
+    """Base of all. ``message``: what happened to what. ``remedy``: what to do about it."""
 
     kind: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
-        # What was given may be no valid Unicode, an argument of a command say: an error has to be printable.
+        # Input may be no valid Unicode, such as an argument of a command: an error has to be printable.
         self.message = _printable(message)
         self.remedy = _printable(remedy)
         super().__init__(self.message)
@@ -43,16 +43,16 @@ class EphemeraError(Exception):
         return f"{self.message}: {self.remedy}" if self.remedy else self.message
 
     def document(self) -> dict[str, Any]:
-        """The error as one JSON document, ``{"error": {"kind", "message", "remedy", …}}``."""
+        """Return the error as one JSON document, ``{"error": {"kind", "message", "remedy", …}}``."""
         return {"error": {"kind": self.kind, "message": self.message, "remedy": self.remedy, **self.details()}}
 
     def details(self) -> Mapping[str, Any]:
-        """Further fields of the document."""
+        """Return further fields of the document."""
         return {}
 
     @property
     def last_lines(self) -> Sequence[str]:
-        """What people are shown with it: lines that are the cause."""
+        """Lines to show with the error, since they hold its cause."""
         return ()
 
 
@@ -61,14 +61,14 @@ def _printable(text: str) -> str:
 
 
 class InputError(EphemeraError):
-    """Something given is wrong; nothing was created."""
+    """The input is wrong; nothing was created."""
 
     kind = "bad_input"
     exit_code = 2
 
 
 class UnknownNameError(InputError):
-    """A name that is not declared, with the nearest one that is."""
+    """A name is not declared; the remedy has the nearest one that is."""
 
     kind = "unknown_name"
 
@@ -83,7 +83,7 @@ class UnknownNameError(InputError):
 
 
 class PortInUseError(InputError):
-    """A fixed port is held by somebody else."""
+    """A fixed port is in use."""
 
     kind = "port_in_use"
 
@@ -95,14 +95,14 @@ class PortInUseError(InputError):
 
 
 class PolicyError(InputError):
-    """A resource of a system's program breaks the policy without a reason; ``violations``: by what, one line each."""
+    """Resources break the policy without a reason. ``violations``: one line each."""
 
     kind = "policy"
 
     def __init__(self, violations: Sequence[str]) -> None:
         super().__init__(
             f"policy: {'; '.join(violations)}",
-            remedy="mend it, or give a reason: an argument of the Container, or `exceptions` of the System",
+            remedy="fix it, or give a reason: an argument of the Container, or `exceptions` of the System",
         )
         self.violations = tuple(violations)
 
@@ -114,8 +114,8 @@ class StackTakenError(InputError):
 
 
 class NameTakenError(InputError):
-    """Objects that are not the environment's have names that it needs. ``taken``: what is wrong with each, in a few
-    words; ``removals``: commands that would remove them."""
+    """Objects that are not the environment's have names that it needs. ``taken``: one line each. ``removals``: the
+    commands that would remove them."""
 
     kind = "name_taken"
 
@@ -127,7 +127,7 @@ class NameTakenError(InputError):
 
 
 class OtherEngineError(InputError):
-    """The environment is on another Docker engine than the one in use: nothing can be said of it, or done to it."""
+    """The environment is on another Docker engine than the one in use, out of reach."""
 
     kind = "other_engine"
 
@@ -141,7 +141,7 @@ class OtherEngineError(InputError):
 
 
 class NoSuchEnvironmentError(InputError):
-    """No environment of that name is there."""
+    """No environment of that name exists."""
 
     kind = "no_such_environment"
 
@@ -154,50 +154,10 @@ class NoSuchEnvironmentError(InputError):
 
 
 class NotReadyError(EphemeraError):
-    """An environment did not become ready."""
+    """An environment did not become ready. ``output``: the last lines of what failed."""
 
     kind = "not_ready"
     exit_code = 3
-
-
-class ServiceFailedError(NotReadyError):
-    """A service exited or was not ready in time: cause, its exit code and its last log lines."""
-
-    kind = "service_failed"
-    REMEDY: ClassVar[str] = "see its last lines below"
-
-    def __init__(
-        self,
-        service: str,
-        cause: str,
-        *,
-        container_exit_code: int | None = None,
-        log_tail: Sequence[str] = (),
-        remedy: str = REMEDY,
-    ) -> None:
-        super().__init__(f"service {service!r} {cause}", remedy=remedy)
-        self.service = service
-        self.cause = cause
-        self.container_exit_code = container_exit_code
-        self.log_tail = tuple(log_tail)
-
-    def details(self) -> Mapping[str, Any]:
-        return {
-            "service": self.service,
-            "cause": self.cause,
-            "container_exit_code": self.container_exit_code,
-            "log_tail": list(self.log_tail),
-        }
-
-    @property
-    def last_lines(self) -> Sequence[str]:
-        return self.log_tail
-
-
-class ImageError(NotReadyError):
-    """An image is missing or could not be built; ``output`` holds the build's last lines."""
-
-    kind = "image"
 
     def __init__(self, message: str, *, remedy: str = "", output: Sequence[str] = ()) -> None:
         super().__init__(message, remedy=remedy)
@@ -211,26 +171,55 @@ class ImageError(NotReadyError):
         return self.output
 
 
+class ServiceFailedError(NotReadyError):
+    """A service exited or was not ready in time. ``cause``: a predicate, ``exited before it was ready``."""
+
+    kind = "service_failed"
+    REMEDY: ClassVar[str] = "see its last lines below"
+
+    def __init__(
+        self,
+        service: str,
+        cause: str,
+        *,
+        container_exit_code: int | None = None,
+        log_tail: Sequence[str] = (),
+        remedy: str = REMEDY,
+    ) -> None:
+        super().__init__(f"service {service!r} {cause}", remedy=remedy, output=log_tail)
+        self.service = service
+        self.cause = cause
+        self.container_exit_code = container_exit_code
+
+    @property
+    def log_tail(self) -> tuple[str, ...]:
+        """The last lines of the service's log."""
+        return self.output
+
+    def details(self) -> Mapping[str, Any]:
+        own = {"service": self.service, "cause": self.cause, "container_exit_code": self.container_exit_code}
+        return {**own, **super().details()}
+
+
+class ImageError(NotReadyError):
+    """An image is missing or could not be built. ``output``: the build's last lines."""
+
+    kind = "image"
+
+
 class EngineError(NotReadyError):
-    """The engine's run failed: ``remedy`` begins with the cause, ``output`` has its last lines, for evidence."""
+    """A run of Pulumi failed. ``remedy`` begins with the cause; ``output``: the run's last lines, for evidence."""
 
     kind = "engine"
 
-    def __init__(self, message: str, *, remedy: str = "", output: Sequence[str] = ()) -> None:
-        super().__init__(message, remedy=remedy)
-        self.output = tuple(output)
-
-    def details(self) -> Mapping[str, Any]:
-        return {"log_tail": list(self.output)}
-
     @property
     def last_lines(self) -> Sequence[str]:
-        # Of an engine's run the cause is in the message; what a more special error has collected is the cause itself.
+        # The message has the cause of a failed run; a more special error's output is the cause itself.
         return () if self.kind == EngineError.kind else self.output
 
 
 class LeftoversError(EphemeraError):
-    """Something was left behind after a destroy."""
+    """A destroy left objects behind."""
 
     kind = "leftovers"
     exit_code = 4
@@ -248,7 +237,7 @@ class LeftoversError(EphemeraError):
 
 
 class MachineError(EphemeraError):
-    """The machine is not ready: engine, plugin, Docker."""
+    """The machine is not ready: Pulumi, plugin, Docker."""
 
     kind = "machine_not_ready"
     exit_code = 5
@@ -262,7 +251,7 @@ class UnexpectedError(EphemeraError):
 
 
 class InterruptedByUserError(EphemeraError):
-    """Ctrl-C or SIGTERM ended the command; what it created is gone. ``number``: the signal's."""
+    """Ctrl-C or SIGTERM ended the command, and what it created is gone. ``number``: of the signal."""
 
     kind = "interrupted"
     exit_code = 130

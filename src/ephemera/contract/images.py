@@ -1,4 +1,4 @@
-"""What an image is made from, as plain data: the catalog declares it, the builder and the resources read it."""
+"""What an image is made from, as plain data."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _REFERENCE = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class EngineImage:
-    """An engine's image by its folder under ``images/``: official where a registry answers, else built locally.
+    """One of our images, such as a database: the official one if a registry answers, else built locally.
 
-    ``name``: the folder, which is also the key in ``images/engines.toml`` (``python``, ``postgres``).
+    ``name``: its folder under ``images/``, and its key in ``images/engines.toml`` (``python``, ``postgres``).
     """
 
     name: str = field(kw_only=False)
@@ -35,7 +35,7 @@ class ServiceImage:
     ``context``: absolute build context; ``.dockerignore`` in it is honoured.
     ``dockerfile``: relative to the context. ``target``: stage to stop at, the last one when None.
     ``arguments``: plain build arguments, never a secret: they are readable in the image's history.
-    ``bases``: build arguments whose value is the reference of another image that must be there first.
+    ``bases``: build arguments whose value is the reference of another image, which is built or pulled first.
     """
 
     name: str
@@ -48,7 +48,7 @@ class ServiceImage:
 
 @dataclass(frozen=True, kw_only=True)
 class PublicImage:
-    """An image somebody else publishes, by its reference (``nats:2``); pulled when the engine does not have it."""
+    """A published image, by its reference (``nats:2``); pulled if Docker does not have it."""
 
     reference: str
 
@@ -57,11 +57,11 @@ AnyImage = EngineImage | ServiceImage | PublicImage
 
 
 def is_root(user: str) -> bool:
-    """Whether a user, as images and containers give it (``name``, ``uid``, ``uid:gid``), is root; no user is."""
+    """Return whether a user (``name``, ``uid``, ``uid:gid``) is root; an empty one is."""
     name = user.strip().partition(":")[0]
     return name in ("", "root") or (name.isascii() and name.isdecimal() and int(name) == 0)
 
 
 def is_reference(text: str) -> bool:
-    """Whether ``text`` names an image: a repository with a tag or digest, or an id."""
+    """Return whether ``text`` is an image's id, or a repository with an optional tag and digest."""
     return _REFERENCE.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""Labels of every object of an environment. They never change in a stack's life: the provider replaces what does."""
+"""Labels of every object of an environment. They never change in a stack's life: a change would replace the object."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ BACKEND = "ephemera.backend"
 SERVICE = "ephemera.service"
 """On containers only: the service's name in its system."""
 DEVELOPMENT = "ephemera.development"
-"""On containers only, of those with a mounted source folder."""
+"""On containers with a mounted source folder."""
 RUNNER = "ephemera.runner"
-"""On containers that run a suite in the network, and their volumes: they come and go beside the environment."""
+"""On containers that run a suite in the network, and on their volumes: they are no part of the environment."""
 ONE_SHOT = "ephemera.one-shot"
-"""On containers only, of those that are to end."""
+"""On containers that are one-shots."""
 SECRETS = "ephemera.secrets"
-"""On containers only: which variables hold what the program marked as secret, their names as a JSON list."""
+"""On containers: names of the variables that hold secrets, as a JSON list (ADR 0037)."""
 IMAGE = "ephemera.image"
-"""On images only, with :data:`BACKEND`: the name of the recipe or service it was built for. Containers inherit both
-from their image, so an environment's object is told by :data:`STACK`."""
+"""On images, with :data:`BACKEND`: name of the recipe or service. Containers inherit both from their image, so
+:data:`STACK` alone tells an environment's object."""
 LACKS = "ephemera.lacks"
-"""On images of local recipes only: what the official image's engine has and this one has not, with spaces between."""
+"""On images of local recipes: features of the official image that this one lacks, separated by spaces."""
 
 
 def of_image(name: str, backend: str) -> dict[str, str]:
-    """Return the labels of whatever ``backend`` makes for the image of that name: layers, steps' containers, result."""
+    """Return the labels of all that ``backend`` makes for the image of that name: layers, containers, result."""
     return {IMAGE: name, BACKEND: backend}
 
 
 def filters(backend: str, stack: str | None = None, *further: str) -> dict[str, list[str]]:
-    """Return what the engine's lists are asked with for objects of ``stack`` (of all) that are recorded in ``backend``.
+    """Return a filter for Docker's lists: objects of ``stack``, by default of any, that are recorded in ``backend``.
 
-    ``further``: labels that they must have besides.
+    ``further``: labels that they must also have.
     """
-    # Any stack, but one: what runs an image of ours by hand has its backend's label from it.
+    # The label of a stack is required: a container run by hand inherits the backend's label from an image of ours.
     return {"label": [f"{BACKEND}={backend}", STACK if stack is None else f"{STACK}={stack}", *further]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Whose an object is. ``owner``: ``user@host``; ``backend``: id of the state it is recorded in."""
+    """The owner of an object. ``owner``: ``user@host``. ``backend``: id of the state that it is recorded in."""
 
     project: str
     stack: str
@@ -54,7 +54,7 @@ class Identity:
     backend: str
 
     def labels(self) -> dict[str, str]:
-        """The six labels of every object."""
+        """Return the six labels of every object."""
         return {
             PROJECT: self.project,
             STACK: self.stack,
@@ -64,9 +64,13 @@ class Identity:
             BACKEND: self.backend,
         }
 
+    def owns(self, labels: Mapping[str, str]) -> bool:
+        """Return whether the object with these labels belongs to this stack, recorded in the same backend."""
+        return labels.get(STACK) == self.stack and labels.get(BACKEND) == self.backend
+
     @staticmethod
     def of(labels: Mapping[str, str]) -> Identity:
-        """Read it back from an object's labels; absent ones are empty."""
+        """Return the identity in an object's labels; fields without one are empty."""
         return Identity(
             project=labels.get(PROJECT, ""),
             stack=labels.get(STACK, ""),

@@ -1,9 +1,9 @@
 """Names of stacks and of what is in them: valid for Pulumi, Docker and DNS, and distinct for distinct branches.
 
-A stack is called ``<system>-<branch slug>``, a test run's adds ``-<six random characters>``. At most 63 characters,
+A stack is called ``<system>-<branch slug>``, a test run's adds ``-<six random characters>``; at most 63 characters,
 the longest DNS label. A branch that is not its own slug (capitals, slashes, dots, too long …) carries a hash of the
-whole branch, so that ``feature/a`` and ``feature-a`` are two stacks. Two branches of a system share a name only when
-one is spelt like the other's slug, hash and all: so what ``ls`` shows can be given back.
+whole branch, so ``feature/a`` and ``feature-a`` are two stacks. Two branches share a name only if one is spelt like the
+other's slug, hash and all, so a name that ``ls`` shows is accepted as a branch.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _STACK = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def stack_name(system: str, branch: str, *, suffix: str | None = None) -> str:
-    """The stack of ``branch`` of ``system``; with ``suffix``, of one test run of it.
+    """Return the name of the stack of ``branch`` of ``system``; with ``suffix``, of one test run of it.
 
-    Raises :class:`InputError` for a system name that is no short DNS label and for an empty branch.
+    Raises :class:`InputError` for an invalid system name and an empty branch.
     """
     check_system_name(system)
     tail = f"-{suffix}" if suffix else ""
@@ -37,7 +37,7 @@ def stack_name(system: str, branch: str, *, suffix: str | None = None) -> str:
 
 
 def branch_slug(branch: str, length: int = 40) -> str:
-    """``branch`` as lower-case letters, digits and single hyphens, at most ``length`` characters (at least 16)."""
+    """Return ``branch`` as at most ``length`` (16 or more) lower-case letters, digits and single hyphens."""
     if not branch.strip():
         raise InputError("the branch name is empty", remedy="give one with --branch, or check out a branch")
     if len(branch) > _MAX_BRANCH_LENGTH:
@@ -54,27 +54,27 @@ def branch_slug(branch: str, length: int = 40) -> str:
 
 
 def pool_stack_name(system: str) -> str:
-    """The stack of an environment that is kept ready for whichever branch comes first: ``tasker--k3v9qp``.
+    """Return a new name for a stack in the pool of ``system``: ``tasker--k3v9qp``.
 
-    No branch's stack is ever called so: neither a system's name nor a slug has a hyphen where the two meet.
+    No branch's stack has such a name: neither a system's name nor a slug has a hyphen where the two meet.
     """
     check_system_name(system)
     return f"{system}{_POOL_MARK}{random_suffix()}"
 
 
 def is_pool_stack(stack: str, system: str) -> bool:
-    """Whether that stack of ``system`` was made for its pool, whoever uses it by now."""
+    """Return whether that stack of ``system`` was made for its pool, even if it has been claimed since."""
     return stack.startswith(f"{system}{_POOL_MARK}")
 
 
 def random_suffix() -> str:
-    """Six characters that set one test run apart from all others."""
+    """Return six random characters."""
     alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
     return "".join(secrets.choice(alphabet) for _ in range(_SUFFIX_LENGTH))
 
 
 def check_system_name(system: str) -> None:
-    """Refuse a system name that is no DNS label of at most 24 characters."""
+    """Raise unless ``system`` is a DNS label of at most 24 characters."""
     if not _SYSTEM.fullmatch(system):
         raise InputError(
             f"system name {system!r} is not valid",
@@ -83,7 +83,7 @@ def check_system_name(system: str) -> None:
 
 
 def check_service_name(service: str) -> None:
-    """Refuse a service name that is no DNS label of at most 40 characters."""
+    """Raise unless ``service`` is a DNS label of at most 40 characters."""
     if not _SERVICE.fullmatch(service):
         raise InputError(
             f"service name {service!r} is not valid",
@@ -92,7 +92,7 @@ def check_service_name(service: str) -> None:
 
 
 def check_stack_name(stack: str) -> None:
-    """Refuse a stack name that Docker or DNS would."""
+    """Raise unless ``stack`` is a DNS label."""
     if not _STACK.fullmatch(stack):
         raise InputError(
             f"stack name {stack!r} is not valid",
@@ -101,7 +101,7 @@ def check_stack_name(stack: str) -> None:
 
 
 def split_stack_name(stack: str, systems: Iterable[str]) -> tuple[str, str]:
-    """``(system, branch)`` of a stack named by hand: the longest system that its name starts with."""
+    """Return system and branch of a stack that was named by hand: the longest system that its name starts with."""
     known = tuple(systems)
     check_stack_name(stack)
     for system in sorted(known, key=len, reverse=True):

@@ -1,4 +1,4 @@
-"""The typed outputs document: everything that a test, a script or a person needs to use an environment."""
+"""The outputs document of an environment: its endpoints and credentials, as typed models."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ class _Model(BaseModel):
 
 
 class Endpoint(_Model):
-    """Where a service answers. ``host``/``port``/``url`` from this machine (``port`` None when nothing is published);
-    ``internal_host``/``internal_port``/``internal_url`` from inside the environment's network. ``protocol``: what
-    carries it."""
+    """Where a service answers. ``host``, ``port``, ``url``: from this machine, None if it is not published.
+    ``internal_host``, ``internal_port``, ``internal_url``: from inside the environment's network."""
 
     scheme: str
     host: str | None
@@ -49,21 +48,21 @@ class Endpoint(_Model):
 
     @model_serializer(mode="wrap")
     def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Documents without it mean TCP, and those of TCP stay as they are.
+        # A document without it means TCP.
         document: dict[str, Any] = handler(self)
         return document if self.protocol != "tcp" else {k: v for k, v in document.items() if k != "protocol"}
 
     def inside(self) -> Endpoint:
-        """The same for whoever is in the environment's network: it answers there where others call it internal."""
+        """Return the endpoint as seen from inside the environment's network."""
         return self.model_copy(
             update={"host": self.internal_host, "port": self.internal_port, "url": self.internal_url}
         )
 
 
 class ServiceOutputs(_Model):
-    """One service. ``image``: the image's id. ``capabilities``: what the engine behind it can do (``version``, …).
-    ``readiness``: the probe that says when it is ready, as plain values. ``data``: what brings its data back,
-    ``module:NAME`` (:mod:`ephemera.contract.data`); empty when it has none."""
+    """One service. ``container``: its name. ``image``: the image's id. ``endpoints``: by name. ``credentials``: by
+    purpose. ``capabilities``: what the service can do (``version``, …). ``readiness``: its probe as plain values.
+    ``data``: implementation that resets its data, ``module:NAME`` (:mod:`ephemera.contract.data`), or empty."""
 
     container: str
     image: str
@@ -75,26 +74,30 @@ class ServiceOutputs(_Model):
 
     @property
     def asked(self) -> Endpoint | None:
-        """The endpoint that a probe asks from this machine: the first that is published over TCP, None without one."""
+        """The endpoint that a probe connects to from this machine: the first published over TCP; None without one."""
         published = (each for each in self.endpoints.values() if each.port is not None)
         return next((each for each in published if each.protocol == "tcp"), None)
 
     def endpoint(self, name: str | None = None) -> Endpoint:
-        """The endpoint of that name; without one, the only or first one."""
+        """Return the endpoint of that name, by default the first; raise :class:`UnknownNameError` without one."""
         if name is None and self.endpoints:
             return next(iter(self.endpoints.values()))
         if name is None or name not in self.endpoints:
             raise UnknownNameError(f"endpoint of {self.container}", name or "", self.endpoints)
         return self.endpoints[name]
 
+    def secrets(self) -> dict[str, str]:
+        """Return the credentials by purpose, in the clear."""
+        return {purpose: secret.get_secret_value() for purpose, secret in self.credentials.items()}
+
     @field_serializer("credentials")
     def _credentials(self, value: Mapping[str, SecretStr], info: Any) -> dict[str, str]:
         shown = bool(info.context and info.context.get("show_secrets"))
-        return {key: secret.get_secret_value() if shown else REDACTED for key, secret in value.items()}
+        return self.secrets() if shown else dict.fromkeys(value, REDACTED)
 
 
 class EnvironmentOutputs(_Model):
-    """The whole environment, as one JSON document. Credentials print as ``***`` unless asked for by name."""
+    """The whole environment. Credentials print as ``***`` unless asked for. ``services``: by name."""
 
     schema_version: Literal[1] = 1
     stack: str
@@ -104,7 +107,7 @@ class EnvironmentOutputs(_Model):
 
     @staticmethod
     def parse(document: Any) -> EnvironmentOutputs:
-        """Read a document; raises :class:`EngineError` when it is none."""
+        """Return the outputs that ``document`` holds; raise :class:`EngineError` if it is of another shape."""
         try:
             return EnvironmentOutputs.model_validate(document)
         except ValidationError as error:
@@ -116,13 +119,13 @@ class EnvironmentOutputs(_Model):
             ) from error
 
     def service(self, name: str) -> ServiceOutputs:
-        """The service of that name, or an :class:`UnknownNameError`."""
+        """Return the service of that name; raise :class:`UnknownNameError` with the nearest one if there is none."""
         if name not in self.services:
             raise UnknownNameError(f"service in {self.stack}", name, self.services)
         return self.services[name]
 
     def inside(self) -> EnvironmentOutputs:
-        """The same document with every endpoint as it is in the environment's network."""
+        """Return the outputs as seen from inside the environment's network."""
         services = {
             name: service.model_copy(
                 update={"endpoints": {key: endpoint.inside() for key, endpoint in service.endpoints.items()}}
@@ -132,15 +135,15 @@ class EnvironmentOutputs(_Model):
         return self.model_copy(update={"services": services})
 
     def document(self, *, show_secrets: bool = False) -> dict[str, Any]:
-        """As plain JSON values; credentials as ``***`` unless ``show_secrets``."""
+        """Return the outputs as plain JSON values; credentials as ``***`` unless ``show_secrets``."""
         return self.model_dump(mode="json", context={"show_secrets": show_secrets})
 
     def variables(self, *, show_secrets: bool = False) -> Iterator[tuple[str, str]]:
         """Yield environment variables by name, such as ``POSTGRES_HOST``, ``ORCHESTRATION_URL``.
 
         The first endpoint of a service is ``<SERVICE>_URL``/``_HOST``/``_PORT``, further ones carry their name:
-        ``<SERVICE>_<ENDPOINT>_URL``. Credentials are ``<SERVICE>_<PURPOSE>``. What a name cannot have becomes ``_``,
-        and the second of two that come to the same gets ``_2``.
+        ``<SERVICE>_<ENDPOINT>_URL``. Credentials are ``<SERVICE>_<PURPOSE>``. Other characters become ``_``, and the
+        second of two equal names gets ``_2``.
         """
         document = self.document(show_secrets=show_secrets)
         taken = {"EPHEMERA_STACK"}

@@ -1,13 +1,13 @@
-"""What a running program says of itself, for whoever watches: the driver's live view, or Pulumi's own log.
+"""Events of a running program, for the driver's live view or Pulumi's own log.
 
 Events are plain dictionaries with a ``type``:
 
 ``{"type": "gate", "service", "state": "waiting" | "ready" | "failed", "seconds", "detail"}``
 ``{"type": "failed", "error": <document of an EphemeraError>}``
-``{"type": "building", "message"}``: the last line of an image that is built or pulled
+``{"type": "building", "message"}``: the last line of a build or pull
 ``{"type": "notice", "message"}``
 
-Besides those the driver reports what a timeline is made of (:mod:`ephemera.driver.timeline`).
+The driver adds the events of a timeline (:mod:`ephemera.driver.timeline`).
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _subscribers: list[Callable[[Event], None]] = []
 
 
 def subscribe(callback: Callable[[Event], None]) -> None:
-    """Have ``callback`` called with every event, from whatever thread emits it."""
+    """Call ``callback`` with every event, in the thread that emits it."""
     _subscribers.append(callback)
 
 
 def emit(event: Event) -> None:
-    """Tell every subscriber."""
+    """Call every subscriber with ``event``."""
     for callback in _subscribers:
         callback(event)
 
 
 def tell(message: str) -> None:
-    """Emit a notice; print it on standard error when nothing is subscribed."""
+    """Emit a notice; print it on standard error without a subscriber."""
     if _subscribers:
         emit({"type": "notice", "message": message})
         return

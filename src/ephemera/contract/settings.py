@@ -1,7 +1,7 @@
-"""Settings of one environment: what decides how its program runs, in Pulumi config ``ephemera:<key>``.
+"""Settings of one environment: how its program runs, in Pulumi config ``ephemera:<key>``.
 
-Flag, environment variable, stack config, project default, in that order. The driver writes what it was told to the
-stack's config before the program runs, so both ways in see the same.
+A flag wins over an environment variable, that over the stack's config, that over the project's default. The driver
+writes them to the stack's config before the program runs, so plain ``pulumi up`` sees the same.
 """
 
 from __future__ import annotations
@@ -24,10 +24,7 @@ NAMESPACE = "ephemera"
 
 
 class Ciphertext(str):
-    """A value that ``pulumi config set --secret`` has encrypted, as the stack's config holds it.
-
-    Only the program gets to know what it stands for; the driver keeps it as it is.
-    """
+    """A value that ``pulumi config set --secret`` has encrypted. Only the program reads it decrypted."""
 
 
 Images = Literal["auto", "registry", "local"]
@@ -38,14 +35,12 @@ class Settings(BaseModel):
     """Settings of one environment. Every field is a config key; a system's own options are in ``options``.
 
     ``images``: official images or local recipes; ``auto`` asks once per machine whether a registry answers.
-    ``expose``: how endpoints are published; ``auto`` is ``loopback`` where root runs the engine, else ``dynamic``.
-    ``publish_host``: IPv4 address of the engine's machine to publish on; only there can others than that machine reach
-    an environment.
+    ``expose``: how endpoints are published; ``auto`` is ``loopback`` if root runs Docker, else ``dynamic``.
+    ``publish_host``: IPv4 address of the Docker host to publish on, for access from other machines.
     ``port_table``: the table of fixed ports, with ``expose: fixed``.
     ``only``: services to start, with what they require. ``profiles``: groups of services to add.
     ``subnet_pool``: private IPv4 range whose /28 blocks environments get, prefix length 16 to 24.
-    ``development``: source folders are mounted, and logs are of level debug. It is not inherited: an ``up`` that does
-    not ask for it turns it off.
+    ``development``: mount source folders, and log at level debug. An ``up`` without it turns it off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -64,7 +59,7 @@ class Settings(BaseModel):
     options: Mapping[str, Ciphertext | str | bool | int] = Field(default_factory=dict)
 
     def to_config(self) -> dict[str, str]:
-        """Config values as Pulumi keeps them, key without namespace → text; defaults are left out."""
+        """Return config values as Pulumi keeps them, key without namespace → text, without those that are defaults."""
         values: dict[str, str] = {}
         for key in CONFIG_KEYS:
             value = getattr(self, key)
@@ -100,17 +95,16 @@ _DECLARED_AS = {
 
 
 def read_settings(catalog: Catalog, stack: str, config: Mapping[str, str], secret: Collection[str] = ()) -> Settings:
-    """Settings of ``stack`` from its config (key without namespace → text as Pulumi keeps it). ``secret``: keys whose
-    values are decrypted secrets, which no error shows.
+    """Return the settings of ``stack``. ``config``: key without namespace → text as Pulumi keeps it. ``secret``: keys
+    whose values are decrypted secrets, which no error shows.
 
-    System and branch come from the stack's name when the config has none, as under ``pulumi stack init tasker-x``.
-    Raises :class:`InputError` for an unknown key, with the nearest known one, for a value of the wrong kind, and for a
-    secret that is no option.
+    System and branch come from the stack's name if the config has none, as after ``pulumi stack init tasker-x``.
+    Raises :class:`InputError` for an unknown key, with the nearest known one, for a value of the wrong type, and for a
+    secret that is not an option.
     """
     refuse_secret(secret)
-    given = dict(config)
-    # The project file declares every key, with an empty default: the engine then accepts what is set, by type.
-    given = {key: value for key, value in given.items() if value not in ("", "[]")}
+    # The project file declares every key, with an empty default, so that Pulumi accepts values of its type.
+    given = {key: value for key, value in config.items() if value not in ("", "[]")}
     if "system" not in given:
         given["system"], branch = split_stack_name(stack, catalog)
         given.setdefault("branch", branch)
@@ -129,12 +123,13 @@ def read_settings(catalog: Catalog, stack: str, config: Mapping[str, str], secre
             )
     settings = validated(values, options)
     system.selected(only=settings.only, profiles=settings.profiles)
-    check_port_table(system, settings)
+    if settings.expose == "fixed" and settings.port_table not in system.fixed_ports:
+        raise UnknownNameError("port table", settings.port_table, system.fixed_ports)
     return settings
 
 
 def validated(values: Mapping[str, Any], options: Mapping[str, str | bool | int]) -> Settings:
-    """Settings from typed values, or an :class:`InputError` that names value and rule."""
+    """Return settings from typed values; raise :class:`InputError` with value and rule."""
     try:
         return Settings(**values, options=options)
     except ValidationError as error:
@@ -144,7 +139,7 @@ def validated(values: Mapping[str, Any], options: Mapping[str, str | bool | int]
 
 
 def refuse_secret(keys: Iterable[str]) -> None:
-    """Raise :class:`InputError` for the first key, of those that are secrets, whose value the driver has to know."""
+    """Raise :class:`InputError` for the first of ``keys``, which are secrets, that is not an option of a system."""
     for key in keys:
         if key in CONFIG_KEYS:
             raise InputError(
@@ -154,18 +149,12 @@ def refuse_secret(keys: Iterable[str]) -> None:
 
 
 def known_keys(system: Manifest) -> tuple[str, ...]:
-    """Every config key that ``system`` accepts."""
+    """Return every config key that ``system`` accepts."""
     return (*CONFIG_KEYS, *system.options)
 
 
-def check_port_table(system: Manifest, settings: Settings) -> None:
-    """``expose: fixed`` needs a table that the system declares."""
-    if settings.expose == "fixed" and settings.port_table not in system.fixed_ports:
-        raise UnknownNameError("port table", settings.port_table, system.fixed_ports)
-
-
 def from_environment(system: Manifest, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Config from ``EPHEMERA_<KEY>`` variables; lists are separated by commas."""
+    """Return config from ``EPHEMERA_<KEY>`` variables; lists are separated by commas."""
     found: dict[str, str] = {}
     for key in known_keys(system):
         text = environment.get(f"EPHEMERA_{key.upper()}", "")
@@ -184,7 +173,7 @@ def from_flags(
     images: str | None = None,
     prefix: str = "--",
 ) -> dict[str, str]:
-    """Config from the flags of a command or of pytest, whose names begin with ``prefix``."""
+    """Return config from the flags of a command or of pytest, whose names begin with ``prefix``."""
     values: dict[str, str] = {}
     for pair in config:
         key, separator, value = pair.partition("=")
@@ -197,10 +186,10 @@ def from_flags(
 
 
 def meant_for(system: Manifest, catalog: Catalog, values: Mapping[str, str]) -> dict[str, str]:
-    """The part of a run's config that is meant for ``system``, where several systems have environments in one run.
+    """Return the part of a run's config that is meant for ``system``, if several systems have environments in the run.
 
-    Left out are options, services, profiles and port tables that other systems of the catalog declare and this one does
-    not. What no system declares stays: it is a mistake, and refused as one.
+    Options, services, profiles and port tables that only other systems declare are left out. Names that no system
+    declares stay, to be reported as mistakes.
     """
     others = [each for each in catalog.values() if each is not system]
 
@@ -221,7 +210,7 @@ def meant_for(system: Manifest, catalog: Catalog, values: Mapping[str, str]) -> 
 def _list_value(key: str, text: str) -> list[str]:
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):  # no JSON, or more of it than Python reads
+    except (ValueError, RecursionError):  # not JSON, or nested too deeply
         value = [part.strip() for part in text.split(",")]
     if isinstance(value, str):
         value = [value]

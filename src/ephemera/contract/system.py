@@ -1,7 +1,7 @@
-"""What a project declares: its systems, each one program and what no program says.
+"""What a project declares: its systems, each with one program.
 
 A project is a folder with a ``Pulumi.yaml`` and a ``__main__.py`` that ends with ``run(…)``. Its systems are those that
-``[tool.ephemera] catalog = "stacks.catalog:SYSTEMS"`` in ``pyproject.toml`` names, or else those given to ``run``.
+``[tool.ephemera] catalog = "stacks.catalog:SYSTEMS"`` in ``pyproject.toml`` names, or else the arguments of ``run``.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ _P = TypeVar("_P", bound=Callable[[Any], object])
 
 @dataclass(kw_only=True, eq=False)
 class System:
-    """One system: its program, how it is tested, and its settings.
+    """One system: its program, its tests and its settings.
 
-    ``name``: lower-case letters, digits and ``-``. ``suite``: folder of its tests, relative to the project.
-    ``options``: its own settings. ``fixed_ports``: tables for ``expose: fixed``, table → ``service.endpoint`` → port
-    on 127.0.0.1. ``exceptions``: from the policy (``ephemera.resources.policy``), ``<resource>.<rule>`` → reason.
-    ``seed``: ``module:function`` that puts the suite's data in, called once with each
-    :class:`ephemera.plugin.running.RunningEnvironment` before the first test sees it. ``runner``: what runs the suite
-    in the environment's network, by ``--in-network``.
+    ``name``: 1 to 24 lower-case letters, digits and ``-``. ``suite``: folder of its tests, relative to the project.
+    ``description``: one line. ``options``: its own settings, by name. ``fixed_ports``: tables for ``expose: fixed``,
+    table → ``service.endpoint`` → port on 127.0.0.1. ``exceptions``: from :mod:`ephemera.resources.policy`,
+    ``<resource>.<rule>`` → reason. ``seed``: ``module:function`` that loads the suite's data, called once with each
+    :class:`ephemera.plugin.running.RunningEnvironment` before its first test. ``runner``: the container that runs the
+    suite in the environment's network, with ``--in-network``.
+
+    Raises :class:`InputError` for any other value.
     """
 
     name: str = field(kw_only=False)
@@ -63,7 +65,7 @@ class System:
         self._program: Callable[[Any], object] | None = None
 
     def program(self, program: _P) -> _P:
-        """Make ``program``, a function of the environment, the one that declares the system's services: a decorator."""
+        """Decorate the function of the environment that declares the system's services."""
         self._program = program
         return program
 
@@ -80,7 +82,7 @@ _COLLECTED: ContextVar[list[System] | None] = ContextVar("collected", default=No
 
 
 def collected(systems: Sequence[System]) -> bool:
-    """Hand ``systems``, of a ``__main__.py`` that is only read, to :func:`load_systems`; False when it is to run."""
+    """Return whether ``__main__.py`` is only read, by :func:`load_systems`; then record its ``systems``."""
     found = _COLLECTED.get()
     if found is not None:
         found.extend(systems)
@@ -88,10 +90,12 @@ def collected(systems: Sequence[System]) -> bool:
 
 
 def find_project(start: Path) -> Path:
-    """Return the nearest folder from ``start`` upwards that is a project: with a ``Pulumi.yaml``, and a catalog in its
-    ``pyproject.toml`` or ephemera in its ``__main__.py``."""
+    """Return the nearest folder from ``start`` upwards that is a project; raise :class:`InputError` without one.
+
+    A project has a ``Pulumi.yaml``, and a catalog in its ``pyproject.toml`` or ephemera in its ``__main__.py``.
+    """
     for folder in (start, *start.parents):
-        if (folder / "Pulumi.yaml").is_file() and (_catalog_reference(folder) or _is_ours(folder / _PROGRAM)):
+        if (folder / "Pulumi.yaml").is_file() and (_setting(folder, "catalog") or _is_ours(folder / _PROGRAM)):
             return folder
     raise InputError(
         f"no ephemera project in {start} or above it",
@@ -100,9 +104,12 @@ def find_project(start: Path) -> Path:
 
 
 def load_systems(project: Path) -> dict[str, System]:
-    """Import the project's systems, by name; its folder goes first on ``sys.path``, as under ``pulumi up``."""
+    """Import the project's systems by name, with its folder first on ``sys.path``, as under ``pulumi up``.
+
+    Raises :class:`InputError` for whatever the project's code raises.
+    """
     put_on_path(project)
-    reference = _catalog_reference(project)
+    reference = _setting(project, "catalog")
     if reference is not None:
         found = imported(reference, (System, Sequence, Mapping))
         where = reference
@@ -119,13 +126,13 @@ def load_systems(project: Path) -> dict[str, System]:
 
 
 def put_on_path(project: Path) -> None:
-    """Have modules of the project imported first, as under ``pulumi up``."""
+    """Import modules of the project first, as under ``pulumi up``."""
     if str(project) not in sys.path:
         sys.path.insert(0, str(project))
 
 
 def imported(reference: str, kind: Any) -> Any:
-    """Return what ``module:NAME`` names; raise :class:`InputError` unless it is there, and of that kind."""
+    """Import and return ``module:NAME``; raise :class:`InputError` unless it exists and is of that kind."""
     module_name, _, attribute = reference.partition(":")
     if not attribute or not all(part.isidentifier() for part in module_name.split(".")):
         raise InputError(f"{reference!r} cannot be imported", remedy="it must be of the form module:NAME")
@@ -138,7 +145,7 @@ def imported(reference: str, kind: Any) -> Any:
 
 
 def _ran(program: Path) -> list[System]:
-    """Run a ``__main__.py`` up to its ``run(…)``, which then only tells its systems."""
+    """Run a ``__main__.py``, whose ``run(…)`` only records its systems, and return them."""
     systems: list[System] = []
     token = _COLLECTED.set(systems)
     try:
@@ -153,12 +160,12 @@ def _ran(program: Path) -> list[System]:
 
 @contextmanager
 def refusing(message: str) -> Iterator[None]:
-    """Turn what code of the project raises into an :class:`InputError` that tells what and where."""
+    """Turn an error of the project's code into an :class:`InputError` with ``message``, and the error and its place."""
     try:
         yield
     except EphemeraError:
-        raise  # its catalog is wrong, and says how; or somebody interrupts
-    except (Exception, SystemExit) as error:  # whatever somebody else's module does when it is imported
+        raise
+    except (Exception, SystemExit) as error:  # a project's module may raise anything
         raise InputError(message, remedy=_told(error)) from error
 
 
@@ -170,7 +177,7 @@ def _is_ours(program: Path) -> bool:
 
 
 def default_system(project: Path, systems: Iterable[str]) -> str:
-    """Return the project's only system, or the one that ``[tool.ephemera] system`` names; raise for several."""
+    """Return the project's only system, or else the one that ``[tool.ephemera] system`` names."""
     names = tuple(systems)
     configured = _setting(project, "system")
     if configured is not None or len(names) == 1:
@@ -181,10 +188,6 @@ def default_system(project: Path, systems: Iterable[str]) -> str:
     )
 
 
-def _catalog_reference(project: Path) -> str | None:
-    return _setting(project, "catalog")
-
-
 def _setting(project: Path, name: str) -> str | None:
     try:
         document = tomllib.loads((project / "pyproject.toml").read_text())
@@ -192,7 +195,7 @@ def _setting(project: Path, name: str) -> str | None:
         return None
     except OSError as error:
         raise InputError(f"{project / 'pyproject.toml'} cannot be read", remedy=error.strerror or str(error)) from error
-    except (ValueError, RecursionError) as error:  # TOML's error is a ValueError, as are texts that are none
+    except (ValueError, RecursionError) as error:  # TOML's error is a ValueError, as are invalid encodings
         raise InputError(f"{project / 'pyproject.toml'} is not valid TOML", remedy=str(error)) from error
     table: Any = document
     for key in ("tool", "ephemera", name):
@@ -201,7 +204,7 @@ def _setting(project: Path, name: str) -> str | None:
 
 
 def _told(error: BaseException) -> str:
-    """What happened and, where Python knows it, in which line of whose code."""
+    """Return the error and, if Python knows it, the file and line of the project's code."""
     ours = ("importlib", "runpy", __file__)
     frames = [each for each in traceback.extract_tb(error.__traceback__) if not any(o in each.filename for o in ours)]
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""

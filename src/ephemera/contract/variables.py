@@ -1,4 +1,4 @@
-"""Environment variables as text that reads back as it was: a POSIX shell's ``export`` lines, and dotenv files."""
+"""Environment variables as text that reads back unchanged: ``export`` lines of a POSIX shell, and dotenv files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\r": "\\r", "\n": "\\n"}
 
 
 def variable(*words: str, taken: Collection[str] = ()) -> str:
-    """Return ``words`` as one name: in capitals, ``_`` for what a name cannot have, and before a digit at its start.
-    One that is ``taken`` gets ``_2``, ``_3`` …"""
+    """Return ``words`` as one name: upper case, ``_`` for other characters and before a leading digit. A ``taken`` name
+    gets ``_2``, ``_3`` …"""
     name = "_".join(_NOT_IN_A_NAME.sub("_", word.upper()) for word in words)
     name = f"_{name}" if not name or name[0].isdigit() else name
     further = (f"{name}_{number}" for number in range(2, len(taken) + 3))
@@ -23,14 +23,15 @@ def variable(*words: str, taken: Collection[str] = ()) -> str:
 
 
 def export_line(name: str, value: str) -> str:
-    """Return the line by which a POSIX shell sets and exports it; raises :class:`InputError` when none can."""
+    """Return the line by which a POSIX shell exports a variable; raise :class:`InputError` if none can."""
     return f"export {name}={shlex.quote(_checked(name, value))}"
 
 
 def dotenv_line(name: str, value: str) -> str:
-    """Return the line from which python-dotenv reads it, with its defaults; raises :class:`InputError` when it cannot.
+    """Return the line from which python-dotenv reads a variable by default; raise :class:`InputError` if none can.
 
-    Quoted singly, as most readers take it literally; doubly only for a carriage return, which is lost otherwise.
+    In single quotes, which most readers take literally; in double quotes only for a carriage return, which would be
+    lost otherwise.
     """
     value = _checked(name, value)
     if value and _PLAIN.fullmatch(value):
@@ -39,7 +40,7 @@ def dotenv_line(name: str, value: str) -> str:
         quote, text = '"', "".join(_ESCAPES.get(each, each) for each in value)
     else:
         quote, text = "'", value.replace("\\", "\\\\").replace("'", "\\'")
-    # python-dotenv replaces ${NAME} within any quotes. What stands for no name is the default that follows it.
+    # python-dotenv replaces ${NAME} within any quotes; an empty name yields the default that follows it.
     text = text.replace("${", "${:-$}{")
     # Before 1.2.3, it took an escaped backslash at the end for one that escapes the quote.
     end = "${:-}" if text.endswith("\\") else ""

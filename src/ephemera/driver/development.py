@@ -62,7 +62,7 @@ class Sources:
     @property
     def trees(self) -> set[Path]:
         """Folders whose files are watched, with all that is below."""
-        return {source.folder for source in self.mounts.values()} | ({self.suite} if self.suite else set())
+        return {source.path for source in self.mounts.values()} | ({self.suite} if self.suite else set())
 
     @property
     def folders(self) -> set[Path]:
@@ -74,7 +74,7 @@ class Sources:
     def changed(self, files: Iterable[Path]) -> dict[str, list[str]]:
         """Services whose code is among ``files``, each with those files' paths in its folder."""
         found = {
-            service: sorted(str(file.relative_to(source.folder)) for file in files if source.uses(file))
+            service: sorted(str(file.relative_to(source.path)) for file in files if source.uses(file))
             for service, source in self.mounts.items()
         }
         return {service: names for service, names in found.items() if names}

@@ -49,7 +49,7 @@ def refuse_unmountable(
             remedy="declare one in the catalog: Service(source=Source(folder=…, target=…))",
         )
     for service, source in sources.items():
-        if not source.folder.is_dir():
+        if not source.path.is_dir():
             raise InputError(
-                f"source folder {source.folder} of service {service!r} is not there", remedy="correct it in the catalog"
+                f"source folder {source.path} of service {service!r} is not there", remedy="correct it in the catalog"
             )

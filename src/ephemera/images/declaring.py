@@ -38,8 +38,7 @@ def Build(
     Raise :class:`InputError` for a folder or a Dockerfile that is not there.
     """
     declared.expect("folder of a Build", folder, (str, Path), "a folder of the project")
-    module = Path(sys._getframe(1).f_code.co_filename)
-    project = next((above for above in module.parents if (above / "Pulumi.yaml").is_file()), module.parent)
+    project = declared.project_of(Path(sys._getframe(1).f_code.co_filename))
     context = (project / folder).resolve()
     given = arguments or {}
     missing = declared_arguments(read_dockerfile(context, dockerfile)) - given.keys()

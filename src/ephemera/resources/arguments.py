@@ -1,6 +1,6 @@
-"""Checks of a container's plain arguments. Pure, no I/O; what is known only later (an ``Output``) is let through.
+"""A container's arguments: ports and health checks, and checks of plain values. Pure, no I/O.
 
-``owner`` is what an error calls the container: ``service 'api'``.
+``owner`` is what an error calls the container: ``service 'api'``. Values known only later (an ``Output``) pass.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import pulumi
@@ -18,7 +19,8 @@ import pulumi
 from ephemera.contract import declared
 from ephemera.contract.data import load_data
 from ephemera.contract.errors import InputError
-from ephemera.contract.images import AnyImage, is_reference
+from ephemera.contract.images import AnyImage, is_reference, is_root
+from ephemera.host.ports import Protocol
 from ephemera.host.probes import Exec, Http, PostgresProbe, Probe
 
 MIN_SECONDS = 0.001
@@ -29,20 +31,12 @@ _USER = re.compile(r"(?:\d{1,10}|[A-Za-z_][A-Za-z0-9_.-]*\$?)(?::(?:\d{1,10}|[A-
 _MAX_ID = 2**31 - 1
 _DATA = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")
 _MAX_NAME = 100
-# What the engine lets through to a tmpfs (moby/sys/mount), with values as the kernel reads them.
-_SIZE = re.compile(r"\d+[kKmMgGtTpPeE]?")
-_TMPFS_VALUES = {
-    "size": re.compile(r"\d+(?:[kKmMgGtTpPeE]|%)?"),
-    "mode": re.compile(r"0*[0-7]{1,4}"),
-    "uid": re.compile(r"\d+"),
-    "gid": re.compile(r"\d+"),
-    "nr_inodes": _SIZE,
-    "nr_blocks": _SIZE,
-    "mpol": re.compile(r"\S+"),
-}
-_TMPFS_FLAGS = frozenset(
-    "defaults ro rw suid nosuid dev nodev exec noexec sync async dirsync "  # noqa: SIM905
-    "atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime".split()
+_VOLUME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
+# What Docker passes on to a tmpfs (moby/sys/mount), with values as the kernel reads them.
+_TMPFS_OPTION = re.compile(
+    r"size=\d+(?:[kKmMgGtTpPeE]|%)?|mode=0*[0-7]{1,4}|[ug]id=\d+|nr_(?:inodes|blocks)=\d+[kKmMgGtTpPeE]?|mpol=[!-~]+|"
+    r"defaults|r[ow]|(?:no)?(?:suid|dev|exec|atime|diratime)|(?:dir|a)?sync|(?:no)?(?:rel|strict)atime",
+    re.ASCII,
 )
 # man 7 capabilities
 _CAPABILITIES = frozenset(
@@ -53,16 +47,64 @@ _CAPABILITIES = frozenset(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """An endpoint's port in the container. ``scheme``: of its URL; ``udp`` by default with protocol UDP. ``path``:
+    appended to its URL, ``/tasker``. ``protocol``: ``tcp`` or ``udp``.
+
+    Several endpoints may have the same number: each is published on a port of its own.
+    """
+
+    number: int = field(kw_only=False)
+    scheme: str = "http"
+    path: str = ""
+    protocol: Protocol = "tcp"
+
+    def __post_init__(self) -> None:
+        declared.require(
+            self.protocol in get_args(Protocol), f"protocol of port {self.number}", self.protocol, "tcp or udp"
+        )
+        if self.protocol == "udp" and self.scheme == "http":  # which UDP does not carry
+            object.__setattr__(self, "scheme", "udp")
+
+    @staticmethod
+    def of(port: int | Port) -> Port:
+        """Return the port; a number alone is one of HTTP."""
+        return port if isinstance(port, Port) else Port(port)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthCheck:
+    """Docker's own health check. ``command``: a list of words, run without a shell. Durations are in seconds, 0.001 or
+    more; the start period may be 0. ``retries``: failures in a row until the container is unhealthy, 1 or more."""
+
+    command: Sequence[str | float | bool] = field(kw_only=False)
+    interval_seconds: float = 10
+    timeout_seconds: float = 5
+    retries: int = 10
+    start_period_seconds: float = 15
+
+    def check(self, owner: str) -> None:
+        """Raise for values that Docker would reject, or replace by defaults of its own."""
+        whose = f"of the health check of {owner}"
+        check_command(f"command {whose}", self.command)
+        # Docker reads 0 as its defaults of 30 s, and rejects what is below a millisecond.
+        for name in ("interval_seconds", "timeout_seconds", "start_period_seconds"):
+            value = getattr(self, name)
+            if name != "start_period_seconds" or value != 0 or isinstance(value, bool):
+                declared.check_number(f"{name} {whose}", value, MIN_SECONDS)
+        declared.check_whole(f"retries {whose}", self.retries, 1)
+
+
 def check_image(owner: str, image: Any) -> None:
-    """Raise unless ``image`` is one, or looks like the reference of one."""
-    rule = "an EngineImage, a ServiceImage or a reference: docker.io/library/nats:2"
-    declared.expect(f"image of {owner}", image, (str, *get_args(AnyImage)), rule)
-    if isinstance(image, str) and not is_reference(image):
-        raise InputError(f"image of {owner} is {declared.shown(image)}", remedy=f"it must be {rule}")
+    """Raise unless ``image`` is one, or could be the reference of one."""
+    rule = "an EngineImage, a Build or a reference: docker.io/library/nats:2"
+    fits = is_reference(image) if isinstance(image, str) else isinstance(image, get_args(AnyImage))
+    declared.require(fits, f"image of {owner}", image, rule)
 
 
 def later(value: Any) -> bool:
-    """Whether ``value`` is known only while the program runs."""
+    """Return whether ``value`` is known only while the program runs."""
     return isinstance(value, pulumi.Output) or inspect.isawaitable(value)
 
 
@@ -119,10 +161,8 @@ def check_named(what: str, values: Any) -> None:
 
 def check_name(what: str, name: Any) -> None:
     """Raise unless ``name`` is a printable text of 1 to 100 characters without spaces around it."""
-    if not isinstance(name, str) or not name.isprintable() or name != name.strip() or not 0 < len(name) <= _MAX_NAME:
-        raise InputError(
-            f"{what} is {declared.shown(name)}", remedy=f"it must be printable, of 1 to {_MAX_NAME} characters"
-        )
+    fits = isinstance(name, str) and name.isprintable() and name == name.strip() and 0 < len(name) <= _MAX_NAME
+    declared.require(fits, what, name, f"printable, of 1 to {_MAX_NAME} characters")
 
 
 def check_command(what: str, command: Any) -> None:
@@ -139,35 +179,15 @@ def words(what: str, command: Sequence[Any]) -> list[Any]:
     return [word if later(word) else text_of(f"a word of {what}", word) for word in command]
 
 
-def check_health(
-    owner: str,
-    *,
-    command: Any,
-    interval_seconds: Any,
-    timeout_seconds: Any,
-    retries: Any,
-    start_period_seconds: Any,
-) -> None:
-    """Raise for a health check that Docker would refuse, or take its own defaults for; durations in seconds."""
-    whose = f"of the health check of {owner}"
-    check_command(f"command {whose}", command)
-    # Docker reads 0 as its defaults of 30 s, and refuses what is below a millisecond.
-    declared.check_number(f"interval_seconds {whose}", interval_seconds, MIN_SECONDS)
-    declared.check_number(f"timeout_seconds {whose}", timeout_seconds, MIN_SECONDS)
-    if start_period_seconds != 0 or isinstance(start_period_seconds, bool):
-        declared.check_number(f"start_period_seconds {whose}", start_period_seconds, MIN_SECONDS)
-    declared.check_whole(f"retries {whose}", retries, 1)
-
-
 def check_ready(owner: str, probe: Any, timeout_seconds: Any) -> None:
     """Raise for a probe that cannot ask, and for a wait without an end."""
-    declared.check_positive(f"timeout_seconds of {owner}", timeout_seconds, (int, float))
+    declared.check_positive(f"timeout_seconds of {owner}", timeout_seconds)
     if probe is None:
         return
     what = f"ready of {owner}"
     declared.expect(what, probe, Probe, 'a probe, such as Http("/health")')
-    declared.check_positive(f"interval_seconds of {what}", probe.interval_seconds, (int, float))
-    declared.check_positive(f"timeout_seconds of {what}", probe.timeout_seconds, (int, float))
+    declared.check_positive(f"interval_seconds of {what}", probe.interval_seconds)
+    declared.check_positive(f"timeout_seconds of {what}", probe.timeout_seconds)
     if isinstance(probe, Http):
         _check_url_path(f"path of {what}", probe.path)
         declared.check_whole(f"status of {what}", probe.status, 100, 599)
@@ -179,25 +199,34 @@ def check_ready(owner: str, probe: Any, timeout_seconds: Any) -> None:
             check_text(f"{name} of {what}", getattr(probe, name))
 
 
-def check_port(owner: str, name: Any, number: Any, scheme: Any, path: Any) -> None:
+def check_ports(owner: str, ports: Any) -> None:
     """Raise for an endpoint whose URL would not be one."""
-    check_name(f"name of an endpoint of {owner}", name)
-    if isinstance(number, int) and not isinstance(number, bool) and not 1 <= number <= 65535:
-        raise InputError(f"port {declared.shown(name)} of {owner} is {number}", remedy="1 to 65535 are accepted")
-    declared.expect(f"port {declared.shown(name)} of {owner}", number, int, "a number from 1 to 65535")
-    if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
-        raise InputError(
-            f"scheme of port {declared.shown(name)} of {owner} is {declared.shown(scheme)}",
-            remedy="it must be as in http, postgresql",
-        )
-    if path != "":
-        _check_url_path(f"path of port {declared.shown(name)} of {owner}", path)
+    declared.check_mapping(f"ports of {owner}", ports, (int, Port), "a port: 8000, or a Port")
+    for name, each in ports.items():
+        check_name(f"name of an endpoint of {owner}", name)
+        port, whose = Port.of(each), f"port {declared.shown(name)} of {owner}"
+        declared.check_whole(whose, port.number, 1, 65535)
+        fits = isinstance(port.scheme, str) and _SCHEME.fullmatch(port.scheme) is not None
+        declared.require(fits, f"scheme of {whose}", port.scheme, "as in http, postgresql")
+        if port.path != "":
+            _check_url_path(f"path of {whose}", port.path)
+
+
+def check_volume_name(owner: str, name: Any) -> None:
+    """Raise unless Docker takes ``name`` as part of a volume's."""
+    fits = isinstance(name, str) and _VOLUME.fullmatch(name) is not None
+    rule = "of 1 to 100 letters, digits, _, . and -, beginning with a letter or digit"
+    declared.require(fits, f"name of a volume of {owner}", name, rule)
 
 
 def check_places(owner: str, volumes: Any, tmpfs: Any) -> None:
-    """Raise for mounts that Docker would refuse: places that are not absolute, two at one place, unknown options."""
+    """Raise for mounts that Docker would reject: bad names, places that are not absolute, two at one place, unknown
+    options."""
     _expect_mapping(f"volumes of {owner}", volumes)
     _expect_mapping(f"tmpfs of {owner}", tmpfs)
+    for each in volumes.values():
+        if isinstance(each, str):
+            check_volume_name(owner, each)
     taken: dict[str, str] = {}
     for kind, path in [*(("volumes", path) for path in volumes), *(("tmpfs", path) for path in tmpfs)]:
         _check_place(f"{kind} of {owner}", path, ":" if kind == "volumes" else "")
@@ -208,30 +237,34 @@ def check_places(owner: str, volumes: Any, tmpfs: Any) -> None:
             )
         taken[place(path)] = kind
     for path, options in tmpfs.items():
-        declared.expect(
-            f"tmpfs[{declared.shown(path)}] of {owner}", options, str, "a text of mount options: size=64m,mode=1777"
-        )
+        what = f"tmpfs[{declared.shown(path)}] of {owner}"
+        declared.expect(what, options, str, "a text of mount options: size=64m,mode=1777")
         for option in options.split(",") if options else ():
-            if not _is_tmpfs_option(option):
+            if not _TMPFS_OPTION.fullmatch(option):
                 raise InputError(
-                    f"tmpfs[{declared.shown(path)}] of {owner} has the option {declared.shown(option)}",
-                    remedy=f"known are {', '.join(_TMPFS_VALUES)}, each with =value (size=64m,mode=1777), "
-                    "and flags such as exec, ro, noatime",
+                    f"{what} has the option {declared.shown(option)}",
+                    remedy="known are size, mode, uid, gid, nr_inodes, nr_blocks and mpol, each with =value "
+                    "(size=64m,mode=1777), and flags such as exec, ro, noatime",
                 )
 
 
 def place(path: str) -> str:
-    """Return the place in the container that ``path`` means, as Docker spells it: ``/data`` for ``/data/``."""
+    """Return a path in the container as Docker spells it: ``/data`` for ``/data/``."""
     return "/" + posixpath.normpath(path).lstrip("/")
 
 
 def check_user(owner: str, user: Any) -> None:
-    """Raise unless ``user`` could be one: ``name``, ``uid``, ``name:group``, ``uid:gid``; empty is for the caller."""
+    """Raise unless ``user`` could be one: ``name``, ``uid``, ``name:group``, ``uid:gid``; empty means root."""
     rule = "a name or number, with a group if wanted: app, 1000, 1000:1000"
     declared.expect(f"user of {owner}", user, str, rule)
     fits = _USER.fullmatch(user) and all(int(part) <= _MAX_ID for part in user.split(":") if part.isdecimal())
-    if user.strip() and not fits:
-        raise InputError(f"user of {owner} is {declared.shown(user)}", remedy=f"it must be {rule}")
+    declared.require(bool(fits) or not user.strip(), f"user of {owner}", user, rule)
+
+
+def refuse_root(owner: str, user: str) -> None:
+    """Raise if ``user`` is root."""
+    if is_root(user):
+        raise InputError(f"{owner} is to run as root", remedy="give another user, or a root_reason")
 
 
 def check_capabilities(owner: str, capabilities: Any) -> None:
@@ -252,10 +285,10 @@ def check_capabilities(owner: str, capabilities: Any) -> None:
 
 
 def check_data(owner: str, data: Any) -> None:
-    """Raise unless ``data`` is empty, or of the form ``module:NAME`` and can be imported as an implementation of
-    :mod:`ephemera.contract.data`: when the data is wanted back, it would be too late."""
-    if not isinstance(data, str) or (data and not _DATA.fullmatch(data)):
-        raise InputError(f"data of {owner} is {declared.shown(data)}", remedy="it must be of the form module:NAME")
+    """Raise unless ``data`` is empty, or ``module:NAME`` of an implementation of :mod:`ephemera.contract.data` that can
+    be imported: on a reset it would be too late."""
+    fits = isinstance(data, str) and (data == "" or _DATA.fullmatch(data) is not None)
+    declared.require(fits, f"data of {owner}", data, "of the form module:NAME")
     if data:
         try:
             load_data(data)
@@ -264,7 +297,7 @@ def check_data(owner: str, data: Any) -> None:
 
 
 def refuse_reserved(owner: str, argument: str, values: Mapping[str, Any], reserved: Iterable[str]) -> None:
-    """Raise for names in a mapping that a component gives itself, whose values would not arrive."""
+    """Raise for names in a mapping that a component sets itself."""
     for name in reserved:
         if name in values:
             raise InputError(
@@ -279,28 +312,17 @@ def _expect_mapping(what: str, value: Any) -> None:
 
 
 def _check_url_path(what: str, path: Any) -> None:
-    if not isinstance(path, str) or not _URL_PATH.fullmatch(path):
-        raise InputError(
-            f"{what} is {declared.shown(path)}", remedy="it must begin with /, in ASCII without spaces: /health"
-        )
+    fits = isinstance(path, str) and _URL_PATH.fullmatch(path) is not None
+    declared.require(fits, what, path, "a path that begins with /, in ASCII without spaces: /health")
 
 
 def _check_place(what: str, path: Any, forbidden: str) -> None:
     rule = "an absolute path in the container other than /, and not in /proc"
     declared.expect(f"a path in {what}", path, str, rule)
     check_text(f"a path in {what}", path)
-    beneath = place(path) if path else "/"
-    wrong = not path.startswith("/") or beneath == "/" or beneath == "/proc" or beneath.startswith("/proc/")
-    if wrong or not path.isprintable():
-        raise InputError(f"{what} has the path {declared.shown(path)}", remedy=f"it must be {rule}")
+    inside = path.startswith("/") and path.isprintable() and place(path) != "/"
+    declared.require(inside and place(path).split("/")[1] != "proc", f"a path in {what}", path, rule)
     if forbidden and forbidden in path:
         raise InputError(
             f"{what} has the path {declared.shown(path)}", remedy=f"Docker takes none with {forbidden} in it"
         )
-
-
-def _is_tmpfs_option(option: str) -> bool:
-    name, equals, value = option.partition("=")
-    if not equals:
-        return name in _TMPFS_FLAGS
-    return name in _TMPFS_VALUES and _TMPFS_VALUES[name].fullmatch(value) is not None and value.isascii()

@@ -1,8 +1,8 @@
-"""Gates: a service's outputs resolve only when it is ready, and a service that exits fails its gate at once.
+"""Gates: a service's outputs resolve when it is ready, and a service that exits fails its gate at once.
 
-One :class:`Gatekeeper` per environment listens to the engine's events (die, oom) and waits at every gate in a thread of
-its own. Each of a probe's questions is asked in another one, so that a gate ends when its time is over, whatever the
-probe does. When one gate fails all others end, so that nobody sits out a deadline for a lost environment.
+One :class:`Gatekeeper` per environment listens to Docker's events (die, oom, start), and waits at every gate in a
+thread of its own. Each call of a probe runs in another thread, so a gate ends at its deadline whatever the probe does.
+When one gate fails, all others end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pulumi
@@ -32,10 +32,10 @@ from ephemera.host.probes import Probe, Target
 
 _TAIL_LINES = 20
 _NEWS_INTERVAL_SECONDS = 0.5
-# What a gate's own thread needs at its deadline, before it counts as one that waits for a Docker engine that hangs.
+# Time for a gate's own thread to report its deadline, before the Docker engine is taken to hang.
 _GRACE_SECONDS = 2.0
 _TAIL_SECONDS = 2.0
-# A probe that hangs leaves its question open: so many, and no other is asked before one of them ends.
+# Calls of a hanging probe that may be open at once.
 _MOST_OPEN = 16
 _EXEC_POLL_SECONDS = 0.01
 _EXEC_LONGEST_POLL_SECONDS = 0.5
@@ -46,7 +46,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """When a service counts as ready. ``timeout_seconds``: from its container's start, on a monotonic clock."""
+    """When a service counts as ready. ``timeout_seconds``: from its container's start until then."""
 
     probe: Probe
     timeout_seconds: float = 60.0
@@ -58,14 +58,14 @@ class GateError(ServiceFailedError, pulumi.RunError):
 
 @dataclass
 class _Life:
-    """What the engine said of one container."""
+    """The state of one container. ``exit_code``: None while it runs."""
 
     exit_code: int | None = None
     out_of_memory: bool = False
 
 
 class Gatekeeper:
-    """Waits for the services of one environment."""
+    """Waits for the services of one environment. ``secrets``: returns texts to redact from log lines."""
 
     def __init__(self, client: DockerClient, stack: str, secrets: Callable[[], Sequence[str]]) -> None:
         self._client = client
@@ -78,16 +78,16 @@ class Gatekeeper:
         threading.Thread(target=self._listen, name="engine-events", daemon=True).start()
 
     async def passed(self, service: str, container: str, gate: Gate, host: str | None, port: int | None) -> None:
-        """Return when ``service`` in ``container`` (id) is ready; raise :class:`GateError` when it will not be, at the
-        latest when the gate's time is over.
+        """Return when ``service`` in ``container`` (id) is ready; raise :class:`GateError` as soon as it cannot become
+        ready, at the latest after the gate's ``timeout_seconds``.
 
-        ``host``, ``port``: what a probe that asks from outside asks, None where nothing is published.
+        ``host``, ``port``: where a probe from outside connects to; None if nothing is published.
         """
         over = threading.Event()
         with self.in_sight(service, container):
             waiting = beside(lambda: self._wait(service, container, gate, host, port, over), f"gate {service}")
             try:
-                # A thread that asks an engine which hangs looks at no clock.
+                # The thread itself sees no deadline while it waits for an answer of Docker's.
                 await asyncio.wait_for(waiting, gate.timeout_seconds + _GRACE_SECONDS)
             except TimeoutError:
                 cause = f"was not ready within {gate.timeout_seconds:g} s, and the Docker engine hangs"
@@ -97,13 +97,12 @@ class Gatekeeper:
 
     @contextmanager
     def in_sight(self, service: str, container: str) -> Iterator[None]:
-        """Around what is asked of the engine: what it refuses, and one that does not answer any more, fails the
-        service's gate."""
+        """Fail the service's gate for whatever Docker rejects within the block, and if it stops answering."""
         try:
             yield
         except NotFound:
             raise self._gone(service, container) from None
-        except HTTPError as error:  # an answer, and be it a refusal: docker's APIError is one, too
+        except HTTPError as error:  # as docker's APIError is
             cause = f"cannot go on: the Docker engine says {said(error)!r}"
             raise self._failed(service, container, cause, None) from None
         except (DockerException, RequestException) as error:
@@ -119,14 +118,12 @@ class Gatekeeper:
         target = Target(host=host, port=port, execute=_Executor(self._client, container, over), exit_code=None)
         asking = _Asking(gate.probe, target, self._notify)
         while True:
-            asking.ask(life.exit_code)
-            until = min(asking.due(life.exit_code), news + _NEWS_INTERVAL_SECONDS, started + gate.timeout_seconds)
-            self._pause(asking, life, until)
-            if asking.answered_yes():
+            # After an exit, another process might answer at the service's address.
+            due = asking.ask() if life.exit_code is None else math.inf
+            self._pause(asking, life, min(due, news + _NEWS_INTERVAL_SECONDS, started + gate.timeout_seconds))
+            if asking.answered_yes() or (gate.probe.finishes and life.exit_code == 0):
                 break
-            # The verdict on an exit comes after the probe's, which may find it good.
-            ended_well = gate.probe.finishes and life.exit_code == 0
-            if life.exit_code is not None and not ended_well and asking.has_judged(life.exit_code):
+            if life.exit_code is not None:
                 raise self._failed(service, container, _cause_of_death(life, gate), life.exit_code)
             now = time.monotonic()
             if self._lost:
@@ -137,15 +134,16 @@ class Gatekeeper:
                 raise self._failed(service, container, cause, None)
             if now - news >= _NEWS_INTERVAL_SECONDS:
                 news = now
-                life = self._life(service, container)  # should an event have been lost
+                life = self._life(service, container)  # in case an event was lost
                 self._tell(service, "waiting", started, "".join(self._tail(container, 1)))
         self._tell(service, "ready", started, "")
 
     def _pause(self, asking: _Asking, life: _Life, until: float) -> None:
-        """Return when there is something to look at, or at that time."""
+        """Return when something has changed, or at the time ``until``."""
         with self._changed:
             self._changed.wait_for(
-                lambda: bool(self._lost) or asking.has_news(life.exit_code), max(until - time.monotonic(), 0.0)
+                lambda: bool(self._lost) or life.exit_code is not None or asking.answered(),
+                max(until - time.monotonic(), 0.0),
             )
 
     def _notify(self) -> None:
@@ -159,7 +157,7 @@ class Gatekeeper:
     def _life(self, service: str, container: str) -> _Life:
         with self._changed:
             life = self._lives.setdefault(container, _Life())
-        # It may have ended before anybody listened.
+        # It may have ended before its events were heard.
         try:
             state = self._client.api.inspect_container(container)["State"]
         except NotFound:
@@ -212,7 +210,7 @@ class Gatekeeper:
             for event in self._client.api.events(filters=filters, decode=True):
                 self._heard(event)
         except (APIError, DockerException, OSError) as error:
-            progress.emit({"type": "notice", "message": f"the engine's events ended: {error}"})
+            progress.emit({"type": "notice", "message": f"Docker's events ended: {error}"})
 
     def _heard(self, event: dict[str, Any]) -> None:
         attributes = event["Actor"]["Attributes"]
@@ -228,10 +226,10 @@ class Gatekeeper:
 
 
 class _Asking:
-    """A probe's questions, one after the other.
+    """Calls of a probe, one after the other.
 
-    One that takes longer than the probe's time limit is left open, and the next one is asked. Its late answer counts
-    all the same: a command that always takes longer is a slow one, and tells the truth.
+    A call that takes longer than the probe's time limit is left open, and the next one is made. Its late answer counts:
+    a command that always takes longer is only slow.
     """
 
     def __init__(self, probe: Probe, target: Target, notify: Callable[[], None]) -> None:
@@ -240,53 +238,41 @@ class _Asking:
         self._notify = notify
         self._open: list[Future[bool]] = []
         self._due = time.monotonic()
-        self._told: int | None = None
 
-    def ask(self, exit_code: int | None) -> None:
-        """Put the next question, if it is time for it. ``exit_code``: of the container, None while it runs."""
-        if exit_code != self._told:
-            self._due = time.monotonic()  # what it was asked last, it would answer otherwise now
-        if time.monotonic() < self.due(exit_code):
-            return
-        self._told = exit_code
-        target = replace(self._target, exit_code=exit_code)
-        self._due = time.monotonic() + self._probe.timeout_seconds
-        question = begin(lambda: self._probe.ready(target), "probe")
-        self._open.append(question)
-        question.add_done_callback(lambda _: self._notify())
+    def ask(self) -> float:
+        """Call the probe if it is time, which never comes for one that finishes; return when to call it next, on the
+        monotonic clock."""
+        if self._probe.finishes:
+            return math.inf
+        if time.monotonic() >= self._due and len(self._open) < _MOST_OPEN:
+            self._due = time.monotonic() + self._probe.timeout_seconds
+            question = begin(lambda: self._probe.ready(self._target), "probe")
+            self._open.append(question)
+            question.add_done_callback(lambda _: self._notify())
+        return self._due if len(self._open) < _MOST_OPEN else math.inf
 
-    def due(self, exit_code: int | None) -> float:
-        """When the next question is to be put, on the monotonic clock."""
-        # Of one that has ended and should not have, somebody else might answer at its address.
-        askable = len(self._open) < _MOST_OPEN and (exit_code is None or self._probe.finishes)
-        return self._due if askable else math.inf
-
-    def has_news(self, exit_code: int | None) -> bool:
-        """Whether a question was answered, or the container is in another state than the probe was told."""
-        return exit_code != self._told or any(question.done() for question in self._open)
+    def answered(self) -> bool:
+        """Return whether a call has ended."""
+        return any(question.done() for question in self._open)
 
     def answered_yes(self) -> bool:
-        """Whether one of the answers that came is yes; raises what the probe raised."""
+        """Return whether a call that has ended answered yes; raise what the probe raised."""
         answered = [question for question in self._open if question.done()]
         self._open = [question for question in self._open if question not in answered]
         if answered:
             self._due = time.monotonic() + self._probe.interval_seconds
         return any(question.result() for question in answered)
 
-    def has_judged(self, exit_code: int | None) -> bool:
-        """Whether the probe has nothing to say any more about a container that has ended with that code."""
-        return not self._probe.finishes or (exit_code == self._told and not self._open)
-
     def in_words(self) -> str:
-        """Which probe, and whether it answers at all."""
+        """Return the probe's name, and whether it answers at all."""
         overdue = len(self._open) - (time.monotonic() < self._due)
         silent = f", without an answer within {self._probe.timeout_seconds:g} s" if overdue > 0 else ""
         return f"{type(self._probe).__name__}{silent}"
 
 
 class _Executor:
-    """Runs a command in the container and waits for its end, or for the gate's: then it goes on there by itself. A
-    container that is not up yet counts as a failed command."""
+    """Runs a command in the container and returns its exit code; -1 if the container is not up, or when the gate ends,
+    which leaves the command running."""
 
     def __init__(self, client: DockerClient, container: str, over: threading.Event) -> None:
         self._client = client
@@ -296,7 +282,7 @@ class _Executor:
     def __call__(self, command: Sequence[str]) -> int:
         try:
             execution = self._client.api.exec_create(self._container, list(command))["Id"]
-            # Detached: the command's output is not wanted, and reading it would wait for its end.
+            # Detached: reading the command's output would wait for its end.
             self._client.api.exec_start(execution, detach=True)
             pause = _EXEC_POLL_SECONDS
             while not self._over.wait(pause):
@@ -310,8 +296,8 @@ class _Executor:
 
 
 def beside(work: Callable[[], _T], name: str) -> asyncio.Future[_T]:
-    """What ``work`` gives, from a thread that keeps no program alive: those of the loop's own executor would, at exit,
-    for as long as an engine hangs."""
+    """Run ``work`` in a daemon thread: those of the loop's own executor would keep the process alive at exit while
+    Docker hangs."""
     return asyncio.wrap_future(begin(work, name))
 
 

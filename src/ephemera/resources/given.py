@@ -1,24 +1,25 @@
-"""What Docker's container is given of a service's command, variables and health check, as text.
+"""What Docker's container and the outputs are given: a service's values, as provider and document spell them.
 
-``image``: asks for the image's configuration, which is empty in a preview for one not on the machine yet.
+A value spelt otherwise than the provider reads it back would be a difference at every ``up``. ``image``: the image's
+configuration, which is empty in a preview if the image is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pulumi
 import pulumi_docker as docker
 
 from ephemera.contract import progress
 from ephemera.contract.errors import InputError
-from ephemera.resources import arguments, spelling
+from ephemera.resources import arguments
+from ephemera.resources.arguments import HealthCheck, Port
 
-if TYPE_CHECKING:
-    from ephemera.resources.container import HealthCheck
-
+_NANOSECONDS = 10**9
+_NANOSECONDS_IN_MILLISECOND = 10**6
 # With times, which mean nothing: for what is not given, Docker takes the image's own, and a preview would find them.
 _NO_HEALTHCHECK = docker.ContainerHealthcheckArgs(
     tests=["NONE"], interval="1s", timeout="1s", start_period="1s", retries=1
@@ -26,7 +27,7 @@ _NO_HEALTHCHECK = docker.ContainerHealthcheckArgs(
 
 
 def command(
-    service: str, words: Sequence[Any] | None, image: Callable[[], Mapping[str, Any]]
+    service: str, words: Sequence[Any] | None, image: Mapping[str, Any]
 ) -> tuple[list[Any] | None, list[Any] | None]:
     """Return command and entrypoint; None for the image's own."""
     if words is None:
@@ -35,7 +36,7 @@ def command(
     if "" not in texts:
         return texts, None
     # The provider takes no empty word in a command, but does in an entrypoint; Docker runs the two as one.
-    return None, [*(image().get("Entrypoint") or ()), *texts]
+    return None, [*(image.get("Entrypoint") or ()), *texts]
 
 
 def plain_words(service: str, words: Sequence[Any]) -> list[str]:
@@ -63,30 +64,83 @@ def text(what: str, value: pulumi.Input[Any]) -> str | pulumi.Output[str]:
 
 
 def healthcheck(
-    service: str, health: HealthCheck | None, image: Callable[[], Mapping[str, Any]], *, finishes: bool
+    service: str, health: HealthCheck | None, image: Mapping[str, Any], *, finishes: bool
 ) -> docker.ContainerHealthcheckArgs | None:
-    """Return the health check; None for the image's own. ``finishes``: the container is to end."""
+    """Return the health check; None for the image's own. ``finishes``: the container is a one-shot."""
     if health is None:
-        # The image's own asks a server. A container that is to end is none, and would stay unhealthy.
+        # The image's own asks a server; a one-shot is none, and would stay unhealthy.
         return _NO_HEALTHCHECK if finishes else None
-    # For what is 0, Docker takes the image's own, which a preview would find; what is meant by 0 is next to nothing.
-    own = image().get("Healthcheck") or {}
+    # For 0, Docker takes the image's own, which a preview would find: next to nothing stands for it.
+    own = image.get("Healthcheck") or {}
     start_period = health.start_period_seconds or (arguments.MIN_SECONDS if own.get("StartPeriod") else 0)
     start_interval = own.get("StartInterval")
     return docker.ContainerHealthcheckArgs(
         tests=["CMD", *arguments.words(f"command of the health check of service {service!r}", health.command)],
-        interval=spelling.duration(health.interval_seconds),
-        timeout=spelling.duration(health.timeout_seconds),
-        start_period=spelling.duration(start_period),
-        start_interval=spelling.duration(start_interval / 1e9) if start_interval else None,
+        interval=duration(health.interval_seconds),
+        timeout=duration(health.timeout_seconds),
+        start_period=duration(start_period),
+        start_interval=duration(start_interval / 1e9) if start_interval else None,
         retries=health.retries,
     )
 
 
-def plain(check: docker.ContainerHealthcheckArgs | None) -> list[Any]:
-    """Return what the container is given of a health check, in an order of its own."""
-    names = ("tests", "interval", "timeout", "start_period", "retries")
-    return [getattr(check, name) for name in names] if check is not None else []
+def duration(seconds: float) -> str:
+    """Return a duration as Go's ``Duration.String`` prints it: ``500ms``, ``1.5s``, ``1m30s``, ``1h0m0s``, ``0s``.
+
+    ``seconds``: 0, or a millisecond or more; precise to the nanosecond.
+    """
+    nanoseconds = round(seconds * _NANOSECONDS)
+    if 0 < nanoseconds < _NANOSECONDS:
+        return f"{_decimal(nanoseconds, _NANOSECONDS_IN_MILLISECOND)}ms"
+    whole, fraction = divmod(nanoseconds, 60 * _NANOSECONDS)
+    hours, minutes = divmod(whole, 60)
+    rest = f"{_decimal(fraction, _NANOSECONDS)}s"
+    if hours:
+        return f"{hours}h{minutes}m{rest}"
+    return f"{minutes}m{rest}" if minutes else rest
+
+
+def cpus(cores: float) -> str:
+    """Return a limit of CPUs: nine decimals without trailing zeros.
+
+    The provider rounds a text with exactly nine zeros to one decimal (helpers.go, ``nanoInt64ToDecimalString``): right
+    for 1.0, but 0.1 for 0.05. Such a limit is a billionth larger here, less than the kernel's unit of time resolves.
+    """
+    text = f"{cores:.9f}"
+    if text.count("0") != 9:
+        return text.rstrip("0")
+    short = f"{cores:.1f}"
+    return short if float(short) == float(text) else f"{cores + 1e-9:.9f}"
+
+
+def _decimal(amount: int, unit: int) -> str:
+    whole, fraction = divmod(amount, unit)
+    digits = str(fraction).rjust(len(str(unit)) - 1, "0").rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)
+
+
+def endpoint(service: str, port: Port, host: tuple[str, int] | None, _ready: str) -> dict[str, Any]:
+    """Return an ``Endpoint`` of the outputs as plain values; ``host``: where it is published."""
+    return {
+        "scheme": port.scheme,
+        "host": host[0] if host else None,
+        "port": host[1] if host else None,
+        "url": f"{port.scheme}://{host[0]}:{host[1]}{port.path}" if host else None,
+        "internal_host": service,
+        "internal_port": port.number,
+        "internal_url": f"{port.scheme}://{service}:{port.number}{port.path}",
+        # A document without it means TCP.
+        **({"protocol": port.protocol} if port.protocol != "tcp" else {}),
+    }
+
+
+def unknown() -> pulumi.Output[Any]:
+    """Return an output of a service that is not part of the environment: nothing made from it is ever known."""
+    return pulumi.Output(set(), _later(None), _later(False))
+
+
+async def _later(value: Any) -> Any:
+    return value
 
 
 def _known_text(what: str, value: Any) -> str:

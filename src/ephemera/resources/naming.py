@@ -1,8 +1,8 @@
-"""Names on the Docker engine: an environment takes none that an object has which is not its own.
+"""Names of Docker objects: an environment takes none that another object has.
 
-Docker's create is idempotent for volumes and lets networks share a name, so that a foreign object would be adopted, and
+Docker's create is idempotent for volumes and lets networks share a name, so a foreign object would be adopted, and
 destroyed with the environment. Names are gathered while the program declares its resources, and checked when it has
-declared all of them: before anything is registered.
+ended, before anything is registered (ADR 0049).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COMPOSE = "com.docker.compose.project"
 
 
 class Names:
-    """The names that an environment's program wants."""
+    """The names that an environment's program wants. ``client``: of its Docker host."""
 
     def __init__(self, client: DockerClient, identity: Identity) -> None:
         self._client = client
@@ -35,9 +35,9 @@ class Names:
         self._checked = False
 
     def want(self, token: str, given: Mapping[str, Any], options: pulumi.ResourceOptions) -> None:
-        """Note the name of a resource that is about to be declared; after the check, check it at once.
+        """Record the name of a resource that is about to be declared; after :meth:`check`, check it at once.
 
-        One that Pulumi adopts or only reads is meant to be there already.
+        A resource that Pulumi imports or only reads is meant to exist.
         """
         kind, name = _KINDS.get(token), given.get("name")
         if kind is None or not isinstance(name, str) or options.import_ or options.id:
@@ -47,22 +47,22 @@ class Names:
             self._refuse([(kind, name)])
 
     def check(self) -> None:
-        """Raise :class:`NameTakenError` for all names that objects have which are not the environment's own."""
+        """Raise :class:`NameTakenError` for all names that objects of others have."""
         self._checked = True
         self._refuse(list(self._wanted))
 
     def _refuse(self, wanted: list[tuple[str, str]]) -> None:
         kinds = {kind for kind, _ in wanted}
-        # Networks may share a name: one that is foreign makes it ambiguous for whatever is attached by name.
-        there = [(kind, name, marks) for kind in kinds for name, marks in self._there(kind)]
-        taken = [found for found in there if found[:2] in wanted and self._is_foreign(found[2])]
+        # Networks may share a name: a foreign one makes it ambiguous for containers attached by name.
+        existing = [(kind, name, marks) for kind in kinds for name, marks in self._existing(kind)]
+        taken = [found for found in existing if found[:2] in wanted and self._is_foreign(found[2])]
         if taken:
             raise NameTakenError(
-                [f"{kind} {name!r} is there already and {_owner(marks)}" for kind, name, marks in taken],
+                [f"{kind} {name!r} exists already and {_owner(marks)}" for kind, name, marks in taken],
                 [f"docker {kind} rm {name}" for kind, name, _ in taken],
             )
 
-    def _there(self, kind: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+    def _existing(self, kind: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         api = self._client.api
         if kind == "container":
             for item in api.containers(all=True):

@@ -1,36 +1,34 @@
-"""The policy: what no resource of an environment may do without a reason that somebody can read.
+"""The policy: what no resource of an environment may do without a stated reason.
 
-Every resource that a program registers is judged, with whatever package made it: at run time, before it is created, and
-in a test by :func:`check`, without Docker. Judged is what is given as plain values; what a rule has to know and cannot
-(an ``Output``) counts as broken.
+Every resource that a program registers is judged, whichever package made it: in a run, before it is created, and in a
+test by :func:`ephemera.check_policy`, without Docker. Plain values are judged; a value that a rule has to know and
+cannot (an ``Output``) counts as a violation.
 
 The rules, by the name that an exception gives:
 
-``raw``             a container is made by ``ephemera.resources.Container``
+``raw``             a container is made by ``ephemera.Container``
 ``root``            a container does not run as root
 ``writable_root``   its root file system is read-only
 ``capabilities``    it drops all capabilities; each that it keeps has a reason
 ``privileges``      not privileged, no-new-privileges, default seccomp and AppArmor profiles, no devices of the host
-``limits``          memory, swap and CPU are limited (processes too: that limit is set through the engine's API)
+``limits``          memory, swap and CPU are limited (processes too: that limit is set through Docker's API)
 ``publish``         ports are bound to loopback addresses
 ``host_namespaces`` network, processes, IPC, users and cgroups are not the host's, nor another container's
-``host_files``      nothing of the host's file system is mounted, the Docker socket least of all; but in development
-                    mode, a service's declared source folder, read-only, at its declared place
+``host_files``      nothing of the host's file system is mounted, the Docker socket least of all, except in development
+                    mode: a service's declared source folder, read-only, at its declared place
 ``logs``            logs are rotated
-``labels``          what the sweep must find carries the stack's labels
+``labels``          containers, networks and volumes carry the stack's labels, by which they are removed
 ``network``         a network is a bridge of this machine
 ``kind``            of Docker's resources, only containers, networks, volumes and images
 
-Opting out is one visible argument: ``root_reason``, ``writable_root_reason`` and ``capabilities`` of ``Container``;
-for all else, and for other people's resources, ``exceptions`` of the ``System``: ``"<resource>.<rule>"`` →
-reason.
+Opting out is one visible argument: ``root_reason``, ``writable_root_reason`` and ``capabilities`` of ``Container``; for
+everything else, ``exceptions`` of the ``System``: ``"<resource>.<rule>"`` → reason.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pulumi
@@ -38,7 +36,6 @@ import pulumi
 from ephemera.contract import labels
 from ephemera.contract.errors import InputError, PolicyError, UnknownNameError
 from ephemera.contract.images import is_root
-from ephemera.contract.system import System
 
 RULES = (
     "raw",
@@ -59,33 +56,8 @@ _DOCKER = "docker:index/"
 _IMAGES = ("remoteImage", "image", "tag", "registryImage")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Violation:
-    """A rule that a resource breaks without a reason; ``what``: by which value."""
-
-    resource: str
-    rule: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.resource} breaks {self.rule!r}: {self.what}"
-
-
-def check(system: System, *, config: Mapping[str, str] | None = None) -> None:
-    """Run the system's program against Pulumi's mocks, for each of its profiles and each way to publish; for a test.
-
-    Needs no Docker and creates nothing. Raises :class:`PolicyError` for the first resource that breaks a rule, and what
-    the program raises. Options have their defaults; ``config``: what else it reads from Pulumi's, full key → text.
-    """
-    from ephemera.resources.rehearsal import manifest_of, rehearse, variations
-
-    manifest = manifest_of(system, config=config)
-    for settings in variations(manifest):
-        rehearse(system, manifest, settings, config or {})
-
-
 class Policy:
-    """The rules, with the reasons that one environment gives for breaking them."""
+    """The rules, with the reasons that one environment gives for breaking them. ``exceptions``: of its system."""
 
     def __init__(self, exceptions: Mapping[str, str]) -> None:
         self._reasons: dict[tuple[str, str], str] = {}
@@ -100,38 +72,41 @@ class Policy:
             self._reasons[resource, rule] = reason
 
     def vouch(self, component: pulumi.Resource, resource: str, reasons: Mapping[str, str]) -> None:
-        """Take what ``component`` makes for our own, and note the reasons, rule → text, that it gives for ``resource``;
-        empty ones count for nothing."""
+        """Accept what ``component`` makes as our own, and note the reasons, rule → text, that it gives for
+        ``resource``; blank ones do not count."""
         self._ours.add(component)
         self._reasons |= {(resource, rule): reason for rule, reason in reasons.items() if reason.strip()}
 
     def mount_source(self, resource: str, folder: str, target: str) -> None:
-        """Development mode: let our container of that name mount this one folder of the host, there and read-only."""
+        """In development mode, let our container of that name mount one folder of the host, there and read-only."""
         self._sources[resource] = (folder, target)
 
     def violations(
         self, token: str, resource: str, given: Mapping[str, Any], *, ours: bool = False
-    ) -> tuple[Violation, ...]:
-        """What a resource of that type token breaks without a reason. ``ours``: it is a part of our ``Container``."""
+    ) -> list[tuple[str, str]]:
+        """Return the rules that a resource of type ``token`` breaks without a reason, each with the value that breaks
+        it. ``ours``: it is part of our ``Container``."""
         source = self._sources.get(resource) if ours else None
-        found = _broken(token, given, ours, source, lambda rule: bool(self._reasons.get((resource, rule))))
-        return tuple(
-            Violation(resource=resource, rule=rule, what=what)
-            for rule, what in found
-            if not self._reasons.get((resource, rule))
-        )
+
+        def excused(rule: str) -> bool:
+            return (resource, rule) in self._reasons
+
+        return [broken for broken in _broken(token, given, ours, source, excused) if not excused(broken[0])]
 
     def judge(self, args: pulumi.ResourceTransformationArgs) -> None:
-        """Raise :class:`PolicyError` for a resource that is to be registered and breaks a rule without a reason."""
-        parent = args.opts.parent
-        ours = parent in self._ours
-        broken = self.violations(args.type_, args.name, args.props, ours=ours)
+        """Raise :class:`PolicyError` if a resource that is to be registered breaks a rule without a reason."""
+        broken = self.violations(args.type_, args.name, args.props, ours=args.opts.parent in self._ours)
         if broken:
-            raise PolicyError([str(each) for each in broken])
+            raise PolicyError([f"{args.name} breaks {rule!r}: {what}" for rule, what in broken])
+
+
+def capability_rule(name: str) -> str:
+    """Return the rule that a reason for one capability excuses; ``name``: ``CHOWN`` or ``CAP_CHOWN``."""
+    return f"capabilities.{name.removeprefix('CAP_')}"
 
 
 def _broken(
-    token: str, given: Mapping[str, Any], ours: bool, source: tuple[str, str] | None, excused: Any
+    token: str, given: Mapping[str, Any], ours: bool, source: tuple[str, str] | None, excused: Callable[[str], bool]
 ) -> Iterator[tuple[str, str]]:
     if not token.startswith(_DOCKER):
         return
@@ -149,8 +124,10 @@ def _broken(
             yield "host_files", f"driver {driver or 'local'!r} with options {options!r} may mount anything"
     elif kind not in _IMAGES:
         yield "kind", f"{token} is nothing that the sweep would find"
-    if kind in ("container", "network", "volume") and not _labelled(given):
-        yield "labels", f"it has no label {labels.STACK}, so a sweep would leave it behind"
+    if kind in ("container", "network", "volume"):
+        marks = [_get(label, "label") for label in _items(_get(given, "labels"))]
+        if labels.STACK not in marks:
+            yield "labels", f"it has no label {labels.STACK}, so a sweep would leave it behind"
 
 
 def _container(given: Mapping[str, Any], ours: bool, mountable: tuple[str, str] | None) -> Iterator[tuple[str, str]]:
@@ -190,7 +167,7 @@ def _privileges(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "privileges", f"{name} is set"
 
 
-def _capabilities(given: Mapping[str, Any], excused: Any) -> Iterator[tuple[str, str]]:
+def _capabilities(given: Mapping[str, Any], excused: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
     capabilities = _get(given, "capabilities")
     drops = _get(capabilities, "drops")
     if not isinstance(drops, (list, tuple)) or "ALL" not in drops:
@@ -198,11 +175,6 @@ def _capabilities(given: Mapping[str, Any], excused: Any) -> Iterator[tuple[str,
     for name in _items(_get(capabilities, "adds")):
         if not isinstance(name, str) or not excused(capability_rule(name)):
             yield "capabilities", f"{name} is kept without a reason"
-
-
-def capability_rule(name: str) -> str:
-    """What :meth:`Policy.excuse` takes for one capability, ``CHOWN`` or ``CAP_CHOWN``."""
-    return f"capabilities.{name.removeprefix('CAP_')}"
 
 
 def _host(given: Mapping[str, Any], mountable: tuple[str, str] | None) -> Iterator[tuple[str, str]]:
@@ -232,19 +204,10 @@ def _host(given: Mapping[str, Any], mountable: tuple[str, str] | None) -> Iterat
 
 
 def _is_source(volume: Any, folder: str, target: str) -> bool:
-    others = ("from_container", "volume_name")
-    path, place, read_only = (_get(volume, name) for name in ("host_path", "container_path", "read_only"))
-    return (
-        isinstance(path, str)
-        and isinstance(place, str)
-        and (path, place) == (folder, target)
-        and read_only is True
-        and all(_get(volume, name) is None for name in others)
-    )
-
-
-def _labelled(given: Mapping[str, Any]) -> bool:
-    return any(_get(label, "label") == labels.STACK for label in _items(_get(given, "labels")))
+    wanted = {"host_path": folder, "container_path": target, "from_container": None, "volume_name": None}
+    found = {name: _get(volume, name) for name in wanted}
+    known = not any(isinstance(value, pulumi.Output) for value in found.values())
+    return known and found == wanted and _get(volume, "read_only") is True
 
 
 def _positive(value: Any) -> bool:
@@ -262,12 +225,12 @@ def _loopback(address: Any) -> bool:
 
 
 def _items(value: Any) -> Iterable[Any]:
-    # What cannot be looked into is one item, which no rule finds fine.
+    # A value that cannot be looked into is one item, which no rule accepts.
     return value if isinstance(value, (list, tuple)) else () if value is None else (value,)
 
 
 def _get(given: Any, name: str) -> Any:
-    """A property of inputs as a program may give them: a dictionary in either spelling, or an ``…Args`` object."""
+    """Return a property of inputs: of a dictionary in either spelling, or of an ``…Args`` object."""
     if not isinstance(given, Mapping):
         # An Output answers to any name, with another one.
         return given if isinstance(given, pulumi.Output) else getattr(given, name, None)

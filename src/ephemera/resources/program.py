@@ -1,4 +1,4 @@
-"""The program of every stack: settings → catalog → images → environment → exports. One for both ways in."""
+"""The program of every stack: settings → manifest → images → environment → exports. One for both ways in."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from ephemera.resources.manifests import Manifests
 
 
 class ProgramError(pulumi.RunError):
-    """What stopped the program, in one line: Pulumi prints a RunError without a traceback."""
+    """The program failed. One line: Pulumi prints a RunError without a traceback."""
 
 
 def run(*systems: System) -> None:
-    """Run the current stack's system, of those that the project has: the last line of ``__main__.py``.
+    """Run the current stack's system: the last line of ``__main__.py``. ``systems``: all that the project has.
 
-    Raises :class:`ProgramError` for bad input, before anything is registered.
+    Exports the outputs document as ``environment``. Raises :class:`ProgramError` for bad input, before anything is
+    registered.
     """
     if collected(systems):
         return
@@ -63,7 +64,7 @@ def run(*systems: System) -> None:
 
 
 def _declare(system: System, environment: Environment, redactor: Redactor) -> None:
-    """Run the system's program; when it fails, nothing of what it has declared is created."""
+    """Run the system's program; if it fails, create nothing of what it has declared."""
     try:
         system.declare(environment)
         environment.names.check()
@@ -73,8 +74,11 @@ def _declare(system: System, environment: Environment, redactor: Redactor) -> No
 
 
 def _resolver(manifest: Manifest, images_setting: Images) -> Callable[[AnyImage], str]:
-    """What gives the reference of an image. Those of the manifest are made side by side, at once; one that only this
-    run of the program uses, when it is asked for: before anything is registered, too."""
+    """Return a function that returns the reference of an image.
+
+    Images of the manifest are pulled or built at once, side by side; one that only this run of the program uses, when
+    it is asked for, which is before anything is registered, too.
+    """
     mode = images_setting if images_setting != "auto" else images.mode()
     if pulumi.runtime.is_dry_run():
         return lambda image: images.resolve(image, mode)
@@ -82,8 +86,8 @@ def _resolver(manifest: Manifest, images_setting: Images) -> Callable[[AnyImage]
     def ensured(*wanted: AnyImage) -> Mapping[AnyImage, str]:
         return images.ensure(wanted, mode, lambda line: progress.emit({"type": "building", "message": line}))
 
-    there = ensured(*manifest.images)
-    return lambda image: there[image] if image in there else ensured(image)[image]
+    known = ensured(*manifest.images)
+    return lambda image: known[image] if image in known else ensured(image)[image]
 
 
 def _identity(stack: str, settings: Settings) -> Identity:
@@ -98,14 +102,14 @@ def _identity(stack: str, settings: Settings) -> Identity:
 
 
 def _config() -> dict[str, str]:
-    # There is no public way to list keys, and a misspelt one must not pass silently.
+    # Pulumi has no public way to list keys, and a misspelt one must be reported.
     config = runtime_config.CONFIG.get() or runtime_config.get_config_env()
     prefix = f"{NAMESPACE}:"
     return {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
 
 
 def _to_pulumi_log(event: dict[str, Any]) -> None:
-    # Under the driver others listen too, and its view is the better one; by hand this is all there is.
+    # The driver has a better view of its own; under plain `pulumi up` this is the only one.
     if event["type"] == "notice":
         pulumi.log.info(event["message"])
     elif event["type"] == "building":

@@ -1,9 +1,9 @@
-"""Secret options: what a program makes of one stays encrypted in Pulumi's state, though the program gets a plain value.
+"""Secret options: values derived from them are encrypted in Pulumi's state, though the program gets plain values.
 
 ``pulumi config set --secret ephemera:<option>`` makes an option secret. A program may build a variable, a command or a
-URL with it, so it is found by its text: every input of a resource, and everything in the environment's outputs, that
-contains it is marked secret. One of fewer than four characters is in many others by chance: it is found where it is the
-whole value.
+URL with it, so it is found by its text: every input of a resource, and every part of the environment's outputs, that
+contains it is marked secret. One of fewer than four characters is part of many texts by chance, so it is found only
+where it is the whole value (ADR 0041).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _SHORTEST = 4
 
 
 class SecretOptions:
-    """Marks secret whatever contains one of ``values``. A boolean cannot be told from others, and is left alone."""
+    """Marks values that contain one of ``values`` secret. A boolean cannot be told from others, and is left alone."""
 
     def __init__(self, values: Iterable[str | bool | int]) -> None:
         self.texts = tuple(str(value) for value in values if not isinstance(value, bool) and value != "")
-        """The values, to be redacted where something is shown."""
+        """The values as text, to be redacted."""
 
     def marked(self, value: Any) -> Any:
         """Return ``value`` with every part that contains a secret option marked secret."""

@@ -10,11 +10,11 @@ from benchmarks.__main__ import chosen, main
 from benchmarks.recording import startable
 from benchmarks.tools.ephemera import PROJECT
 from benchmarks.workload import WORKLOADS, service_of
+from ephemera import check_policy
 from ephemera.contract.catalog import Manifest, Service
 from ephemera.contract.errors import UnknownNameError
 from ephemera.contract.outputs import ServiceOutputs
 from ephemera.contract.system import load_systems
-from ephemera.resources import policy
 from ephemera.resources.manifests import Manifests
 from tests.unit.benchmarks.doubles import API, CACHE, inspected
 
@@ -66,7 +66,7 @@ def test_workloads_are_systems_of_the_project_with_the_option_that_changes(catal
 
 
 def test_measured_system_keeps_the_policy(catalog: Manifests) -> None:
-    policy.check(catalog.system("postgres-redis"))
+    check_policy(catalog.system("postgres-redis"))
 
 
 def test_what_is_not_named_of_a_kind_is_all_of_it() -> None:

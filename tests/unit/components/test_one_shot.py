@@ -3,13 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pulumi
-import pytest
 
 from ephemera import Container, Exec, ExitZero
 from ephemera.components import OneShot
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.resources.gates import Gate, GateError
+from ephemera.resources.gates import Gate
 from tests.unit import programs
 from tests.unit.programs import OpenGates, Registered
 
@@ -37,12 +36,3 @@ def test_it_is_gated_by_its_end_and_publishes_nothing(gates: OpenGates) -> None:
     assert container["readOnly"] is True
     found = EnvironmentOutputs.parse(registered.exports["environment"]).service("migration")
     assert (dict(found.endpoints), found.readiness["type"]) == ({}, "exit_zero")
-
-
-def test_what_needs_it_is_not_created_before_it_has_ended_well(gates: OpenGates) -> None:
-    assert _migrated().names("container:Container") == ["migration", "api"]
-    gates.failures["migration"] = GateError("migration", "did not end well", container_exit_code=3)
-    registered = Registered()
-    with pytest.raises(GateError):
-        _migrated(registered)
-    assert registered.names("container:Container") == ["migration"]

@@ -70,13 +70,6 @@ def test_data_is_on_a_volume_or_in_memory(gates: OpenGates) -> None:
     assert data not in str(lost["volumes"])
 
 
-def test_node_is_as_hardened_as_any_container(gates: OpenGates) -> None:
-    container = _opensearch().container("search")
-    assert container["user"] == "opensearch"
-    assert container["readOnly"] is True
-    assert container["capabilities"] == {"adds": [], "drops": ["ALL"]}
-
-
 def test_gate_asks_for_the_clusters_health(gates: OpenGates) -> None:
     registered = _opensearch()
     found = EnvironmentOutputs.parse(registered.exports["environment"]).service("search")
@@ -89,12 +82,17 @@ def test_gate_asks_for_the_clusters_health(gates: OpenGates) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lacks", "security", "knn"), [((), "disabled", "present"), (("security", "knn"), "absent", "absent")]
+    ("config", "security", "knn"),
+    [
+        ({}, "disabled", "present"),
+        ({"Labels": None}, "disabled", "present"),
+        ({"Labels": {"ephemera.lacks": "security knn"}}, "absent", "absent"),
+    ],
 )
 def test_capabilities_tell_what_an_image_lacks(
-    gates: OpenGates, monkeypatch: pytest.MonkeyPatch, lacks: tuple[str, ...], security: str, knn: str
+    gates: OpenGates, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], security: str, knn: str
 ) -> None:
-    monkeypatch.setattr(Environment, "image_lacks", lambda *_: lacks)
+    monkeypatch.setattr(Environment, "image_config", lambda *_: {"User": "1000", **config})
     found = EnvironmentOutputs.parse(_opensearch().exports["environment"]).service("search")
     assert found.capabilities == {"version": "2.16.0", "security": security, "knn": knn, "sql": "present"}
 

@@ -60,13 +60,6 @@ def test_variables_are_added(gates: OpenGates) -> None:
     assert "TZ=UTC" in _redis(variables={"TZ": "UTC"}).container("cache")["envs"]
 
 
-def test_server_is_as_hardened_as_any_container(gates: OpenGates) -> None:
-    container = _redis().container("cache")
-    assert container["user"] == "redis"
-    assert container["readOnly"] is True
-    assert container["capabilities"] == {"adds": [], "drops": ["ALL"]}
-
-
 def test_gate_speaks_the_servers_protocol_and_outputs_tell_all_that_a_client_needs(gates: OpenGates) -> None:
     found = EnvironmentOutputs.parse(_redis().exports["environment"]).service("cache")
     assert gates.asked[0][2].probe == RedisProbe()

@@ -1,4 +1,4 @@
-"""Every argument of every component: plain values that cannot work are refused in one line, and nothing is created."""
+"""Arguments that components add or read: bad plain values are refused in one line, and nothing is created."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ephemera import Container
-from ephemera.components import OneShot, OpenSearch, Postgres, Redis, WebService
+from ephemera.components import OpenSearch, Postgres, Redis, WebService
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import EngineImage
 from tests.unit import programs
@@ -20,59 +20,27 @@ _IMAGE = EngineImage(name="postgres")
 _NUMBERS = (None, "5", True, math.nan, math.inf, 0, -1)
 _IMAGES = (None, "Not A Reference", 5)
 _VARIABLES = (None, ["A=1"], {"": "x"}, {"A=B": "x"}, {"A": None}, {"A": ["x"]})
-_CREDENTIALS = (None, ["x"], {"": "x"}, {"a": None})
-_NEEDS = (None, "db", ["db"])
-_LIMITS = {"memory_mb": (*_NUMBERS, 5.5), "cpus": _NUMBERS}
+_MEMORY = (*_NUMBERS, 5.5)
 
-# By component: its arguments, those that it cannot do without, and what is refused.
+# By component: the arguments that it requires, and those of its own, or that it reads, with values that are refused.
 _COMPONENTS: dict[Any, tuple[dict[str, Any], dict[str, tuple[Any, ...]]]] = {
-    OneShot: (
-        {"image": _IMAGE},
-        {
-            **_LIMITS,
-            "image": _IMAGES,
-            "command": ("make it", [], [None]),
-            "variables": _VARIABLES,
-            "needs": _NEEDS,
-            "timeout_seconds": _NUMBERS,
-            "volumes": (None, {"/data": 5}, {"data": "data"}),
-            "run_as": ("root", "", 1000),
-            "credentials": _CREDENTIALS,
-        },
-    ),
     WebService: (
         {"image": _IMAGE, "package": "shop", "port": 80},
         {
-            **_LIMITS,
-            "image": _IMAGES,
             "health": (None, "", "health", 5),
             "package": (None, "a b", "a.", "a-b", 5),
             "port": (*_NUMBERS, 65536, 80.0),
-            "variables": _VARIABLES,
-            "needs": _NEEDS,
             "start_period_seconds": (None, "5", True, math.nan, math.inf, -1, 0.0001),
-            "publish": (None, 1, "no"),
-            "stop_grace_seconds": (None, "5", True, -1, 0.5),
-            "credentials": _CREDENTIALS,
         },
     ),
-    Redis: (
-        {"image": _IMAGE},
-        {
-            "image": _IMAGES,
-            "persistent": (None, 1, "yes"),
-            "variables": (*_VARIABLES, {"REDISCLI_AUTH": "mine"}),
-            "memory_mb": _LIMITS["memory_mb"],
-        },
-    ),
+    Redis: ({"image": _IMAGE}, {"persistent": (None, 1, "yes"), "variables": ({"REDISCLI_AUTH": "mine"},)}),
     Postgres: (
         {"image": _IMAGE, "database": "shop", "user": "shop"},
         {
-            "database": (None, "", "Shop", "a-b", "a" * 64, 5),
+            "database": (None, "", "Shop", "a-b", "1a", "a;b", "a\n", "ü", "a" * 64, 5),
             "user": (None, "", "Shop", "a b", "pg_mine"),
-            "image": _IMAGES,
             "parameters": (None, "a=b", ["max_connections"], [5], ["=5"]),
-            "memory_mb": _LIMITS["memory_mb"],
+            "memory_mb": _MEMORY,
         },
     ),
     OpenSearch: (
@@ -82,7 +50,7 @@ _COMPONENTS: dict[Any, tuple[dict[str, Any], dict[str, tuple[Any, ...]]]] = {
             "persistent": (None, 1, "yes"),
             "settings": (*_VARIABLES, {"OPENSEARCH_JAVA_OPTS": "-Xmx1g"}, {"DISABLE_SECURITY_PLUGIN": "false"}),
             "heap_mb": (*_NUMBERS, 2000),
-            "memory_mb": _LIMITS["memory_mb"],
+            "memory_mb": _MEMORY,
             "cpus": _NUMBERS,
         },
     ),

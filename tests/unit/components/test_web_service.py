@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import pulumi
-import pytest
 
 from ephemera import Http
 from ephemera.components import WebService
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.resources.gates import Gate, GateError
+from ephemera.resources.gates import Gate
 from tests.unit import programs
 from tests.unit.programs import OpenGates, Registered
 
@@ -41,12 +40,3 @@ def test_it_is_gated_by_its_health_and_checked_by_a_means_of_its_own(gates: Open
     found = EnvironmentOutputs.parse(registered.exports["environment"])
     assert found.service("api").endpoint("http").internal_url == "http://api:8080"
     assert found.service("worker").endpoint("http").host is None
-
-
-def test_what_needs_it_is_not_created_before_it_answers(gates: OpenGates) -> None:
-    assert _served().names("container:Container") == ["api", "worker"]
-    gates.failures["api"] = GateError("api", "exited before it was ready", container_exit_code=3)
-    registered = Registered()
-    with pytest.raises(GateError):
-        _served(registered)
-    assert registered.names("container:Container") == ["api"]

@@ -34,7 +34,7 @@ SAMPLES: tuple[EphemeraError, ...] = (
     PortInUseError("127.0.0.1", 80, "nginx (pid 1)", "api"),
     PolicyError(["api breaks 'root': user is 'root'"]),
     StackTakenError("m", remedy="r"),
-    NameTakenError(["volume 'shop-main-data' is there already"], ["docker volume rm shop-main-data"]),
+    NameTakenError(["volume 'shop-main-data' exists already"], ["docker volume rm shop-main-data"]),
     OtherEngineError("shop-main", "ssh://build-box", "unix:///var/run/docker.sock"),
     NoSuchEnvironmentError("shop-main", ["shop-x"]),
     NotReadyError("m", remedy="r"),

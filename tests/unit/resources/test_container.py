@@ -341,26 +341,6 @@ def test_what_needs_a_service_that_failed_is_never_created(gates: OpenGates) -> 
     assert registered.names("container:Container") == ["api"]
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"memory_mb": 0}, "memory_mb of service 'api' is 0"),
-        ({"cpus": -1.0}, "cpus of service 'api' is -1.0"),
-        ({"pids": 0}, "pids of service 'api' is 0"),
-        ({"ports": {"http": Port(0)}}, "port 'http' of service 'api' is 0"),
-        ({"ports": {"http": Port(65536)}}, "port 'http' of service 'api' is 65536"),
-        ({"run_as": "root"}, "service 'api' is to run as root"),
-        ({"run_as": "0:1000"}, "service 'api' is to run as root"),
-        ({"run_as": "00"}, "service 'api' is to run as root"),
-        ({"run_as": ""}, "service 'api' is to run as root"),
-    ],
-)
-def test_bad_value_is_refused_before_anything_is_registered(
-    gates: OpenGates, given: dict[str, Any], message: str
-) -> None:
-    _refused(message, **given)
-
-
 @pytest.mark.parametrize("service", ["", "Api", "1api", "-api", "api-", "a_b", "a" * 41, "api\n"])
 def test_service_name_that_is_no_label_is_refused(gates: OpenGates, service: str) -> None:
     registered = Registered()

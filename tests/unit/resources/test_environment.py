@@ -14,7 +14,7 @@ from ephemera.home import addresses
 from ephemera.home.credentials import credential
 from ephemera.host import forwarder, ports
 from ephemera.host.exposure import Exposure
-from ephemera.resources import environment
+from ephemera.resources import docker_host
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY, FakeClient, marks
 from tests.unit.programs import OpenGates, Registered
@@ -72,7 +72,7 @@ def test_preview_records_no_address(gates: OpenGates) -> None:
 
 
 def test_standard_port_on_the_environments_address(gates: OpenGates) -> None:
-    address, host = _asked(lambda env: (env.bind_address(), env.host_address("db", "postgres", 5432)))
+    address, host = _asked(lambda env: (env.host.bind, env.host.address("db", "postgres", 5432)))
     assert host == (address, 5432)
     assert address.startswith("127.83.")
 
@@ -82,16 +82,16 @@ def test_held_port_falls_back_to_one_that_is_picked_and_says_so(
 ) -> None:
     monkeypatch.setattr(ports, "is_free", lambda _, port, *__: port != 5432)
     monkeypatch.setattr(ports, "holder", lambda *_: "postgres (pid 7)")
-    host = _asked(lambda env: env.host_address("db", "postgres", 5432))
+    host = _asked(lambda env: env.host.address("db", "postgres", 5432))
     assert host[1] in _PICKED
     message = f"db.postgres: port 5432 is held by postgres (pid 7), using {host[1]} instead"
     assert {"type": "notice", "message": message} in events
     monkeypatch.setattr(ports, "is_free", lambda *_: True)
-    assert _asked(lambda env: env.host_address("db", "postgres", 5432)) == host, "and keeps it"
+    assert _asked(lambda env: env.host.address("db", "postgres", 5432)) == host, "and keeps it"
 
 
 def _numbers(env: Any, *endpoints: tuple[str, str, int]) -> dict[str, int]:
-    return {f"{service}.{name}": env.host_address(service, name, port)[1] for service, name, port in endpoints}
+    return {f"{service}.{name}": env.host.address(service, name, port)[1] for service, name, port in endpoints}
 
 
 _TWINS = (("web", "http", 8000), ("web", "ws", 8000), ("admin", "http", 8000), ("admin", "metrics", 9000))
@@ -127,7 +127,7 @@ def test_ports_that_a_file_of_before_has_twice_are_told_apart(gates: OpenGates) 
 def test_lost_ports_are_those_that_the_container_publishes(
     docker: FakeClient, gates: OpenGates, monkeypatch: pytest.MonkeyPatch, expose: str
 ) -> None:
-    found, bind = _asked(lambda env: (_numbers(env, *_TWINS), env.bind_address()), expose=expose)
+    found, bind = _asked(lambda env: (_numbers(env, *_TWINS), env.host.bind), expose=expose)
     for service in ("web", "admin"):
         published = [
             {"IP": bind, "PrivatePort": number, "PublicPort": found[f"{service}.{name}"], "Type": "tcp"}
@@ -145,7 +145,7 @@ def test_lost_ports_are_those_that_the_container_publishes(
 def test_udp_and_tcp_share_a_number(gates: OpenGates) -> None:
     def ask(env: Any) -> Any:
         return [
-            env.host_address("dns", name, 53, protocol)[1]
+            env.host.address("dns", name, 53, protocol)[1]
             for name, protocol in (("tcp", "tcp"), ("udp", "udp"), ("more", "udp"))
         ]
 
@@ -158,16 +158,16 @@ def test_udp_and_tcp_share_a_number(gates: OpenGates) -> None:
 def test_udp_is_not_published_where_nothing_forwards_it(
     gates: OpenGates, monkeypatch: pytest.MonkeyPatch, events: list[Event]
 ) -> None:
-    monkeypatch.setattr(environment, "exposure", lambda *_: Exposure(mode="loopback", forwarded=True))
+    monkeypatch.setattr(docker_host, "exposure", lambda *_: Exposure(mode="loopback", forwarded=True))
     monkeypatch.setattr(forwarder, "hold", lambda *_: None)
-    assert _asked(lambda env: env.host_address("dns", "udp", 53, "udp")) is None
+    assert _asked(lambda env: env.host.address("dns", "udp", 53, "udp")) is None
     message = "dns.udp: SSH forwards TCP alone, so this endpoint is only reached from inside the environment"
     assert {"type": "notice", "message": message} in events
 
 
 def test_dynamic_ports_are_picked_once_and_kept(gates: OpenGates) -> None:
     def ask(env: Any) -> Any:
-        return [env.host_address("db", name, 5432) for name in ("one", "two")], env.bind_address()
+        return [env.host.address("db", name, 5432) for name in ("one", "two")], env.host.bind
 
     found, bind = _asked(ask, expose="dynamic")
     assert bind == "127.0.0.1"
@@ -179,7 +179,7 @@ def test_dynamic_ports_are_picked_once_and_kept(gates: OpenGates) -> None:
 
 def test_dynamic_ports_are_not_those_that_another_stack_keeps(gates: OpenGates) -> None:
     def ask(env: Any) -> Any:
-        return env.host_address("db", "postgres", 5432)[1]
+        return env.host.address("db", "postgres", 5432)[1]
 
     mine = _asked(ask, expose="dynamic")
     addresses.release(IDENTITY.stack)
@@ -194,7 +194,7 @@ def test_remote_engine_is_reached_where_it_is_told_to_publish(
     monkeypatch.setenv("DOCKER_HOST", "tcp://build.example:2376")
 
     def ask(env: Any) -> Any:
-        return env.expose, env.host_address("db", "postgres", 5432), env.bind_address()
+        return env.expose, env.host.address("db", "postgres", 5432), env.host.bind
 
     with pytest.raises(InputError, match="cannot be reached from here"):
         _asked(ask)
@@ -206,10 +206,10 @@ def test_remote_engine_is_reached_where_it_is_told_to_publish(
 def test_port_that_is_only_for_root_is_replaced(
     gates: OpenGates, monkeypatch: pytest.MonkeyPatch, events: list[Event]
 ) -> None:
-    monkeypatch.setattr(environment, "exposure", lambda *_: Exposure(mode="loopback", low_ports=False))
-    picked = _asked(lambda env: env.host_address("web", "http", 80))[1]
+    monkeypatch.setattr(docker_host, "exposure", lambda *_: Exposure(mode="loopback", low_ports=False))
+    picked = _asked(lambda env: env.host.address("web", "http", 80))[1]
     assert picked in _PICKED
-    assert _asked(lambda env: env.host_address("web", "admin", 8080))[1] == 8080
+    assert _asked(lambda env: env.host.address("web", "admin", 8080))[1] == 8080
     message = f"web.http: port 80 is only for root, using {picked} instead"
     assert {"type": "notice", "message": message} in events
 
@@ -233,12 +233,12 @@ _EXITED = {"Status": "exited", "Running": False}
 def test_container_of_before_goes_on(
     docker: FakeClient, gates: OpenGates, state: dict[str, Any], finishes: bool, started: list[str]
 ) -> None:
-    docker.api.documents["api-id"] = docker.api.documents["new-id"] = {"State": state}
+    docker.api.documents["api-id"] = docker.api.documents["new-id"] = {"State": state, "HostConfig": {}}
     docker.api.add("container", "api", marks(IDENTITY.stack, IDENTITY.backend, "api"))
 
     def ask(env: Any) -> None:
         for container in ("api-id", "new-id"):  # this one was made by the run itself: its end is its gate's business
-            env.revive(container, finishes=finishes)
+            env.host.revive(container, 40, finishes=finishes)
 
     _asked(ask)
     assert docker.api.started == started
@@ -256,12 +256,13 @@ def test_container_of_before_goes_on(
 def test_container_of_before_gets_the_memory_limit_that_it_was_not_given(
     docker: FakeClient, gates: OpenGates, host: dict[str, Any], expected: dict[str, tuple[int, int]]
 ) -> None:
-    docker.api.documents["api-id"] = docker.api.documents["new-id"] = {"HostConfig": host}
+    state = {"Status": "running", "Running": True, "ExitCode": 0}
+    docker.api.documents["api-id"] = docker.api.documents["new-id"] = {"HostConfig": host, "State": state}
     docker.api.add("container", "api", marks(IDENTITY.stack, IDENTITY.backend, "api"))
 
     def ask(env: Any) -> None:
         for container in ("api-id", "new-id"):  # this one was made by the run itself, with its limit
-            env.limit_memory(container, 40)
+            env.host.revive(container, 40, finishes=False)
 
     _asked(ask)
     assert docker.api.memory_limits == expected
@@ -276,8 +277,8 @@ def test_engine_without_cgroups_is_told_of_once(
 
     def ask(env: Any) -> None:
         monkeypatch.setattr(docker.api, "post", lambda *_, **__: Refused())
-        env.limit_processes("one", 10)
-        env.limit_processes("two", 10)
+        env.host.limit_processes("one", 10)
+        env.host.limit_processes("two", 10)
 
     for container in ("one", "two"):
         docker.api.run(container)
@@ -295,7 +296,7 @@ def test_engine_without_cgroups_is_told_of_once(
 
 def test_ports_are_forwarded_once_the_network_is_there(gates: OpenGates, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[tuple[str, ...]] = []
-    monkeypatch.setattr(environment, "exposure", lambda *_: Exposure(mode="loopback", forwarded=True))
+    monkeypatch.setattr(docker_host, "exposure", lambda *_: Exposure(mode="loopback", forwarded=True))
     monkeypatch.setattr(forwarder, "hold", lambda *given: held.append(given))
     programs.run(lambda: programs.environment(), preview=True)
     assert held == []
@@ -304,12 +305,12 @@ def test_ports_are_forwarded_once_the_network_is_there(gates: OpenGates, monkeyp
 
 
 def test_nothing_is_published_with_expose_none(gates: OpenGates) -> None:
-    assert _asked(lambda env: env.host_address("db", "postgres", 5432), expose="none") is None
+    assert _asked(lambda env: env.host.address("db", "postgres", 5432), expose="none") is None
 
 
 def test_fixed_ports_come_from_the_table(gates: OpenGates) -> None:
     def ask(env: Any) -> Any:
-        return env.host_address("db", "postgres", 5432), env.host_address("worker", "http", 80), env.bind_address()
+        return env.host.address("db", "postgres", 5432), env.host.address("worker", "http", 80), env.host.bind
 
     assert _asked(ask, expose="fixed", port_table="test") == (("127.0.0.1", 15432), None, "127.0.0.1")
 
@@ -318,7 +319,7 @@ def test_fixed_port_in_use_is_refused_with_its_holder(
     docker: FakeClient, gates: OpenGates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ask() -> Any:
-        return _asked(lambda env: env.host_address("api", "http", 80), expose="fixed", port_table="test")
+        return _asked(lambda env: env.host.address("api", "http", 80), expose="fixed", port_table="test")
 
     monkeypatch.setattr(ports, "is_free", lambda *_: False)
     monkeypatch.setattr(ports, "holder", lambda *_: "nginx (pid 7)")
@@ -334,7 +335,7 @@ def test_fixed_port_in_use_is_refused_with_its_holder(
 
 def test_preview_tells_the_kept_port_and_picks_none(gates: OpenGates, monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(env: Any) -> Any:
-        return env.host_address("db", "postgres", 5432)[1]
+        return env.host.address("db", "postgres", 5432)[1]
 
     assert _asked(ask, preview=True) == 5432
     assert addresses.lookup(IDENTITY.stack) is None
@@ -372,26 +373,10 @@ def test_image_is_registered_once_per_reference_and_kept(gates: OpenGates) -> No
     assert image == {"name": "ephemera/image-0:1", "keepLocally": True}
 
 
-def test_user_of_an_image_is_unknown_while_it_is_not_there(docker: FakeClient, gates: OpenGates) -> None:
-    assert _asked(lambda env: env.image_user(_POSTGRES), preview=True) == "unknown"
+def test_configuration_of_an_image_that_is_not_there_is_empty(docker: FakeClient, gates: OpenGates) -> None:
+    assert _asked(lambda env: env.image_config(_POSTGRES), preview=True) == {}
     docker.api.images["ephemera/image-0:1"] = "postgres"
-    assert _asked(lambda env: env.image_user(_POSTGRES)) == "postgres"
-
-
-@pytest.mark.parametrize(
-    ("config", "lacks"),
-    [({}, ()), ({"Labels": None}, ()), ({"Labels": {"ephemera.lacks": "security knn"}}, ("security", "knn"))],
-)
-def test_image_says_what_it_lacks(
-    docker: FakeClient,
-    gates: OpenGates,
-    monkeypatch: pytest.MonkeyPatch,
-    config: dict[str, Any],
-    lacks: tuple[str, ...],
-) -> None:
-    assert _asked(lambda env: env.image_lacks(_POSTGRES), preview=True) == ()
-    monkeypatch.setattr(docker.api, "inspect_image", lambda _: {"Config": config})
-    assert _asked(lambda env: env.image_lacks(_POSTGRES)) == lacks
+    assert _asked(lambda env: env.image_config(_POSTGRES))["User"] == "postgres"
 
 
 def test_cores_are_those_of_the_engines_machine(docker: FakeClient, gates: OpenGates) -> None:

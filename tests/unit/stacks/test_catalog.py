@@ -24,7 +24,7 @@ def test_system_is_declared_in_full(system: System) -> None:
     assert system.description
     assert manifest.images
     assert (_ROOT / system.suite).is_dir()
-    assert all(service.source is None or service.source.folder.is_dir() for service in manifest.services.values())
+    assert all(service.source is None or service.source.path.is_dir() for service in manifest.services.values())
     for ports in system.fixed_ports.values():
         assert len(set(ports.values())) == len(ports)
 

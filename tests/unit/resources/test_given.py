@@ -4,7 +4,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 
-from ephemera.resources import spelling
+from ephemera.resources import given
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from ephemera.resources import spelling
     ],
 )
 def test_duration_is_spelt_as_go_prints_it(seconds: float, text: str) -> None:
-    assert spelling.duration(seconds) == text
+    assert given.duration(seconds) == text
 
 
 def _read_back(given: str) -> str:
@@ -41,6 +41,6 @@ def _read_back(given: str) -> str:
     "cores", [0.01, 0.02, 0.05, 0.09, 0.1, 0.25, 0.3, 1 / 3, 1, 1.05, 1.5, 2, 10, 10.5, 20.05, 100]
 )
 def test_cpus_arrive_as_they_are_and_are_read_back_as_they_were_given(cores: float) -> None:
-    text = spelling.cpus(cores)
+    text = given.cpus(cores)
     assert abs(float(text) - cores) < 2e-9
     assert _read_back(text) == text
