@@ -27,7 +27,18 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[Variant, Path]:
         folder = made[variant] / "plugins" / f"resource-docker-v{toolchain.PLUGIN_VERSION}"
         target = folder / toolchain.PLUGIN_EXECUTABLE
         subprocess.run(
-            [compiler(), "build", "-trimpath", "-ldflags", "-s -w", "-o", target, f"./cmd/{command}"],
+            [
+                compiler(),
+                "build",
+                "-trimpath",
+                "-tags",
+                "no_compose",
+                "-ldflags",
+                "-s -w",
+                "-o",
+                target,
+                f"./cmd/{command}",
+            ],
             cwd=TOOLCHAIN / "docker-plugin",
             env={**os.environ, **VARIABLES},
             check=True,

@@ -12,7 +12,7 @@ from ephemera.host.engine import connected
 from ephemera.images.errors import ImageMissingError
 from ephemera.images.recipes import LOCK, recipe, recipes
 from ephemera.images.registries import authorized
-from ephemera.machine.data import data_dir
+from ephemera.machine.artifacts import data_dir
 
 if TYPE_CHECKING:
     import docker

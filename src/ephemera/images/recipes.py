@@ -13,7 +13,7 @@ from types import MappingProxyType
 from ephemera.contract.errors import InputError, UnknownNameError
 from ephemera.contract.images import EngineImage
 from ephemera.host import surroundings
-from ephemera.machine.data import data_dir
+from ephemera.machine.artifacts import data_dir
 
 LOCK = "images.lock"
 _WRITE_AGAIN = "write it again with `ephemera images lock`"
