@@ -14,10 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 from ephemera.contract.errors import EphemeraError, MachineError
-from ephemera.home import addresses
 from ephemera.home.paths import cache_dir, state_dir
 from ephemera.host import limits
 from ephemera.host.configured import configured
@@ -35,8 +33,7 @@ OLDEST_DOCKER_API = (1, 41)
 _MADE = "run `ephemera setup`, which makes it"
 _INDEX_SECONDS = 20
 _CONTAINER_SECONDS = 20.0
-_POOL = "10.213.0.0/16"
-_LABEL = "ephemera.doctor"
+_ADDRESS = "127.83.255.254"
 _REFUSED = (OSError, http.client.HTTPException, EphemeraError)
 """What asking the Docker engine may come to."""
 
@@ -74,7 +71,7 @@ def examine(further: Sequence[Step] = ()) -> list[Check]:
         state_dir(), cache_dir()
     except EphemeraError as error:
         return [*found, _failed("folders", error)]  # everything else looks into them
-    found += [_access(), _docker(), _disk(), _engine_disk(), _limits()]
+    found += [_access(), _docker(), _disk(), *_engine()]
     try:
         check_programs()
     except EphemeraError as error:
@@ -126,15 +123,23 @@ def _disk() -> Check:
     return Check("disk", "failed", detail, f"free disk space there, or set XDG_CACHE_HOME to a disk with {needed}")
 
 
-def _engine_disk() -> Check:
-    """Check the free space where the engine keeps images, containers and volumes."""
+def _engine() -> list[Check]:
+    """Check the disk that the engine fills, and which limits of containers it accepts and ignores."""
     try:
-        folder = Path(_info()["DockerRootDir"])
-        if configured().reach != "here":
-            return Check("engine disk", "ok", f"not known: {folder} is on the engine's machine")
-        free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+        if configured().reach == "ssh":
+            raise MachineError("the engine is behind SSH")
+        status, info = dockerd.request("GET", "/info")
+        if status != http.client.OK or not isinstance(info, dict) or not info:
+            raise MachineError(f"the engine's answer was {status}")
+        return [_engine_disk(Path(info["DockerRootDir"])), _limits(info)]
     except (*_REFUSED, KeyError) as error:
-        return Check("engine disk", "ok", f"not known ({error})")
+        return [Check(name, "ok", f"not known ({error})") for name in ("engine disk", "limits")]
+
+
+def _engine_disk(folder: Path) -> Check:
+    if configured().reach != "here":
+        return Check("engine disk", "ok", f"not known: {folder} is on the engine's machine")
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     detail = f"{free / 1e9:.1f} GB free at {folder}"
     if free >= NEEDED_ENGINE_BYTES:
         return Check("engine disk", "ok", detail)
@@ -142,27 +147,13 @@ def _engine_disk() -> Check:
     return Check("engine disk", "failed", f"{detail}, {NEEDED_ENGINE_BYTES / 1e9:.0f} GB are needed", remedy)
 
 
-def _limits() -> Check:
-    """Check which limits of containers the engine accepts and ignores."""
-    try:
-        info = _info()
-    except _REFUSED as error:
-        return Check("limits", "ok", f"not known ({error})")
+def _limits(info: Mapping[str, Any]) -> Check:
     if not (without := limits.ignored(info)):
         return Check("limits", "ok", "memory, CPU and processes are limited")
     rootless = any("name=rootless" in option for option in info.get("SecurityOptions") or ())
     kind = "this rootless engine" if rootless else "this engine"
     remedy = "boot with cgroup v2 and delegate its controllers to the user" if rootless else "see `docker info`"
     return Check("limits", "ok", f"{kind} ignores limits of {', '.join(without)}", remedy)
-
-
-def _info() -> Mapping[str, Any]:
-    if configured().reach == "ssh":
-        raise MachineError("the engine is behind SSH")
-    status, answer = dockerd.request("GET", "/info")
-    if status != http.client.OK or not isinstance(answer, dict) or not answer:
-        raise MachineError(f"the engine's answer was {status}")
-    return answer
 
 
 def _package_index(parts: Sequence[Check]) -> Check:
@@ -210,7 +201,7 @@ def _base_images() -> Check:
 
 
 def _loopback() -> Check:
-    """Publish a port once as environments do: on a loopback address, from a network of its own."""
+    """Publish a port once as environments do, on a loopback address of its own."""
     name = "loopback publish"
     if not is_local() or (image := base_image()) is None:
         return Check(name, "ok", "not tried: it needs a local engine and the local base image")
@@ -221,42 +212,23 @@ def _loopback() -> Check:
 
 
 def _publish_once(image: str) -> str:
-    place = _place()
     with socket.socket() as probe:
-        probe.bind((place.address, 0))
+        probe.bind((_ADDRESS, 0))
         port = int(probe.getsockname()[1])
-    network = {
-        "Name": f"ephemera-doctor-{os.getpid()}",
-        "Labels": {_LABEL: ""},
-        "IPAM": {"Config": [{"Subnet": place.subnet}]},
-    }
     host = {
         "AutoRemove": True,
         "Init": True,
-        "NetworkMode": network["Name"],
-        "PortBindings": {"80/tcp": [{"HostIp": place.address, "HostPort": str(port)}]},
+        "PortBindings": {"80/tcp": [{"HostIp": _ADDRESS, "HostPort": str(port)}]},
     }
-    command = ["sleep", str(_CONTAINER_SECONDS)]
-    made = [f"/networks/{_call('POST', '/networks/create', network)['Id']}"]
+    command = ["sleep", str(_CONTAINER_SECONDS)]  # one that is left behind ends by itself
+    document = {"Image": image, "Cmd": command, "ExposedPorts": {"80/tcp": {}}, "HostConfig": host}
+    container = f"/containers/{_call('POST', '/containers/create', document)['Id']}"
     try:
-        container = {"Image": image, "Cmd": command, "ExposedPorts": {"80/tcp": {}}, "HostConfig": host}
-        made.append(f"/containers/{_call('POST', '/containers/create', container)['Id']}")
-        _call("POST", f"{made[-1]}/start")
-        socket.create_connection((place.address, port), timeout=2).close()
+        _call("POST", f"{container}/start")
+        socket.create_connection((_ADDRESS, port), timeout=2).close()
     finally:
-        for path in reversed(made):
-            dockerd.request("DELETE", f"{path}?force=true", timeout_seconds=_CONTAINER_SECONDS)
-    return f"{place.address}:{port}"
-
-
-def _place() -> addresses.Allocation:
-    """Return a subnet and an address that no environment has."""
-    # One that was killed left a network behind.
-    _call("POST", f"/networks/prune?filters={quote(json.dumps({'label': [_LABEL], 'until': ['1m']}))}")
-    configs = [config for network in _call("GET", "/networks") for config in network["IPAM"]["Config"] or ()]
-    occupied = [config["Subnet"] for config in configs if "Subnet" in config]
-    pool = os.environ.get("EPHEMERA_SUBNET_POOL") or _POOL
-    return addresses.allocate("ephemera-doctor", pool=pool, occupied=occupied, record=False)
+        dockerd.request("DELETE", f"{container}?force=true", timeout_seconds=_CONTAINER_SECONDS)
+    return f"{_ADDRESS}:{port}"
 
 
 def _call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:

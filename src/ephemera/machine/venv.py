@@ -9,12 +9,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import re
-import stat
 import subprocess
 import sys
 import tomllib
-import zipfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -87,8 +84,11 @@ class VirtualEnvironment:
         with work.alone(f"wheels-{key}"):
             if not folder.is_dir():
                 with published(folder) as partial:
-                    download(work, self._requirements, partial)
-                    _unpack_installer(partial)
+                    packages = f"the packages of {self._requirements.name}"
+                    pip(work, packages, "download", "--dest", str(partial), *locked(self._requirements))
+                    # uv's program, in bin/: it installs in a second what pip needs ten for.
+                    local = ("--no-index", "--find-links", str(partial), "--no-deps", "--target", str(partial))
+                    pip(work, packages, "install", *local, "uv")
         return folder
 
     def _make(self, work: Work, wheels: Path) -> None:
@@ -108,13 +108,13 @@ class VirtualEnvironment:
         settings = ["--no-config", "--offline", "--no-progress", "--cache-dir", str(cache_dir() / "uv")]
         install = [str(cached_program(wheels / "bin" / "uv")), *settings, "pip", "install"]
         install += ["--python", str(python), "--no-index"]
-        locked = ["--find-links", str(wheels), "--require-hashes", "--requirement", str(self._requirements)]
+        known = ["--find-links", str(wheels), "--require-hashes", "--requirement", str(self._requirements)]
         folders = (str(self._project), *self._packages)
         editable = [argument for folder in folders for argument in ("--editable", folder)]
         # The variables of the user's own uv and pip must not add packages, indexes or another interpreter.
         env = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "VIRTUAL_ENV"))}
         try:
-            work.run([*install, *locked], env=env)
+            work.run([*install, *known], env=env)
             work.run([*install, "--no-deps", "--no-build-isolation", *editable], env=env)
             # Compiles what commands import. Without it, where PYTHONDONTWRITEBYTECODE is set, each of them would.
             work.run([str(python), "-I", "-c", "from ephemera.warm import server; server.import_all()"])
@@ -148,17 +148,29 @@ def _name_final_place(fresh: Path, place: Path) -> None:
             script.chmod(mode)
 
 
-def download(work: Work, requirements: Path, folder: Path) -> None:
-    """Download the wheels of a locked requirements file with the user's own pip settings."""
-    command, env = _ensured_pip(work)
+def locked(requirements: Path) -> tuple[str, ...]:
+    """Return pip's arguments for a complete lock: there is nothing to resolve, and nothing to build."""
+    return "--no-deps", "--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)
+
+
+def pip(work: Work, what: str, *arguments: str) -> None:
+    """Run pip with the user's own settings, and install it on Debian first where it is missing.
+
+    Raises :class:`MachineError`, which says that ``what`` cannot be downloaded.
+    """
     try:
-        # The file is a complete lock, so there is nothing to resolve.
-        exactly = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--disable-pip-version-check"]
-        what = ["--progress-bar", "off", "--dest", str(folder), "--requirement", str(requirements)]
-        work.run([*command, "download", *exactly, *what], env=env)
+        command, env = pip_command()
+    except MachineError:
+        if not apt.available():
+            raise
+        apt.install(work, ("python3-venv",))
+        importlib.invalidate_caches()
+        command, env = pip_command()
+    try:
+        work.run([*command, *arguments, "--disable-pip-version-check", "--progress-bar", "off"], env=env)
     except CommandFailedError as failure:
         raise failure.as_machine_error(
-            f"the packages of {requirements.name} cannot be downloaded", "check the package index of `pip config list`"
+            f"{what} cannot be downloaded", "check the package index of `pip config list`"
         ) from failure
 
 
@@ -183,30 +195,3 @@ def pip_command() -> tuple[list[str], dict[str, str]]:
 def base_interpreter() -> str:
     """Return the interpreter that runs this, or the one that its virtual environment was made with."""
     return str(getattr(sys, "_base_executable", sys.executable))
-
-
-def _ensured_pip(work: Work) -> tuple[list[str], dict[str, str]]:
-    """Return a pip; install Debian's, a package of its own, where there is none and that can be done."""
-    try:
-        return pip_command()
-    except MachineError:
-        if not apt.available():
-            raise
-    apt.install(work, ("python3-venv",))
-    importlib.invalidate_caches()
-    return pip_command()
-
-
-def _unpack_installer(folder: Path) -> None:
-    """Take uv's executable out of its wheel: it installs in a second what pip needs ten for."""
-    wheel = next((path for path in folder.glob("uv-*.whl")), None)
-    if wheel is None:
-        raise MachineError(
-            "requirements-dev.txt does not pin uv", remedy="add it to requirements-dev.in and lock again"
-        )
-    target = folder / "bin" / "uv"
-    target.parent.mkdir()
-    with zipfile.ZipFile(wheel) as archive:
-        member = next(name for name in archive.namelist() if re.fullmatch(r"uv-[^/]+\.data/scripts/uv", name))
-        target.write_bytes(archive.read(member))
-    target.chmod(target.stat().st_mode | stat.S_IXUSR)

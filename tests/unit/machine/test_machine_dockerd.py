@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import socketserver
-import struct
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -170,39 +168,21 @@ def test_files_of_killed_daemons_are_forgotten(tmp_path: Path, monkeypatch: pyte
     assert [path.name for path in files if path.exists()] == ["alive"]
 
 
-def test_the_flag_is_added_to_those_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    has_inline_data, top_of_hierarchies = 0x10000000, 0x00020000
-    flags = {tmp_path.stat().st_ino: has_inline_data}
-
-    def ioctl(descriptor: int, what: int, argument: bytes) -> bytes:
-        folder = os.fstat(descriptor).st_ino
-        if what == 0x80086601:
-            return struct.pack("i", flags[folder])
-        assert what == 0x40086602
-        (flags[folder],) = struct.unpack("i", argument)
-        return argument
-
-    monkeypatch.setattr(fcntl, "ioctl", ioctl)
-    dockerd._set_top_of_hierarchies(tmp_path)
-    assert list(flags.values()) == [has_inline_data | top_of_hierarchies]
-
-
-@pytest.mark.parametrize(("problem", "spread"), [(FileNotFoundError("no socket"), ["volumes", "overlay2"]), (None, [])])
+@pytest.mark.parametrize(("problem", "spread"), [(FileNotFoundError("no socket"), True), (None, False)])
 def test_only_an_engine_that_was_started_has_volumes_and_layers_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception | None, spread: list[str]
+    home: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception | None, spread: bool
 ) -> None:
-    marked: list[str] = []
-
-    def mark(folder: Path) -> None:
-        marked.append(str(folder.relative_to(tmp_path)))
-        if len(marked) == 1:
-            raise OSError(25, "Inappropriate ioctl for device")
-
+    folder = home / "bin"
+    folder.mkdir()
+    (folder / "chattr").write_text(f'#!/bin/bash\necho "$*" >> {home}/marked\nexit 1\n')
+    (folder / "chattr").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setattr(dockerd, "answers", lambda: problem)
-    monkeypatch.setattr(dockerd, "request", lambda *_: (200, {"DockerRootDir": str(tmp_path), "Driver": "overlay2"}))
-    monkeypatch.setattr(dockerd, "_set_top_of_hierarchies", mark)
+    monkeypatch.setattr(dockerd, "request", lambda *_: (200, {"DockerRootDir": "/docker", "Driver": "overlay2"}))
     monkeypatch.setattr(dockerd, "_start", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     run()
-    assert marked == spread
+    assert (home / "marked").exists() == spread
+    if spread:
+        assert (home / "marked").read_text() == "+T /docker/volumes /docker/overlay2\n"

@@ -162,7 +162,7 @@ def test_a_loopback_address_that_cannot_be_published_failed(report: Report, monk
     assert loopback["state"] == "failed"
     assert "cannot assign requested address" in loopback["detail"]
     assert "EPHEMERA_EXPOSE=dynamic" in loopback["remedy"]
-    assert removed == ["/containers/c1?force=true", "/networks/c1?force=true"]
+    assert removed == ["/containers/c1?force=true"]
 
 
 def test_folders_of_another_user_are_a_check(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:

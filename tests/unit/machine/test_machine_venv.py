@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,14 +40,16 @@ class Machine:
         (self.project / "requirements-dev.txt").write_text("uv==1 --hash=sha256:0\n")
         self.calls = home / "uv.log"
         self.downloads = 0
-        monkeypatch.setattr(room, "download", self._download)
+        monkeypatch.setattr(room, "pip", self._pip)
 
-    def _download(self, _work: Work, _requirements: Path, folder: Path) -> None:
-        self.downloads += 1
-        folder.mkdir()
-        script = FAKE_UV.format(log=self.calls, venv=self.project / ".ephemera" / "venv")
-        with zipfile.ZipFile(folder / "uv-1-py3-none-any.whl", "w") as wheel:
-            wheel.writestr("uv-1.data/scripts/uv", script)
+    def _pip(self, _work: Work, _what: str, verb: str, *arguments: str) -> None:
+        if verb == "download":
+            self.downloads += 1
+            return
+        uv = Path(arguments[arguments.index("--target") + 1]) / "bin" / "uv"
+        uv.parent.mkdir(parents=True)
+        uv.write_text(FAKE_UV.format(log=self.calls, venv=self.project / ".ephemera" / "venv"))
+        uv.chmod(0o755)
 
     def environment(self) -> VirtualEnvironment:
         return VirtualEnvironment(self.project)
@@ -254,8 +255,8 @@ def test_a_download_that_fails_says_so(machine: Machine, monkeypatch: pytest.Mon
     monkeypatch.undo()
     monkeypatch.setattr(room, "pip_command", lambda: (["bash", "-c", "echo Connection refused; exit 1"], {}))
     work = Work("venv", lambda _: None)
-    with pytest.raises(MachineError, match=r"the packages of r\.txt cannot be downloaded .*: check the network"):
-        room.download(work, Path("r.txt"), machine.project)
+    with pytest.raises(MachineError, match=r"the packages cannot be downloaded .*: check the network"):
+        room.pip(work, "the packages", "download")
 
 
 def test_the_checkout_locks_what_it_declares() -> None:
