@@ -57,9 +57,10 @@ def located() -> Toolchain:
     if not is_complete(folder):
         if (installed := prebuilt()) is None:
             raise MachineError("the Pulumi toolchain is not there", remedy="run `ephemera setup`, which makes it")
-        with locked(cache_dir() / "locks" / f"toolchain-{folder.name}.lock"), published(folder) as partial:
-            # A copy, so that it outlives that environment; a second name of the files where one can be had.
-            shutil.copytree(installed, partial, copy_function=_linked)
+        with locked(cache_dir() / "locks" / f"toolchain-{folder.name}.lock"):
+            if not is_complete(folder):
+                with published(folder) as partial:
+                    shutil.copytree(installed, partial)  # which outlives that environment
     check_programs()
     return Toolchain(pulumi=folder / "bin" / "pulumi", bin_dir=folder / "bin", pulumi_home=folder / "home")
 
@@ -117,10 +118,3 @@ def check_programs() -> None:
     for folder in {(toolchain_dir() / program).parent for program in PROGRAMS}:
         for path in folder.glob("*"):
             cached_program(path)
-
-
-def _linked(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or another user's file
-        shutil.copy2(source, target)
