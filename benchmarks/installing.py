@@ -9,11 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ephemera.contract.errors import MachineError
 from ephemera.home.paths import cache_dir
 from ephemera.machine import go
 from ephemera.machine.artifacts import content_hash, published
-from ephemera.machine.work import Children, CommandFailedError, Work
+from ephemera.machine.work import CommandFailedError, Work
 
 _ROOT = Path(__file__).resolve().parents[1]
 _MODULE = _ROOT / "toolchain" / "compose"
@@ -31,7 +30,7 @@ def compose(say: Callable[[str], None]) -> list[str]:
             return command
     executable = built_compose()
     folder = executable.parent
-    work = Work("compose", lambda line: say(f"Docker Compose: {line}"), Children())
+    work = Work("compose", lambda line: say(f"Docker Compose: {line}"))
     with work.alone(f"compose-{folder.name}"):
         if not executable.exists():
             with published(folder) as partial:
@@ -50,7 +49,7 @@ def testcontainers(say: Callable[[str], None]) -> Path:
     """Interpreter of a virtual environment with testcontainers."""
     key = content_hash([_REQUIREMENTS], sys.version)
     folder = _ROOT / ".ephemera" / "bench-venv" / key
-    work = Work("testcontainers", lambda line: say(f"testcontainers: {line}"), Children())
+    work = Work("testcontainers", lambda line: say(f"testcontainers: {line}"))
     with work.alone(f"bench-venv-{key}"):
         if not folder.exists():
             with published(folder) as partial:
@@ -70,17 +69,12 @@ def _is_second(command: list[str]) -> bool:
 
 
 def _build(work: Work, target: Path) -> None:
-    if go.executable() is None:
-        go.GoCompiler().run(work)
-    compiler = go.executable()
-    if compiler is None:
-        raise MachineError("there is no Go to build Docker Compose with", remedy="install Go 1.26, or Docker Compose")
     flags = f"-s -w -X {_PACKAGE}/internal.Version=v{COMPOSE_VERSION}"
     # A user's own GOFLAGS would make another program.
     variables = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "local"}
     arguments = ["build", "-v", "-trimpath", "-ldflags", flags, "-o", str(target), f"{_PACKAGE}/cmd"]
     try:
-        work.run([str(compiler), *arguments], cwd=_MODULE, env={**os.environ, **variables})
+        work.run([str(go.ensured(work)), *arguments], cwd=_MODULE, env={**os.environ, **variables})
     except CommandFailedError as failure:
         raise failure.as_machine_error(
             "Docker Compose cannot be built", "install Docker Compose 2, or leave it out"

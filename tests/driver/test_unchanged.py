@@ -167,15 +167,12 @@ def test_what_carries_its_labels_and_is_not_its_own_is_looked_at(settled: Enviro
     assert settled.up()[0]
 
 
-def test_settings_variables_and_the_plugins_variant_are_looked_at(settled: Environment) -> None:
+def test_settings_variables_and_images_are_looked_at(settled: Environment) -> None:
     for variables in ({"SHOP_SIZE": "2"}, {"DOCKER_CONFIG": "/nowhere"}):
         ran, done = settled.up(**variables)
         assert ran
         assert done.code == 0, done.err
         settled.settled()
-    _, done = settled.up(EPHEMERA_PLUGIN="official")
-    assert done.code == 5, "another plugin is never taken for the same"
-    settled.settled()
     known = settled.ephemera.state / "ephemera" / "known" / f"{settled.stack}.json"
     document = json.loads(known.read_text())
     (reference,) = document["known"]["definition"]["images"]

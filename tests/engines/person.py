@@ -99,9 +99,9 @@ def person() -> Iterator[Person]:
         shutil.copytree(
             PROJECT, made.project, ignore=shutil.ignore_patterns(".ephemera", "__pycache__", "Pulumi.*.yaml")
         )
-        for folder in (toolchain.built_engine_dir().parent, toolchain.plugin_path().parents[2]):
-            inside = home / ".cache" / "ephemera" / folder.relative_to(cache_dir())
-            shutil.copytree(folder, inside, copy_function=_linked, symlinks=True)
+        folder = toolchain.toolchain_dir()
+        inside = home / ".cache" / "ephemera" / folder.relative_to(cache_dir())
+        shutil.copytree(folder, inside, copy_function=_linked, symlinks=True)
         _run("chown", "--recursive", "--no-dereference", f"{name}:", str(made.project))
         # The files are root's, by the same name: folders alone are handed over.
         _run("find", str(home / ".cache"), "-type", "d", "-exec", "chown", f"{name}:", "{}", "+")

@@ -23,7 +23,7 @@ from ephemera import images
 from ephemera.driver import removal
 from ephemera.home import identity
 from ephemera.host.engine import connected
-from ephemera.machine.prebuilt import base_image
+from ephemera.machine.steps import base_image
 from tests.foreign.page import Commands, File, prints_as_shown, section, steps, write
 from tests.foreign.shell import Shell, of_a_stranger
 

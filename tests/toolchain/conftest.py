@@ -1,8 +1,9 @@
-"""Both plugins, built as the product builds its own."""
+"""Both plugins: ours as it is shipped, and upstream's, built with what it leaves out."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,24 +16,22 @@ from ephemera.machine import toolchain
 from tests.toolchain.building import DEADLINE_SECONDS, TOOLCHAIN, VARIABLES, compiler
 from tests.toolchain.plugin_stack import PluginStack, Variant, fresh_prefix
 
-_COMMANDS: Mapping[Variant, str] = {"ours": "pulumi-resource-docker", "upstream": "pulumi-resource-docker-upstream"}
-
 
 @pytest.fixture(scope="session")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> Mapping[Variant, Path]:
     """A ``PULUMI_HOME`` with each plugin. The first build compiles for minutes, later ones only link."""
-    made: dict[Variant, Path] = {}
-    for variant, command in _COMMANDS.items():
-        made[variant] = tmp_path_factory.mktemp(variant)
-        folder = made[variant] / "plugins" / f"resource-docker-v{toolchain.PLUGIN_VERSION}"
-        target = folder / toolchain.PLUGIN_EXECUTABLE
-        subprocess.run(
-            [compiler(), "build", "-trimpath", "-ldflags", "-s -w", "-o", target, f"./cmd/{command}"],
-            cwd=TOOLCHAIN / "docker-plugin",
-            env={**os.environ, **VARIABLES},
-            check=True,
-            timeout=DEADLINE_SECONDS,
-        )
+    made: dict[Variant, Path] = {variant: tmp_path_factory.mktemp(variant) for variant in ("ours", "upstream")}
+    assert toolchain.is_complete(toolchain.toolchain_dir()), "no toolchain was built: `./ephemera setup` builds it"
+    plugin = Path(toolchain.PROGRAMS[-1]).relative_to("home")
+    shutil.copytree(toolchain.toolchain_dir() / "home" / plugin.parent, made["ours"] / plugin.parent)
+    flags = ["-trimpath", "-tags", "no_compose", "-ldflags", "-s -w", "-o", str(made["upstream"] / plugin)]
+    subprocess.run(
+        [compiler(), "build", *flags, "./docker-plugin/cmd/pulumi-resource-docker-upstream"],
+        cwd=TOOLCHAIN,
+        env={**os.environ, **VARIABLES},
+        check=True,
+        timeout=DEADLINE_SECONDS,
+    )
     return made
 
 

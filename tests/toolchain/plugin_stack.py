@@ -47,7 +47,7 @@ class PluginStack:
         self._folder = folder
         self._homes = homes
         self._changed = False
-        bin_dir = toolchain.built_engine_dir()
+        bin_dir = toolchain.toolchain_dir() / "bin"
         assert (bin_dir / "pulumi-language-python").exists(), "no engine was built: `./ephemera setup` builds it"
         self._pulumi = str(bin_dir / "pulumi")
         self._variables = {

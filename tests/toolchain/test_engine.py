@@ -32,7 +32,7 @@ class Project:
         self.passphrase = folder / "passphrase"
         self.passphrase.write_text(f"{_PASSPHRASE}\n")
         (folder / "Pulumi.yaml").write_text("name: keys\nruntime: python\n")
-        built = toolchain.built_engine_dir() / "pulumi"
+        built = toolchain.toolchain_dir() / "bin" / "pulumi"
         assert built.exists(), "there is no engine that was built: `./ephemera setup` builds it"
         self._pulumi = str(built)
 

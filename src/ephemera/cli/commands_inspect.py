@@ -178,7 +178,7 @@ def env(output: options.OutputOption = Output.table) -> None:
 
     screen = Screen(output)
     workspace = Workspace.find()
-    make_ready(screen, "pulumi")
+    make_ready(screen)
     variables, unset = workspace.exported(), workspace.unset()
     if screen.machine:
         screen.document({**variables, **dict.fromkeys(unset)})

@@ -38,16 +38,16 @@ def setup(output: options.OutputOption = Output.table) -> None:
 
 
 def make_ready(
-    screen: Screen, what: Literal["environments", "pulumi", "docker"] = "environments", *, system: str | None = None
+    screen: Screen, what: Literal["environments", "docker"] = "environments", *, system: str | None = None
 ) -> float:
-    """Make what this machine lacks for environments, for plain ``pulumi`` too, or for images; the seconds that it took.
+    """Make what this machine lacks for environments and ``pulumi``, or for images alone; the seconds that it took.
 
     ``system``: the one that is brought up next.
     """
     from ephemera.host.engine import DEFAULT_HOST, docker_host
-    from ephemera.machine.steps import DOCKER, FOR_ENVIRONMENTS, FOR_PULUMI
+    from ephemera.machine.steps import DOCKER, FOR_ENVIRONMENTS
 
-    wanted = {"environments": FOR_ENVIRONMENTS, "pulumi": FOR_PULUMI, "docker": (DOCKER,)}[what]
+    wanted = FOR_ENVIRONMENTS if what == "environments" else (DOCKER,)
     # Another engine than the default one is somebody else's to start: the command itself says when it does not answer.
     return _ensured(screen, [name for name in wanted if name != DOCKER or docker_host() == DEFAULT_HOST], system)
 

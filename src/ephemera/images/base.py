@@ -17,9 +17,9 @@ from ephemera.home import identity
 from ephemera.home.paths import cache_dir
 from ephemera.images.errors import ImageBuildError, explained
 from ephemera.images.references import BASE, BASE_SUITE, CA_BUNDLE
-from ephemera.machine import apt, debian
-from ephemera.machine.data import data_dir
-from ephemera.machine.work import Children, CommandFailedError, Work
+from ephemera.machine import apt
+from ephemera.machine.artifacts import data_dir
+from ephemera.machine.work import CommandFailedError, Work
 
 if TYPE_CHECKING:
     import docker
@@ -41,7 +41,7 @@ def import_base(client: docker.DockerClient, reference: str, report: Callable[[s
         )
     from docker.errors import APIError
 
-    work = Work("base image", report, Children())
+    work = Work("base image", report)
     keyring = _prepared(work)
     with tempfile.TemporaryDirectory(prefix="base-", dir=cache_dir()) as folder:
         output = Path(folder) / "rootfs.tar"
@@ -69,14 +69,14 @@ def _prepared(work: Work) -> str:
     """Install debootstrap if it is missing; return the keyring that it checks signatures with, empty without one."""
     if shutil.which("debootstrap") is None:
         if not apt.available():
-            raise MachineError("debootstrap is not installed", remedy=f"install {' and '.join(debian.PACKAGES)}")
-        apt.install(work, debian.PACKAGES)
-    elif not debian.can_check() and apt.available():
-        with suppress(MachineError):  # the mirror does not have them, or does not answer
-            apt.install(work, debian.PACKAGES)
-    if debian.can_check():
-        return str(debian.KEYRING)
-    progress.emit({"type": "notice", "message": debian.UNCHECKED})
+            raise MachineError("debootstrap is not installed", remedy=f"install {' and '.join(apt.DEBOOTSTRAP)}")
+        apt.install(work, apt.DEBOOTSTRAP)
+    elif not apt.checks_signatures() and apt.available():
+        with suppress(MachineError):  # a mirror without them, or none that answers
+            apt.install(work, apt.DEBOOTSTRAP)
+    if apt.checks_signatures():
+        return str(apt.KEYRING)
+    progress.emit({"type": "notice", "message": apt.UNCHECKED})
     return ""
 
 

@@ -19,7 +19,7 @@ from ephemera.contract.images import AnyImage, EngineImage, PublicImage, Service
 from ephemera.images.context import context_hash
 from ephemera.images.locking import pinned
 from ephemera.images.registries import Mode
-from ephemera.machine.data import data_dir
+from ephemera.machine.artifacts import data_dir
 
 BASE = EngineImage("base")
 """The image that debootstrap makes; it is imported, not built from a Dockerfile."""

@@ -1,12 +1,18 @@
-"""Packages of the system, on Debian and its descendants, for root."""
+"""Packages of Debian and its descendants: installed by root, checked by Debian's keyring."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from ephemera.machine.work import CommandFailedError, Work
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+DEBOOTSTRAP = ("debootstrap", "debian-archive-keyring", "gpgv")
+"""What making the base image needs."""
+UNCHECKED = f"signatures of the base image's packages are not checked: {KEYRING} or gpgv is missing"
 
 
 def available() -> bool:
@@ -14,8 +20,13 @@ def available() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
+def checks_signatures() -> bool:
+    """Return whether debootstrap can check signatures here."""
+    return KEYRING.is_file() and shutil.which("gpgv") is not None
+
+
 def install(work: Work, packages: Sequence[str]) -> None:
-    """Install packages without what they merely recommend; raises the failure as one line."""
+    """Install packages without those that they merely recommend; raise :class:`MachineError` if that fails."""
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     # Two clones, or the system's own updates, may be at it: wait for them.
     apt_get = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "--yes"]

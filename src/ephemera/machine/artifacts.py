@@ -1,4 +1,4 @@
-"""What is made once and kept: named by the hash of what it is made from, whole or not there at all."""
+"""Artifacts that are made once and kept: named by the hash of their inputs, complete whenever they are there."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from pathlib import Path
 
 from ephemera.host.ownership import SHARED
 
+_PACKAGE = Path(__file__).resolve().parent.parent
 _HASH_LENGTH = 16
-_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE, <linux/fs.h>
+
+
+def data_dir(name: str) -> Path:
+    """Return the folder ``toolchain`` or ``images``: package data when installed, at the top level of a checkout."""
+    installed = _PACKAGE / "_data" / name
+    return installed if installed.is_dir() else _PACKAGE.parent.parent / name
 
 
 def content_hash(paths: Iterable[Path], *extra: str, suffixes: Collection[str] = ()) -> str:
-    """Hash of files and folders, by name and content, and of further text.
+    """Hash files and folders, by name and content, and further text.
 
-    ``suffixes``: only files that end so count, and none that only tests; all when empty.
+    ``suffixes``: only files that end so count, and no Go tests; all files when empty.
     """
     digest = hashlib.sha256()
     for text in extra:
-        written = text.encode(errors="surrogateescape")  # names of files may be no UTF-8
+        written = text.encode(errors="surrogateescape")  # file names may be no UTF-8
         digest.update(b"text %d\0%s" % (len(written), written))
     for path in paths:
         for file in _files(path, tuple(suffixes)):
@@ -35,66 +41,40 @@ def content_hash(paths: Iterable[Path], *extra: str, suffixes: Collection[str] =
 
 
 @contextmanager
-def replaced(target: Path) -> Iterator[Path]:
-    """Like :func:`published`, for a folder that may be there and in use: one or the other is there at every moment."""
-    fresh = target.with_name(f".{target.name}.new")
-    remove(fresh)
-    with published(fresh) as partial:
-        yield partial
-    try:
-        if target.is_symlink():
-            target.unlink()
-        if target.exists():
-            _exchange(fresh, target)
-        else:
-            fresh.rename(target)
-    finally:
-        remove(fresh)  # by now the old one, as a rule
-
-
-@contextmanager
 def published(target: Path) -> Iterator[Path]:
-    """Yield a path to make ``target`` at, a file or a folder, which takes its name in one step at the end or is gone.
+    """Yield a path to make ``target`` at, a file or a folder, which takes its name in one step when the block ends.
 
-    Others cannot write to it, whatever the umask is. The caller holds the lock of ``target``: what an earlier, killed
-    attempt left behind is removed first.
+    A block that fails leaves what was there. Other users cannot write to the result, whatever the umask is. The caller
+    holds the lock of ``target``: what an earlier, killed attempt left behind is removed first.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     for stale in target.parent.glob(f".{target.name}.partial-*"):
         remove(stale)
     partial = target.parent / f".{target.name}.partial-{os.getpid()}"
+    replaced = target.parent / f".{target.name}.partial-replaced"
     try:
         yield partial
         _close(partial)
+        if target.is_dir() and not target.is_symlink():
+            target.rename(replaced)  # a folder cannot be renamed onto one that is not empty
+        elif partial.is_dir():
+            target.unlink(missing_ok=True)
         partial.rename(target)
     finally:
         remove(partial)
+        remove(replaced)
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder, or nothing when it is not there."""
+    """Delete a file or a folder; do nothing if it is not there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def _exchange(one: Path, other: Path) -> None:
-    """Swap the names of two folders in one step, where the file system can; else there is none for a moment."""
-    import ctypes  # takes time to import, and is rarely needed
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "renameat2") and not libc.renameat2(_HERE, bytes(one), _HERE, bytes(other), _EXCHANGE):
-        return
-    aside = one.with_name(f"{one.name}.aside")
-    remove(aside)
-    other.rename(aside)
-    one.rename(other)
-    aside.rename(one)
-
-
 def _close(path: Path) -> None:
-    """Take write access from others: what lies in the cache is executed."""
+    """Take write access from other users: programs are run from the cache."""
     for place in (path, *path.rglob("*")):
         status = place.lstat()
         if status.st_mode & SHARED and not stat.S_ISLNK(status.st_mode):

@@ -1,4 +1,4 @@
-"""The Docker engine: the one that is there is used as it is; where there is none, root on Debian gets one."""
+"""The Docker engine: one that answers is used as it is; where there is none, root on Debian gets one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from urllib.parse import urlsplit
 
 from ephemera.contract.errors import MachineError
 from ephemera.home.paths import state_dir
-from ephemera.host.configured import Tls, configured
+from ephemera.host.configured import configured
 from ephemera.host.engine import DEFAULT_HOST, docker_host
-from ephemera.machine import apt, debian, placement
+from ephemera.machine import apt
 from ephemera.machine.work import CommandFailedError, Work
 
-NAME = "docker"
+MAY_NOT_USE = "run `sudo usermod -aG docker $USER` and log in again"
+"""The remedy for a user outside of Docker's group."""
 _PING_SECONDS = 2.0
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.1
@@ -37,13 +37,10 @@ _PID_FILES = {
 class DockerEngine:
     """An engine that answers."""
 
-    name = NAME
+    name = "docker"
 
     def __init__(self) -> None:
         self._problem: Exception | None = None
-
-    def needs(self) -> Collection[str]:
-        return ()
 
     def check(self) -> bool:
         self._problem = answers()
@@ -52,7 +49,7 @@ class DockerEngine:
     def run(self, work: Work) -> None:
         with work.alone("docker"):
             host = docker_host()
-            # Nobody has made another host's engine meanwhile, and a dead one is not waited for twice.
+            # Only this machine's engine may have been started meanwhile; a dead one elsewhere is not waited for twice.
             problem = (self._problem if host != DEFAULT_HOST else None) or answers()
             if problem is None:
                 return
@@ -62,69 +59,49 @@ class DockerEngine:
                     remedy="start it, or unset DOCKER_HOST and the Docker context to use the local one",
                 )
             if isinstance(problem, PermissionError):
-                raise MachineError(
-                    "this user may not use Docker", remedy="run `sudo usermod -aG docker $USER` and log in again"
-                )
+                raise MachineError("this user may not use Docker", remedy=MAY_NOT_USE)
             if shutil.which("dockerd") is None:
-                self._install(work)
-            self._start(work)
+                if not apt.available():
+                    remedy = "install Docker Engine (as root on Debian or Ubuntu ephemera does it)"
+                    raise MachineError("Docker is not installed", remedy=remedy)
+                # debootstrap comes with it: a machine without Docker is likely to make its own base image.
+                apt.install(work, ("docker.io", "iptables", *apt.DEBOOTSTRAP))
+            if os.geteuid() != 0:
+                raise MachineError("Docker is not running", remedy="start it with `sudo systemctl start docker`")
+            _start(work)
             _spread()
 
-    def _install(self, work: Work) -> None:
-        if not apt.available():
-            raise MachineError(
-                "Docker is not installed", remedy="install Docker Engine (as root on Debian or Ubuntu ephemera does it)"
-            )
-        # debootstrap comes with it: a machine without Docker is likely to make its own base image.
-        apt.install(work, ("docker.io", "iptables", *debian.PACKAGES))
 
-    def _start(self, work: Work) -> None:
-        if os.geteuid() != 0:
-            raise MachineError("Docker is not running", remedy="start it with `sudo systemctl start docker`")
-        daemon = None
+def _start(work: Work) -> None:
+    daemon, log = None, work.log
+    if _SYSTEMD.is_dir():
+        try:
+            work.run(["systemctl", "start", "docker"])
+        except CommandFailedError as failure:
+            raise failure.as_machine_error("systemd cannot start Docker", "see `journalctl -u docker`") from failure
+    else:
         log = state_dir() / "logs" / "dockerd.log"
-        if _SYSTEMD.is_dir():
-            log = work.log
-            try:
-                work.run(["systemctl", "start", "docker"])
-            except CommandFailedError as failure:
-                raise failure.as_machine_error("systemd cannot start Docker", "see `journalctl -u docker`") from failure
-        else:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            _forget_dead_daemons()
-            work.say("starting dockerd")
-            with log.open("ab") as output:
-                # A daemon of the machine: it outlives this process and its terminal.
-                daemon = subprocess.Popen(
-                    ["dockerd"], stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", start_new_session=True
-                )
-        deadline = time.monotonic() + _START_SECONDS
-        while (problem := answers()) is not None:
-            if daemon is not None and daemon.poll() is not None:
-                last = log.read_text(errors="replace").strip().splitlines()[-1:]
-                raise MachineError(
-                    f"dockerd ended with {daemon.returncode} ({' '.join(last)[:200]})", remedy=f"see {log}"
-                )
-            if time.monotonic() > deadline:
-                raise MachineError(
-                    f"Docker does not answer after {_START_SECONDS:g} s ({problem})", remedy=f"see {log}"
-                )
-            work.pause(_POLL_SECONDS)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale_pid_files()
+        work.say("starting dockerd")
+        with log.open("ab") as output:
+            # A daemon of the machine: it outlives this process and its terminal.
+            daemon = subprocess.Popen(
+                ["dockerd"], stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", start_new_session=True
+            )
+    deadline = time.monotonic() + _START_SECONDS
+    while (problem := answers()) is not None:
+        if daemon is not None and daemon.poll() is not None:
+            last = log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise MachineError(f"dockerd ended with {daemon.returncode} ({' '.join(last)[:200]})", remedy=f"see {log}")
+        if time.monotonic() > deadline:
+            raise MachineError(f"Docker does not answer after {_START_SECONDS:g} s ({problem})", remedy=f"see {log}")
+        work.pause(_POLL_SECONDS)
 
 
-def _spread() -> None:
-    """Have volumes, and layers of images and containers, lie apart from each other: shortly after others were removed,
-    one more is made in a fraction of the time. Of an engine that somebody else has started, nothing is changed."""
-    with suppress(OSError, http.client.HTTPException):
-        _, info = request("GET", "/info")
-        for name in ("volumes", info["Driver"]):
-            with suppress(OSError):
-                placement.spread(Path(info["DockerRootDir"]) / name)
-
-
-def _forget_dead_daemons() -> None:
-    """Remove files that say a killed daemon still runs: by now its number may be another process's, and dockerd would
-    not start."""
+def _remove_stale_pid_files() -> None:
+    """Remove PID files of daemons that were killed: their number may be another process's, and dockerd would not
+    start."""
     for path, daemon in _PID_FILES.items():
         try:
             name = (_PROCESSES / path.read_text().strip() / "comm").read_text().strip()
@@ -132,6 +109,18 @@ def _forget_dead_daemons() -> None:
             name = ""
         if name != daemon:
             path.unlink(missing_ok=True)
+
+
+def _spread() -> None:
+    """Have ext4 place new volumes, and new layers of images and containers, apart from each other.
+
+    Without a journal it gives out no number of a file that was deleted in the last minutes, and tries those nearby one
+    after the other: shortly after others were removed, a new volume takes a fraction of the time in a place of its own.
+    """
+    with suppress(OSError, http.client.HTTPException):
+        _, info = request("GET", "/info")
+        folders = [Path(info["DockerRootDir"]) / name for name in ("volumes", info["Driver"])]
+        subprocess.run(["chattr", "+T", *folders], capture_output=True, check=False)  # other file systems refuse it
 
 
 def answers() -> Exception | None:
@@ -146,10 +135,8 @@ def answers() -> Exception | None:
 def request(
     method: str, path: str, body: dict[str, Any] | None = None, *, timeout_seconds: float = _PING_SECONDS
 ) -> tuple[int, Any]:
-    """Return status and decoded answer of one API call. An engine behind SSH is left to Docker's own client."""
-    address = configured()
-    connection = _connection(address.url, address.tls, timeout_seconds)
-    if connection is None:
+    """Return status and decoded answer of one API call; an engine behind SSH is not asked: 200 and nothing."""
+    if (connection := _connection(timeout_seconds)) is None:
         return http.client.OK, {}
     try:
         encoded = None if body is None else json.dumps(body)
@@ -173,16 +160,18 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _connection(host: str, tls: Tls | None, timeout: float) -> http.client.HTTPConnection | None:
-    url = urlsplit(host)
+def _connection(timeout: float) -> http.client.HTTPConnection | None:
+    address = configured()
+    url = urlsplit(address.url)
+    if url.scheme == "ssh":
+        return None
     if url.scheme == "unix":
         return _UnixConnection(url.path, timeout)
     if url.scheme in ("tcp", "http", "https") and url.hostname:
-        if tls is None:
+        if address.tls is None:
             return http.client.HTTPConnection(url.hostname, url.port or 2375, timeout=timeout)
-        return http.client.HTTPSConnection(url.hostname, url.port or 2376, timeout=timeout, context=tls.context())
-    if url.scheme == "ssh":
-        return None
+        context = address.tls.context()
+        return http.client.HTTPSConnection(url.hostname, url.port or 2376, timeout=timeout, context=context)
     raise MachineError(
-        f"DOCKER_HOST {host!r} is no address", remedy="use unix:///path, tcp://host:port or ssh://user@host"
+        f"DOCKER_HOST {address.url!r} is no address", remedy="use unix:///path, tcp://host:port or ssh://user@host"
     )

@@ -10,36 +10,37 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 from ephemera.contract.errors import EphemeraError, MachineError
-from ephemera.home import addresses
 from ephemera.home.paths import cache_dir, state_dir
+from ephemera.host import limits
+from ephemera.host.configured import configured
 from ephemera.host.engine import DEFAULT_HOST, docker_host, is_local
-from ephemera.machine import apt, debian, dockerd, engine_checks, go
-from ephemera.machine.prebuilt import base_image, known_mode
+from ephemera.machine import apt, dockerd, go
 from ephemera.machine.scheduler import Step
-from ephemera.machine.steps import BASE_IMAGE, ENGINE, LANGUAGE_HOST, PLUGIN, steps
+from ephemera.machine.steps import BaseImage, BuiltToolchain, base_image, known_mode
 from ephemera.machine.toolchain import ARCHITECTURES, check_programs
 from ephemera.machine.venv import pip_command
 
 NEEDED_DISK_BYTES = 6 * 10**9
+NEEDED_ENGINE_BYTES = 3 * 10**9
+"""The largest system's images, with what their builds need on top."""
 OLDEST_DOCKER_API = (1, 41)
-_PARTS = (ENGINE, LANGUAGE_HOST, PLUGIN)
 _MADE = "run `ephemera setup`, which makes it"
-_SIGNED = f"install {' and '.join(debian.PACKAGES[1:])}; {_MADE}"
 _INDEX_SECONDS = 20
 _CONTAINER_SECONDS = 20.0
-_POOL = "10.213.0.0/16"
-_LABEL = "ephemera.doctor"
+_ADDRESS = "127.83.255.254"
+_REFUSED = (OSError, http.client.HTTPException, EphemeraError)
+"""What asking the Docker engine may come to."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Check:
-    """One requirement. ``missing``: ephemera makes it when it is needed; ``failed``: somebody has to do something."""
+    """One requirement. ``missing``: ephemera makes it when it is needed; ``failed``: only a person can mend it."""
 
     name: str
     state: Literal["ok", "missing", "failed"]
@@ -48,13 +49,13 @@ class Check:
 
 
 def main(argv: Sequence[str], *further: Step) -> int:
-    """Print the report; 0 when everything is there, else 5. ``further``: what there has to be besides."""
+    """Print the report; return 0 if `up` can use this machine, else 5. ``further``: steps to check besides."""
     parser = argparse.ArgumentParser(prog="ephemera doctor", description="What this machine needs, has and lacks.")
     default = "json" if os.environ.get("EPHEMERA_OUTPUT") == "json" else "table"
     parser.add_argument("--output", choices=("table", "json"), default=default)
     output = parser.parse_args(argv).output
     checks = examine(further)
-    ok = all(check.state == "ok" for check in checks)
+    ok = all(check.state != "failed" for check in checks)
     if output == "json":
         print(json.dumps({"ok": ok, "checks": [asdict(check) for check in checks]}))
     else:
@@ -64,216 +65,170 @@ def main(argv: Sequence[str], *further: Step) -> int:
 
 def examine(further: Sequence[Step] = ()) -> list[Check]:
     """Return every check, in the order in which a person would put things right."""
-    found = [_python(), _architecture()]
+    # An older Python does not get here: the launcher says so.
+    found = [Check("python", "ok", f"{sys.version.split()[0]} at {sys.executable}"), _architecture()]
     try:
         state_dir(), cache_dir()
     except EphemeraError as error:
-        return [*found, _failed("folders", error)]  # all else looks into them
+        return [*found, _failed("folders", error)]  # everything else looks into them
     found += [_access(), _docker(), _disk(), *_engine()]
     try:
-        known = steps()
         check_programs()
     except EphemeraError as error:
         return [*found, _package_index(()), _failed("toolchain", error)]
-    made = [_made(step) for step in (*(known[name] for name in _PARTS), *further)]
-    return [*found, _package_index(made), _go(made), *made, _base_images(known[BASE_IMAGE]), _loopback()]
+    made = [_made(step) for step in (BuiltToolchain(), *further)]
+    return [*found, _package_index(made), _go(made[0]), *made, _base_images(), _loopback()]
 
 
 def _failed(name: str, error: EphemeraError) -> Check:
-    return Check(name=name, state="failed", detail=error.message, remedy=error.remedy)
-
-
-def _python() -> Check:
-    # An older one does not get here: the launcher says so.
-    return Check(name="python", state="ok", detail=f"{sys.version.split()[0]} at {sys.executable}")
+    return Check(name, "failed", error.message, error.remedy)
 
 
 def _architecture() -> Check:
     machine = os.uname().machine
-    state: Literal["ok", "failed"] = "ok" if machine in ARCHITECTURES else "failed"
-    return Check(name="architecture", state=state, detail=machine, remedy="" if state == "ok" else "use amd64 or arm64")
+    if machine in ARCHITECTURES:
+        return Check("architecture", "ok", machine)
+    return Check("architecture", "failed", machine, "use amd64 or arm64")
 
 
 def _access() -> Check:
     if os.geteuid() == 0:
-        return Check(name="access", state="ok", detail="root")
-    problem = dockerd.answers()
-    if problem is None:
-        return Check(name="access", state="ok", detail=f"may use Docker at {docker_host()}")
-    return Check(
-        name="access",
-        state="failed",
-        detail=f"neither root nor allowed to use Docker ({problem})",
-        remedy="run `sudo usermod -aG docker $USER` and log in again",
-    )
+        return Check("access", "ok", "root")
+    if (problem := dockerd.answers()) is None:
+        return Check("access", "ok", f"may use Docker at {docker_host()}")
+    return Check("access", "failed", f"neither root nor allowed to use Docker ({problem})", dockerd.MAY_NOT_USE)
 
 
 def _docker() -> Check:
     try:
         status, version = dockerd.request("GET", "/version")
-    except (OSError, http.client.HTTPException, MachineError) as error:
-        can_be_made = (
-            os.geteuid() == 0 and (shutil.which("dockerd") or apt.available()) and docker_host() == DEFAULT_HOST
-        )
-        return Check(
-            name="docker",
-            state="missing" if can_be_made else "failed",
-            detail=f"no engine answers ({error})",
-            remedy=_MADE if can_be_made else "install and start Docker Engine, or set DOCKER_HOST",
-        )
+    except _REFUSED as error:
+        detail = f"no engine answers ({error})"
+        if os.geteuid() == 0 and (shutil.which("dockerd") or apt.available()) and docker_host() == DEFAULT_HOST:
+            return Check("docker", "missing", detail, _MADE)
+        return Check("docker", "failed", detail, "install and start Docker Engine, or set DOCKER_HOST")
     if status != http.client.OK or not version:
-        return Check(name="docker", state="ok", detail=f"{docker_host()}, asked by Docker's own client")
-    api = tuple(int(part) for part in version["ApiVersion"].split("."))
+        return Check("docker", "ok", f"{docker_host()}, asked by Docker's own client")
     detail = f"{version['Version']} (API {version['ApiVersion']}) at {docker_host()}"
-    if api < OLDEST_DOCKER_API:
-        return Check(name="docker", state="failed", detail=detail, remedy="upgrade to Docker 20.10 or newer")
-    return Check(name="docker", state="ok", detail=detail)
+    if tuple(int(part) for part in version["ApiVersion"].split(".")) < OLDEST_DOCKER_API:
+        return Check("docker", "failed", detail, "upgrade to Docker 20.10 or newer")
+    return Check("docker", "ok", detail)
 
 
 def _disk() -> Check:
-    try:
-        free = shutil.disk_usage(cache_dir()).free
-    except MachineError as error:
-        return Check(name="disk", state="failed", detail=error.message, remedy=error.remedy)
-    enough = free >= NEEDED_DISK_BYTES
-    needed = f"{NEEDED_DISK_BYTES / 1e9:.0f} GB"
-    return Check(
-        name="disk",
-        state="ok" if enough else "failed",
-        detail=f"{free / 1e9:.1f} GB free at {cache_dir()}, {needed} are needed once",
-        remedy="" if enough else f"free disk space there, or set XDG_CACHE_HOME to a disk with {needed}",
-    )
+    free, needed = shutil.disk_usage(cache_dir()).free, f"{NEEDED_DISK_BYTES / 1e9:.0f} GB"
+    detail = f"{free / 1e9:.1f} GB free at {cache_dir()}, {needed} are needed once"
+    if free >= NEEDED_DISK_BYTES:
+        return Check("disk", "ok", detail)
+    return Check("disk", "failed", detail, f"free disk space there, or set XDG_CACHE_HOME to a disk with {needed}")
 
 
 def _engine() -> list[Check]:
-    rows = {"engine disk": engine_checks.disk(), "limits": engine_checks.confinement()}
-    return [
-        Check(name=name, state="ok" if fine else "failed", detail=detail, remedy=remedy)
-        for name, (fine, detail, remedy) in rows.items()
-    ]
+    """Check the disk that the engine fills, and which limits of containers it accepts and ignores."""
+    try:
+        if configured().reach == "ssh":
+            raise MachineError("the engine is behind SSH")
+        status, info = dockerd.request("GET", "/info")
+        if status != http.client.OK or not isinstance(info, dict) or not info:
+            raise MachineError(f"the engine's answer was {status}")
+        return [_engine_disk(Path(info["DockerRootDir"])), _limits(info)]
+    except (*_REFUSED, KeyError) as error:
+        return [Check(name, "ok", f"not known ({error})") for name in ("engine disk", "limits")]
+
+
+def _engine_disk(folder: Path) -> Check:
+    if configured().reach != "here":
+        return Check("engine disk", "ok", f"not known: {folder} is on the engine's machine")
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    detail = f"{free / 1e9:.1f} GB free at {folder}"
+    if free >= NEEDED_ENGINE_BYTES:
+        return Check("engine disk", "ok", detail)
+    remedy = "drop what is not used: `ephemera images prune`, `docker system df`"
+    return Check("engine disk", "failed", f"{detail}, {NEEDED_ENGINE_BYTES / 1e9:.0f} GB are needed", remedy)
+
+
+def _limits(info: Mapping[str, Any]) -> Check:
+    if not (without := limits.ignored(info)):
+        return Check("limits", "ok", "memory, CPU and processes are limited")
+    rootless = any("name=rootless" in option for option in info.get("SecurityOptions") or ())
+    kind = "this rootless engine" if rootless else "this engine"
+    remedy = "boot with cgroup v2 and delegate its controllers to the user" if rootless else "see `docker info`"
+    return Check("limits", "ok", f"{kind} ignores limits of {', '.join(without)}", remedy)
 
 
 def _package_index(parts: Sequence[Check]) -> Check:
+    name, said = "package index", "no answer"
     try:
         command, env = pip_command()
-        asked = [
-            *command,
-            "index",
-            "versions",
-            "pip",
-            "--disable-pip-version-check",
-            "--timeout",
-            "5",
-            "--retries",
-            "0",
-        ]
-        result = subprocess.run(asked, env=env, capture_output=True, text=True, timeout=_INDEX_SECONDS)
+        options = ("--disable-pip-version-check", "--timeout", "5", "--retries", "0")
+        asked = subprocess.run(
+            [*command, "index", "versions", "pip", *options],
+            env=env, capture_output=True, text=True, timeout=_INDEX_SECONDS,
+        )  # fmt: skip
+        if asked.returncode == 0:
+            return Check(name, "ok", "answers")
+        said = (asked.stderr.strip().splitlines() or [said])[-1][:200]
     except MachineError as error:
-        return Check(name="package index", state="failed", detail=error.message, remedy=error.remedy)
+        return _failed(name, error)
     except subprocess.TimeoutExpired:
-        result = None
-    if result is not None and result.returncode == 0:
-        return Check(name="package index", state="ok", detail="answers")
-    said = "no answer" if result is None else (result.stderr.strip().splitlines() or ["no answer"])[-1]
+        pass
     if parts and all(part.state == "ok" for part in parts):
-        return Check(name="package index", state="ok", detail=f"nothing has to be downloaded ({said[:200]})")
-    return Check(
-        name="package index",
-        state="failed",
-        detail=said[:200],
-        remedy="check the network, the proxy settings and `pip config list`",
-    )
+        return Check(name, "ok", f"nothing has to be downloaded ({said})")
+    return Check(name, "failed", said, "check the network, the proxy settings and `pip config list`")
 
 
-def _go(parts: Sequence[Check]) -> Check:
+def _go(toolchain: Check) -> Check:
     if found := go.executable():
-        return Check(name="go", state="ok", detail=str(found))
-    if all(part.state == "ok" for part in parts):
-        return Check(name="go", state="ok", detail="not there, and nothing has to be built")
-    return Check(name="go", state="missing", detail="needed to build engine and plugin", remedy=_MADE)
+        return Check("go", "ok", str(found))
+    if toolchain.state == "ok":
+        return Check("go", "ok", "not there, and nothing has to be built")
+    return Check("go", "missing", "needed to build the toolchain", _MADE)
 
 
 def _made(step: Step) -> Check:
-    if step.check():
-        return Check(name=step.name, state="ok", detail="there")
-    return Check(name=step.name, state="missing", detail="not made yet", remedy=_MADE)
+    return Check(step.name, "ok", "there") if step.check() else Check(step.name, "missing", "not made yet", _MADE)
 
 
-def _base_images(step: Step) -> Check:
-    local = known_mode() == "local"
-    unchecked = local and not debian.can_check()
+def _base_images() -> Check:
+    step, local = BaseImage(), known_mode() == "local"
+    unchecked = f"; {apt.UNCHECKED}" if local and not apt.checks_signatures() else ""
     if step.check():
         detail = "the local one is there" if local else "official images are pulled from their registries"
-        return Check(name=step.name, state="ok", detail=f"{detail}; {debian.UNCHECKED}" if unchecked else detail)
+        return Check(step.name, "ok", f"{detail}{unchecked}")
     detail = "not made yet" if local else "whether a registry answers has not been found out yet"
-    if unchecked:
-        return Check(name=step.name, state="missing", detail=f"{detail}; {debian.UNCHECKED}", remedy=_SIGNED)
-    return Check(name=step.name, state="missing", detail=detail, remedy=_MADE)
+    remedy = f"install {' and '.join(apt.DEBOOTSTRAP[1:])}; {_MADE}" if unchecked else _MADE
+    return Check(step.name, "missing", f"{detail}{unchecked}", remedy)
 
 
 def _loopback() -> Check:
-    """Publish a port once as environments do: on a loopback address, from a network of its own."""
+    """Publish a port once as environments do, on a loopback address of its own."""
     name = "loopback publish"
-    image = base_image() if is_local() else None
-    if image is None:
-        return Check(name=name, state="ok", detail="not tried: it needs a local engine and the local base image")
+    if not is_local() or (image := base_image()) is None:
+        return Check(name, "ok", "not tried: it needs a local engine and the local base image")
     try:
-        reached = _publish_once(image)
-    except (OSError, http.client.HTTPException, EphemeraError) as error:
-        remedy = "set EPHEMERA_EXPOSE=dynamic, which publishes on 127.0.0.1"
-        return Check(name=name, state="failed", detail=str(error), remedy=remedy)
-    return Check(name=name, state="ok", detail=f"{reached} was reached")
+        return Check(name, "ok", f"{_publish_once(image)} was reached")
+    except _REFUSED as error:
+        return Check(name, "failed", str(error), "set EPHEMERA_EXPOSE=dynamic, which publishes on 127.0.0.1")
 
 
 def _publish_once(image: str) -> str:
-    place = _place()
     with socket.socket() as probe:
-        probe.bind((place.address, 0))
+        probe.bind((_ADDRESS, 0))
         port = int(probe.getsockname()[1])
-    network = _call(
-        "POST",
-        "/networks/create",
-        {
-            "Name": f"ephemera-doctor-{os.getpid()}",
-            "Labels": {_LABEL: ""},
-            "IPAM": {"Config": [{"Subnet": place.subnet}]},
-        },
-    )["Id"]
-    try:
-        _start_and_reach(image, network, place.address, port)
-    finally:
-        dockerd.request("DELETE", f"/networks/{network}", timeout_seconds=_CONTAINER_SECONDS)
-    return f"{place.address}:{port}"
-
-
-def _place() -> addresses.Allocation:
-    """Return a subnet and an address that no environment has."""
-    # One that was killed left a network behind.
-    _call("POST", f"/networks/prune?filters={quote(json.dumps({'label': [_LABEL], 'until': ['1m']}))}")
-    configs = [config for network in _call("GET", "/networks") for config in network["IPAM"]["Config"] or ()]
-    occupied = [config["Subnet"] for config in configs if "Subnet" in config]
-    pool = os.environ.get("EPHEMERA_SUBNET_POOL") or _POOL
-    return addresses.allocate("ephemera-doctor", pool=pool, occupied=occupied, record=False)
-
-
-def _start_and_reach(image: str, network: str, address: str, port: int) -> None:
-    asked = {
-        "Image": image,
-        "Cmd": ["sleep", str(_CONTAINER_SECONDS)],
-        "ExposedPorts": {"80/tcp": {}},
-        "HostConfig": {
-            "AutoRemove": True,
-            "Init": True,
-            "NetworkMode": network,
-            "PortBindings": {"80/tcp": [{"HostIp": address, "HostPort": str(port)}]},
-        },
+    host = {
+        "AutoRemove": True,
+        "Init": True,
+        "PortBindings": {"80/tcp": [{"HostIp": _ADDRESS, "HostPort": str(port)}]},
     }
-    container = _call("POST", "/containers/create", asked)["Id"]
+    command = ["sleep", str(_CONTAINER_SECONDS)]  # one that is left behind ends by itself
+    document = {"Image": image, "Cmd": command, "ExposedPorts": {"80/tcp": {}}, "HostConfig": host}
+    container = f"/containers/{_call('POST', '/containers/create', document)['Id']}"
     try:
-        _call("POST", f"/containers/{container}/start")
-        socket.create_connection((address, port), timeout=2).close()
+        _call("POST", f"{container}/start")
+        socket.create_connection((_ADDRESS, port), timeout=2).close()
     finally:
-        dockerd.request("DELETE", f"/containers/{container}?force=true", timeout_seconds=_CONTAINER_SECONDS)
+        dockerd.request("DELETE", f"{container}?force=true", timeout_seconds=_CONTAINER_SECONDS)
+    return f"{_ADDRESS}:{port}"
 
 
 def _call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:

@@ -17,14 +17,13 @@ from ephemera.contract.errors import EphemeraError, InterruptedByUserError
 from ephemera.machine.scheduler import make_ready
 from ephemera.machine.toolchain import check_architecture
 from ephemera.machine.venv import VirtualEnvironment, base_interpreter
-from ephemera.machine.view import view_for
 
 _CHOSEN = "ephemera-chosen"
-"""An option of the interpreter that says that it is not to be left for another one."""
+"""An option of the interpreter: it stays the one that runs the launcher."""
 
 
 def main(project: Path, argv: Sequence[str]) -> int:
-    """Run ``ephemera`` with these arguments; returns the exit code, or becomes the installed command."""
+    """Become the installed command with these arguments; return the exit code where that cannot be."""
     began = time.monotonic()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -36,13 +35,15 @@ def main(project: Path, argv: Sequence[str]) -> int:
             return doctor.main(argv[1:], VirtualEnvironment(project))
         check_architecture()
         environment = VirtualEnvironment(project)
-        _stay_with(environment.interpreter(), project, argv)
-        make_ready({environment.name: environment}, (environment.name,), view_for())
+        if not environment.check():
+            _stay_with(environment.interpreter(), project, argv)
+            make_ready([environment])
     except KeyboardInterrupt:
         return _failed(InterruptedByUserError("interrupted while the virtual environment was made"), argv)
     except EphemeraError as error:
         return _failed(error, argv)
-    return _become(environment.command, argv, time.monotonic() - began)
+    seconds = {"EPHEMERA_READY_SECONDS": f"{time.monotonic() - began:.3f}"}
+    return _become(environment.command, argv, seconds)
 
 
 def wants_json(argv: Sequence[str]) -> bool:
@@ -60,19 +61,17 @@ def _failed(error: EphemeraError, argv: Sequence[str]) -> int:
 
 
 def _stay_with(interpreter: Path | None, project: Path, argv: Sequence[str]) -> None:
-    """Continue in ``interpreter``, unless it runs this already: what still runs from an environment finds nothing in
-    one that was made with another version of Python."""
+    """Continue in ``interpreter`` unless it runs this already: a process that still runs from the old environment would
+    find no modules in one of another version of Python."""
     if interpreter is None or interpreter == Path(base_interpreter()).resolve() or _CHOSEN in sys._xoptions:
         return
     os.execv(interpreter, [str(interpreter), "-X", _CHOSEN, str(project / "ephemera"), *argv])  # noqa: S606
 
 
-def _become(command: Path, argv: Sequence[str], seconds: float) -> NoReturn:
+def _become(command: Path, argv: Sequence[str], further: dict[str, str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(  # noqa: S606  (no shell is what is wanted)
-        command, [str(command), *argv], {**os.environ, "EPHEMERA_READY_SECONDS": f"{seconds:.3f}"}
-    )
+    os.execve(command, [str(command), *argv], {**os.environ, **further})  # noqa: S606  (no shell is what is wanted)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

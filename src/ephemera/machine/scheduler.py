@@ -1,15 +1,25 @@
-"""Runs steps side by side, each as soon as what it needs is there. A step that is done already costs its check only."""
+"""Runs steps that make a machine ready, and shows their progress. A step that is done costs its check only."""
 
 from __future__ import annotations
 
 import errno
-import queue
+import shutil
+import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, TextIO
 
 from ephemera.contract.errors import MachineError
+from ephemera.home.paths import state_dir
 from ephemera.machine.work import NEEDS_DISK, CancelledError, Children, Work
+
+_PLAIN_EVERY_SECONDS = 30.0
+_NAME_WIDTH = 20
+_MARKS = {"": "…", "done": "✓", "stopped": "✗", "failed": "✗"}
 
 
 class Step(Protocol):
@@ -19,9 +29,6 @@ class Step(Protocol):
     def name(self) -> str:
         """Return what a person calls it; unique."""
 
-    def needs(self) -> Collection[str]:
-        """Return the names of steps that must be done before it runs; called only when it is not done."""
-
     def check(self) -> bool:
         """Return whether it is done, within milliseconds."""
 
@@ -29,105 +36,113 @@ class Step(Protocol):
         """Do it. Interrupted at any point, it leaves nothing that :meth:`check` takes for done."""
 
 
-class View(Protocol):
-    """Who is told about the progress."""
+def make_ready(
+    *chains: Sequence[Step], tell: Callable[[Sequence[str]], None] = lambda _: None, stream: TextIO | None = None
+) -> None:
+    """Run the steps that are not done: chains side by side, the steps of a chain one after the other.
 
-    def started(self, name: str) -> None:
-        """Show that a step runs."""
+    The first failure ends the others and is raised. ``tell``: called with the names of the steps that will run, if any;
+    ``stream``: shows their progress, stderr by default.
+    """
+    pending = [undone for chain in chains if (undone := [step for step in chain if not step.check()])]
+    if not pending:
+        return
+    state_dir()  # logs lie there: an unusable one ends this before anything is shown
+    tell([step.name for chain in pending for step in chain])
+    children, progress = Children(), Progress(stream or sys.stderr)
+    with ThreadPoolExecutor(len(pending)) as pool:
+        running = {pool.submit(_run, chain, children, progress) for chain in pending}
+        try:
+            while running:
+                ended, running = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
+                for chain in ended:
+                    chain.result()
+                progress.refresh()
+        finally:
+            children.cancel()
 
-    def said(self, name: str, line: str) -> None:
-        """Show its latest line."""
 
-    def finished(self, name: str, error: str | None) -> None:
-        """Show that it is done, or failed."""
+def _run(chain: Sequence[Step], children: Children, progress: Progress) -> None:
+    for step in chain:
+        with progress.showing(step.name) as say:
+            work = Work(step.name, say, children)
+            try:
+                step.run(work)
+            except OSError as problem:
+                remedy = NEEDS_DISK if problem.errno == errno.ENOSPC else "check that path and its permissions"
+                raise MachineError(f"{step.name}: {problem}", remedy=remedy) from problem
+            if not step.check():
+                raise MachineError(f"{step.name} was made but is not usable", remedy=f"see {work.log}")
+
+
+@dataclass
+class _Shown:
+    began: float = field(default_factory=time.monotonic)
+    told: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+    outcome: str = ""
+    line: str = ""
+
+    def seconds(self) -> float:
+        return (self.ended or time.monotonic()) - self.began
+
+
+class Progress:
+    """Progress of steps: on a terminal a line for each, which renews itself, and plain lines elsewhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._steps: dict[str, _Shown] = {}
+        self._drawn = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def showing(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Show a step from start to end; yield what takes its latest line."""
+        step = _Shown()
+
+        def say(line: str) -> None:
+            step.line = line  # shown at the next refresh: a build says hundreds of lines a second
+
+        with self._lock:
+            self._steps[name] = step
+            self._show(f"{name}: started")
+        outcome = "failed"
+        try:
+            yield say
+            outcome = "done"
+        except CancelledError:
+            outcome = "stopped"
+            raise
+        finally:
+            with self._lock:
+                step.ended, step.outcome = time.monotonic(), outcome
+                self._show(f"{name}: {outcome} after {step.seconds():.1f} s")
 
     def refresh(self) -> None:
-        """Show the time that has passed."""
+        """Show the time that has passed: of each step at once on a terminal, else every half minute."""
+        with self._lock:
+            if self._live:
+                self._show("")
+                return
+            for name, step in self._steps.items():
+                if step.ended is None and time.monotonic() - step.told >= _PLAIN_EVERY_SECONDS:
+                    step.told = time.monotonic()
+                    self._show(f"{name}: {step.seconds():.0f} s, {step.line}")
+
+    def _show(self, plain: str) -> None:
+        if not self._live:
+            print(plain, file=self._stream, flush=True)
+            return
+        width = shutil.get_terminal_size().columns
+        up = f"\x1b[{self._drawn}A" if self._drawn else ""
+        lines = [_line(name, step)[: width - 1] for name, step in self._steps.items()]
+        self._stream.write(up + "".join(f"\r\x1b[2K{line}\n" for line in lines))
+        self._stream.flush()
+        self._drawn = len(lines)
 
 
-def make_ready(
-    steps: Mapping[str, Step], wanted: Iterable[str], view: View, tell: Callable[[Sequence[str]], None] = lambda _: None
-) -> None:
-    """Do what is not done of ``wanted`` and of what that needs. The first failure ends the others and is raised.
-
-    ``tell``: called with the names of what is not done, when there is any.
-    """
-    pending = _pending(steps, wanted)
-    if pending:
-        tell(tuple(pending))
-        _Run(pending, view).to_the_end()
-
-
-def _pending(steps: Mapping[str, Step], wanted: Iterable[str]) -> dict[str, tuple[Step, frozenset[str]]]:
-    """Steps that are not done, each with the undone ones it needs. What only a finished step needs is not looked at."""
-    done: set[str] = set()
-    needs: dict[str, Collection[str]] = {}
-    to_check = list(wanted)
-    while to_check:
-        name = to_check.pop(0)
-        if name in done or name in needs:
-            continue
-        if steps[name].check():
-            done.add(name)
-        else:
-            needs[name] = steps[name].needs()
-            to_check.extend(needs[name])
-    return {name: (steps[name], frozenset(needed) - done) for name, needed in needs.items()}
-
-
-class _Run:
-    def __init__(self, pending: dict[str, tuple[Step, frozenset[str]]], view: View) -> None:
-        self._waiting = pending
-        self._view = view
-        self._children = Children()
-        self._ended: queue.Queue[tuple[str, BaseException | None]] = queue.Queue()
-        self._threads: dict[str, threading.Thread] = {}
-
-    def to_the_end(self) -> None:
-        done: set[str] = set()
-        try:
-            while self._waiting or self._threads:
-                for name in [name for name, (_, needs) in self._waiting.items() if needs <= done]:
-                    self._start(name, self._waiting.pop(name)[0])
-                if not self._threads:
-                    raise RuntimeError(f"steps need each other: {', '.join(self._waiting)}")
-                try:
-                    name, error = self._ended.get(timeout=0.1)
-                except queue.Empty:
-                    self._view.refresh()
-                    continue
-                self._threads.pop(name).join()
-                self._view.finished(name, None if error is None else str(error))
-                if error is not None:
-                    raise error
-                done.add(name)
-        finally:
-            self._children.cancel()
-            for thread in self._threads.values():
-                thread.join()
-            self._view.refresh()
-
-    def _start(self, name: str, step: Step) -> None:
-        def say(line: str) -> None:
-            self._view.said(name, line)
-
-        self._view.started(name)
-        thread = threading.Thread(target=self._guarded, args=(step, Work(name, say, self._children)), name=name)
-        self._threads[name] = thread
-        thread.start()
-
-    def _guarded(self, step: Step, work: Work) -> None:
-        error: BaseException | None = None
-        try:
-            step.run(work)
-            if not step.check():
-                error = MachineError(f"{step.name} was made but is not usable", remedy=f"see {work.log}")
-        except CancelledError as cancelled:
-            error = cancelled
-        except OSError as problem:
-            full = problem.errno == errno.ENOSPC
-            remedy = NEEDS_DISK if full else "check that path and its permissions"
-            error = MachineError(f"{step.name}: {problem}", remedy=remedy)
-        except BaseException as problem:  # noqa: BLE001  (handed to the main thread, which raises it)
-            error = problem
-        self._ended.put((step.name, error))
+def _line(name: str, step: _Shown) -> str:
+    said = "".join(character if character.isprintable() else " " for character in step.line)
+    return f"{_MARKS[step.outcome]} {name:<{_NAME_WIDTH}} {step.seconds():6.1f} s  {'' if step.outcome else said}"

@@ -2,21 +2,91 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import quote
 
-from ephemera.machine import builds, dockerd, go, prebuilt
+from ephemera.contract import labels
+from ephemera.contract.errors import MachineError
+from ephemera.home.paths import state_dir
+from ephemera.host import surroundings
+from ephemera.machine import dockerd, go, toolchain
+from ephemera.machine.artifacts import data_dir, published
 from ephemera.machine.scheduler import Step, make_ready
-from ephemera.machine.toolchain import check_architecture, check_choices
-from ephemera.machine.view import view_for
+from ephemera.machine.work import CommandFailedError, Work
 
-ENGINE, LANGUAGE_HOST, PLUGIN = builds.BuiltEngine.name, builds.BuiltLanguageHost.name, builds.BuiltPlugin.name
-DOCKER, BASE_IMAGE = dockerd.NAME, prebuilt.BASE_NAME
-# Long builds first: the scheduler starts what it can in this order.
-FOR_ENVIRONMENTS = (ENGINE, PLUGIN, DOCKER)
-"""What an environment needs to come up, and to be looked at and ended."""
-FOR_PULUMI = (*FOR_ENVIRONMENTS, LANGUAGE_HOST)
-"""What plain ``pulumi`` needs besides."""
-EVERYTHING = (*FOR_PULUMI, BASE_IMAGE)
+_ENSURE_BASE = """
+import sys
+from ephemera import images
+from ephemera.contract.errors import EphemeraError
+from ephemera.contract.images import EngineImage
+try:
+    if (mode := images.mode()) == "local":
+        images.ensure([EngineImage(name="base")], mode, lambda line: print(line, flush=True))
+except EphemeraError as error:
+    sys.exit(str(error))
+"""
+
+
+class BuiltToolchain:
+    """Pulumi's engine and language host, and the Docker plugin: installed, or built with Go from pinned sources."""
+
+    name = "toolchain"
+
+    def check(self) -> bool:
+        return toolchain.is_complete(toolchain.toolchain_dir()) or toolchain.prebuilt() is not None
+
+    def run(self, work: Work) -> None:
+        folder = toolchain.toolchain_dir()
+        with work.alone(f"toolchain-{folder.name}"):
+            if self.check():
+                return
+            build = [sys.executable, str(data_dir("toolchain") / "build.py")]
+            try:
+                with published(folder) as partial:
+                    work.run([*build, str(partial), str(go.ensured(work))])
+            except CommandFailedError as failure:
+                remedy = f"try `python build.py FOLDER` in {data_dir('toolchain')}"
+                raise failure.as_machine_error("the toolchain cannot be built", remedy) from failure
+
+
+class SystemImages:
+    """Every image of one system of the project in the working directory, whether all of them are there or not."""
+
+    name = "images"
+
+    def __init__(self, system: str) -> None:
+        self._system = system
+        self._done = False
+
+    def check(self) -> bool:
+        return self._done
+
+    def run(self, work: Work) -> None:
+        _make_images(work, surroundings.folder(), "-m", "ephemera", "images", "build", self._system)
+        self._done = True
+
+
+class BaseImage:
+    """Whether a registry answers is known, and where none does, the base of all images is there."""
+
+    name = "base images"
+
+    def check(self) -> bool:
+        mode = known_mode()
+        return mode == "registry" or (mode == "local" and base_image() is not None)
+
+    def run(self, work: Work) -> None:
+        _make_images(work, None, "-c", _ENSURE_BASE)
+
+
+TOOLCHAIN, DOCKER, BASE_IMAGE = BuiltToolchain.name, dockerd.DockerEngine.name, BaseImage.name
+FOR_ENVIRONMENTS = (TOOLCHAIN, DOCKER)
+"""What an environment needs to come up, and to be looked at and ended; plain ``pulumi``, too."""
+EVERYTHING = (*FOR_ENVIRONMENTS, BASE_IMAGE)
 
 
 def ensure(wanted: Sequence[str], tell: Callable[[Sequence[str]], None], system: str | None = None) -> None:
@@ -27,19 +97,43 @@ def ensure(wanted: Sequence[str], tell: Callable[[Sequence[str]], None], system:
 
     Costs milliseconds when all of it is there. Raises :class:`MachineError`; what was finished by then is kept.
     """
-    check_architecture()
-    found = steps()
-    if system and not all(found[name].check() for name in wanted):
-        images = prebuilt.SystemImages(system)
-        found, wanted = {**found, images.name: images}, (*wanted, images.name)
-    make_ready(found, wanted, view_for(), tell)
-
-
-def steps() -> dict[str, Step]:
-    """Return every step there is, by name."""
-    check_choices()
-    found: tuple[Step, ...] = (
-        *(dockerd.DockerEngine(), go.GoCompiler(), prebuilt.BaseImage()),
-        *(builds.BuiltEngine(), builds.BuiltLanguageHost(), builds.BuiltPlugin()),
+    toolchain.check_architecture()
+    known: tuple[Step, ...] = (BuiltToolchain(), dockerd.DockerEngine(), BaseImage())
+    steps = [step for step in known if step.name in wanted]
+    if system and not all(step.check() for step in steps):
+        steps.append(SystemImages(system))
+    # Images need the Docker engine; the toolchain needs nothing.
+    make_ready(
+        [step for step in steps if step.name == TOOLCHAIN],
+        [step for step in steps if step.name != TOOLCHAIN],
+        tell=tell,
     )
-    return {step.name: step for step in found}
+
+
+def known_mode() -> str | None:
+    """Return ``registry`` or ``local``, as configured or found out before; else None."""
+    if (asked := surroundings.variables().get("EPHEMERA_IMAGES", "")) not in ("", "auto"):
+        return asked
+    try:
+        return str(json.loads((state_dir() / "machine.json").read_text())["images"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def base_image() -> str | None:
+    """Return the id of a base image of ours that the engine has, or None."""
+    filters = quote(json.dumps({"label": [f"{labels.IMAGE}=base"]}))
+    try:
+        _, images = dockerd.request("GET", f"/images/json?filters={filters}")
+    except (OSError, http.client.HTTPException, MachineError):
+        return None
+    return str(images[0]["Id"]) if images else None
+
+
+def _make_images(work: Work, folder: Path | None, *arguments: str) -> None:
+    try:
+        work.run([sys.executable, *arguments], cwd=folder)
+    except CommandFailedError as failure:
+        # The error itself, which a build's last lines follow.
+        failure.tail += tuple(line for line in failure.tail if line.startswith("ephemera: "))
+        raise failure.as_machine_error("images cannot be made", "see the log") from failure

@@ -1,38 +1,42 @@
 """Where Pulumi's engine, its Python language host and the Docker plugin are, found in milliseconds.
 
-Everything is built from pinned sources, and lies in the user's cache under the hash of what it is made from::
+All are built from pinned sources, and lie in the user's cache under the hash of these::
 
-    engine/<hash>/bin/{pulumi, pulumi-language-python, pulumi-language-python-exec}
-    pulumi-home/fast-<hash>/plugins/resource-docker-v5.2.0/pulumi-resource-docker
+    toolchain/<hash>/bin/{pulumi, pulumi-language-python, pulumi-language-python-exec}
+    toolchain/<hash>/home/plugins/resource-docker-v5.2.0/pulumi-resource-docker
+
+The distribution ``ephemera-toolchain`` holds the same folder, ``ephemera_toolchain/<hash>``, built elsewhere.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ephemera.contract.errors import InputError, MachineError
+from ephemera.contract.errors import MachineError
+from ephemera.home.locks import locked
 from ephemera.home.paths import cache_dir, cached_program
-from ephemera.host import surroundings
-from ephemera.machine.artifacts import content_hash
-from ephemera.machine.data import data_dir
+from ephemera.machine.artifacts import content_hash, data_dir, published
 
 ARCHITECTURES = ("x86_64", "amd64", "aarch64", "arm64")
 PLUGIN_VERSION = "5.2.0"
 PLUGIN_EXECUTABLE = "pulumi-resource-docker"
-LANGUAGE_HOST = ("pulumi-language-python-exec", "pulumi-language-python")
-"""The script, then the host that looks for it."""
-_SOURCES = (".go", ".mod", ".sum", ".json", "patched.py")
+PROGRAMS = (
+    *("bin/pulumi", "bin/pulumi-language-python", "bin/pulumi-language-python-exec"),
+    f"home/plugins/resource-docker-v{PLUGIN_VERSION}/{PLUGIN_EXECUTABLE}",
+)
+"""The toolchain's files, within its folder."""
+_SOURCES = (".go", ".mod", ".sum", ".json", "build.py")
 # By these the Docker plugin finds another engine than ephemera does, and our engine keys that are not this user's.
 _STEERING = (
     *("DOCKER_CONTEXT", "DOCKER_CA_MATERIAL", "DOCKER_CERT_MATERIAL", "DOCKER_KEY_MATERIAL"),
     *("EPHEMERA_DERIVED_KEYS", "EPHEMERA_DERIVED_KEYS_PASSPHRASE"),
 )
-_REMEDY = "run `ephemera setup`, which makes it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +49,47 @@ class Toolchain:
 
 
 def located() -> Toolchain:
-    """Return the toolchain; raise :class:`MachineError` if part of it is missing, or writable for another user."""
-    check_choices()
-    pulumi, plugin = built_engine_dir() / "pulumi", plugin_path()
-    if not pulumi.exists():
-        raise MachineError("Pulumi's engine is not there", remedy=_REMEDY)
-    if not plugin.exists():
-        raise MachineError("the Docker plugin is not there", remedy=_REMEDY)
+    """Return the toolchain, taken from ``ephemera-toolchain`` where it is installed and not in the cache yet.
+
+    Raises :class:`MachineError` if it is not there, or if another user can change one of its programs.
+    """
+    folder = toolchain_dir()
+    if not is_complete(folder):
+        if (installed := prebuilt()) is None:
+            raise MachineError("the Pulumi toolchain is not there", remedy="run `ephemera setup`, which makes it")
+        with locked(cache_dir() / "locks" / f"toolchain-{folder.name}.lock"):
+            if not is_complete(folder):
+                with published(folder) as partial:
+                    shutil.copytree(installed, partial)  # which outlives that environment
     check_programs()
-    return Toolchain(pulumi=pulumi, bin_dir=pulumi.parent, pulumi_home=pulumi_home())
+    return Toolchain(pulumi=folder / "bin" / "pulumi", bin_dir=folder / "bin", pulumi_home=folder / "home")
+
+
+def is_complete(folder: Path) -> bool:
+    """Return whether ``folder`` holds all programs of the toolchain."""
+    return all((folder / program).exists() for program in PROGRAMS)
+
+
+def prebuilt() -> Path | None:
+    """Return the folder in the installed ``ephemera-toolchain``; None without one that was built from our sources."""
+    spec = importlib.util.find_spec("ephemera_toolchain")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        if is_complete(folder := Path(place) / fingerprint()):
+            return folder
+    return None
+
+
+def toolchain_dir() -> Path:
+    """Return the toolchain's folder in the cache, there or not."""
+    return cache_dir() / "toolchain" / fingerprint()
+
+
+@cache
+def fingerprint() -> str:
+    """Return the hash of the toolchain's sources and of this machine's architecture."""
+    recipes = data_dir("toolchain")
+    names = ("build.py", "go.mod", "go.sum", "patches", "engine", "docker-plugin")
+    return content_hash([recipes / name for name in names], os.uname().machine, suffixes=_SOURCES)
 
 
 def steers(variable: str) -> bool:
@@ -71,7 +107,7 @@ def unsteered(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_architecture() -> None:
-    """Raise :class:`MachineError` on a processor that nothing is made for."""
+    """Raise :class:`MachineError` on an architecture that the toolchain is not built for."""
     if (architecture := os.uname().machine) not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise MachineError(f"architecture {architecture} is not supported", remedy=f"use one of {known}")
@@ -79,41 +115,6 @@ def check_architecture() -> None:
 
 def check_programs() -> None:
     """Raise :class:`MachineError` if another user can change one of the programs that are there."""
-    for folder in (built_engine_dir(), plugin_path().parent):
+    for folder in {(toolchain_dir() / program).parent for program in PROGRAMS}:
         for path in folder.glob("*"):
-            with suppress(FileNotFoundError):  # half made by a build that goes on
-                cached_program(path)
-
-
-def check_choices() -> None:
-    """Raise unless ``EPHEMERA_ENGINE`` and ``EPHEMERA_PLUGIN`` ask for the builds from pinned sources, or nothing."""
-    for variable, ours in (("EPHEMERA_ENGINE", "build"), ("EPHEMERA_PLUGIN", "fast")):
-        value = surroundings.variables().get(variable) or ours
-        if value == "official":
-            raise MachineError(
-                f"{variable} is 'official', and no hash is known that the vendor's download could be checked against",
-                remedy=f"unset {variable}: ours is built from pinned sources",
-            )
-        if value != ours:
-            raise InputError(f"{variable} is {value!r}", remedy=f"use {ours}, or unset it")
-
-
-def built_engine_dir() -> Path:
-    """Return the folder of the engine that is built."""
-    return cache_dir() / "engine" / _sources_hash("engine", "language-host", "patched.py", "patches") / "bin"
-
-
-def pulumi_home() -> Path:
-    """Return ``PULUMI_HOME``, which holds the plugin."""
-    return cache_dir() / "pulumi-home" / f"fast-{_sources_hash('docker-plugin')}"
-
-
-def plugin_path() -> Path:
-    """Return the plugin's executable."""
-    return pulumi_home() / "plugins" / f"resource-docker-v{PLUGIN_VERSION}" / PLUGIN_EXECUTABLE
-
-
-@cache
-def _sources_hash(*folders: str) -> str:
-    paths = [data_dir("toolchain") / name for name in folders]
-    return content_hash(paths, os.uname().machine, suffixes=_SOURCES)
+            cached_program(path)

@@ -9,13 +9,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import re
-import stat
 import subprocess
 import sys
 import tomllib
-import zipfile
-from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,60 +20,37 @@ from ephemera.contract.errors import MachineError
 from ephemera.home.paths import cache_dir, cached_program, checkout_dir
 from ephemera.host.ownership import check_owner
 from ephemera.machine import apt
-from ephemera.machine.artifacts import content_hash, published, replaced
+from ephemera.machine.artifacts import content_hash, published
 from ephemera.machine.work import CommandFailedError, Work
 
-NAME = "virtual environment"
 _NOT_INSTALLED = ("ruff", "mypy", "pytest", "coverage", "ephemera")
 """Tables of pyproject.toml that are read where they lie: a change of theirs needs no new install."""
-
-
-_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _ANSWER_SECONDS = 10
-_UNUSABLE = (OSError, ValueError, TypeError, KeyError, subprocess.TimeoutExpired)
-"""What reading a stamp comes to, or asking an interpreter, where one of them is not what it should be."""
 
 
 class VirtualEnvironment:
     """``.ephemera/venv`` with everything of ``requirements-dev.txt``, and the project's own packages, editable."""
 
-    name = NAME
+    name = "virtual environment"
 
     def __init__(self, project: Path) -> None:
         self._project = project
         self._requirements = project / "requirements-dev.txt"
         self._folder = project / ".ephemera" / "venv"
         self._stamp = project / ".ephemera" / "venv.stamp"
-
-    @property
-    def python(self) -> Path:
-        """Return its interpreter."""
-        return self._folder / "bin" / "python"
-
-    @property
-    def command(self) -> Path:
-        """Return the installed ``ephemera``."""
-        return self._folder / "bin" / "ephemera"
+        self.python = self._folder / "bin" / "python"
+        self.command = self._folder / "bin" / "ephemera"
 
     def interpreter(self) -> Path | None:
-        """Return the interpreter behind an environment that is out of date, for the new one; None if there is none."""
-        try:
-            if self.check() or not self._runs(json.loads(self._stamp.read_text())):
-                return None
-        except _UNUSABLE:
-            return None
-        return self.python.resolve()
-
-    def needs(self) -> Collection[str]:
-        return ()
+        """Return the interpreter of an environment that runs, for the one that takes its place; None without one."""
+        return self.python.resolve() if self._runs() else None
 
     def check(self) -> bool:
         try:
-            stamp = json.loads(self._stamp.read_text())
-            self._check_owners()
-            return bool(stamp["key"] == self._key and self.command.exists() and self._runs(stamp))
-        except _UNUSABLE:
+            is_current = self._stamp.read_text() == self._key
+        except (OSError, UnicodeDecodeError):
             return False
+        return is_current and self.command.exists() and self._runs()
 
     def run(self, work: Work) -> None:
         checkout_dir(self._project)
@@ -86,65 +59,63 @@ class VirtualEnvironment:
                 self._make(work, self._wheels(work))
 
     @cached_property
-    def _packages(self) -> tuple[Path, ...]:
+    def _document(self) -> dict[str, Any]:
+        return tomllib.loads((self._project / "pyproject.toml").read_text())
+
+    @property
+    def _packages(self) -> list[str]:
         """Return folders of further packages of the repository that its suites use: ``[tool.ephemera] packages``."""
-        document = tomllib.loads((self._project / "pyproject.toml").read_text())
-        return tuple(
-            self._project / folder for folder in document.get("tool", {}).get("ephemera", {}).get("packages", ())
-        )
+        folders = self._document.get("tool", {}).get("ephemera", {}).get("packages", ())
+        return [str(self._project / folder) for folder in folders]
 
     @cached_property
     def _key(self) -> str:
         # The folder is part of it: a moved checkout has scripts that name the old place. The interpreter is not, or
         # each that comes first on PATH would make its own.
-        document = tomllib.loads((self._project / "pyproject.toml").read_text())
-        tools = {name: table for name, table in document.pop("tool", {}).items() if name not in _NOT_INSTALLED}
-        package = json.dumps([document, tools, [str(folder) for folder in self._packages]], sort_keys=True)
+        tools = {name: table for name, table in self._document.get("tool", {}).items() if name not in _NOT_INSTALLED}
+        package = json.dumps([{**self._document, "tool": tools}, self._packages], sort_keys=True)
         return content_hash((self._requirements,), package, str(self._folder))
 
     def _wheels(self, work: Work) -> Path:
         """Return the folder of the wheels of the requirements; download them when it is missing."""
-        platform = f"{_VERSION} {os.uname().machine}"
+        platform = f"{sys.version_info.major}.{sys.version_info.minor} {os.uname().machine}"
         key = content_hash((self._requirements,), platform)
         folder = cache_dir() / "wheels" / key
         with work.alone(f"wheels-{key}"):
             if not folder.is_dir():
                 with published(folder) as partial:
-                    download(work, self._requirements, partial)
-                    _unpack_installer(partial)
+                    packages = f"the packages of {self._requirements.name}"
+                    pip(work, packages, "download", "--dest", str(partial), *locked(self._requirements))
+                    # uv's program, in bin/: it installs in a second what pip needs ten for.
+                    local = ("--no-index", "--find-links", str(partial), "--no-deps", "--target", str(partial))
+                    pip(work, packages, "install", *local, "uv")
         return folder
 
     def _make(self, work: Work, wheels: Path) -> None:
         import venv  # slow to import, and rarely needed
 
         work.say("creating")
-        with replaced(self._folder) as fresh:
+        with published(self._folder) as fresh:
             # Of the interpreter's own, also where the one that runs this is a virtual environment's.
             venv.create(fresh, symlinks=True, with_pip=False, prompt=self._folder.name)
             self._install(work, wheels, fresh / "bin" / "python")
             _name_final_place(fresh, self._folder)
             self._stamp.unlink(missing_ok=True)
-        self._remember({"key": self._key, "python": _fingerprint(self.python), "version": _VERSION})
+        with published(self._stamp) as partial:
+            partial.write_text(self._key)
 
     def _install(self, work: Work, wheels: Path, python: Path) -> None:
-        uv = [
-            str(cached_program(wheels / "bin" / "uv")),
-            "--no-config",
-            "--offline",
-            "--no-progress",
-            "--cache-dir",
-            str(cache_dir() / "uv"),
-        ]
-        target = ["--python", str(python), "--no-index"]
-        editable = ["--no-deps", "--no-build-isolation"]
-        for folder in (self._project, *self._packages):
-            editable += ["--editable", str(folder)]
+        settings = ["--no-config", "--offline", "--no-progress", "--cache-dir", str(cache_dir() / "uv")]
+        install = [str(cached_program(wheels / "bin" / "uv")), *settings, "pip", "install"]
+        install += ["--python", str(python), "--no-index"]
+        known = ["--find-links", str(wheels), "--require-hashes", "--requirement", str(self._requirements)]
+        folders = (str(self._project), *self._packages)
+        editable = [argument for folder in folders for argument in ("--editable", folder)]
         # The variables of the user's own uv and pip must not add packages, indexes or another interpreter.
         env = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "VIRTUAL_ENV"))}
         try:
-            locked = ["--find-links", str(wheels), "--require-hashes", "--requirement", str(self._requirements)]
-            work.run([*uv, "pip", "install", *target, *locked], env=env)
-            work.run([*uv, "pip", "install", *target, *editable], env=env)
+            work.run([*install, *known], env=env)
+            work.run([*install, "--no-deps", "--no-build-isolation", *editable], env=env)
             # Compiles what commands import. Without it, where PYTHONDONTWRITEBYTECODE is set, each of them would.
             work.run([str(python), "-I", "-c", "from ephemera.warm import server; server.import_all()"])
         except CommandFailedError as failure:
@@ -152,35 +123,19 @@ class VirtualEnvironment:
                 "the virtual environment cannot be made", f"delete {wheels} and try again"
             ) from failure
 
-    def _runs(self, stamp: dict[str, Any]) -> bool:
-        """Return whether its interpreter is the one that it was made with; an update within a version is remembered."""
-        found = _fingerprint(self.python)
-        if found == stamp["python"]:
-            return True
-        script = "import sys; print(*sys.version_info[:2], sep='.'); print(sys.prefix)"
-        asked = subprocess.run(
-            [self.python, "-I", "-c", script], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False
-        )
-        if asked.stdout.splitlines() != [stamp["version"], str(self._folder)]:
-            return False
-        self._remember({**stamp, "python": found})
-        return True
+    def _runs(self) -> bool:
+        """Return whether its interpreter runs what is installed: it is gone, or of another version, after an upgrade.
 
-    def _remember(self, stamp: dict[str, Any]) -> None:
-        with published(self._stamp) as partial:
-            partial.write_text(json.dumps(stamp))
-
-    def _check_owners(self) -> None:
-        """Raise :class:`MachineError` if another user made it; the checkout's owner, whose code it runs, is trusted."""
+        Raises :class:`MachineError` if another user made it; the checkout's owner, whose code it runs, is trusted.
+        """
         of_checkout = self._project.stat().st_uid
-        for place in (self._folder.parent, self._folder, self._folder / "bin", self.python, self.command):
-            check_owner(place, f"remove {self._folder.parent}", owners=(of_checkout,))
-
-
-def _fingerprint(python: Path) -> list[str | int]:
-    """Return a value that changes when the interpreter behind ``python`` does."""
-    status = python.stat()
-    return [str(python.resolve()), status.st_size, status.st_mtime_ns]
+        try:
+            for place in (self._folder.parent, self._folder, self._folder / "bin", self.python, self.command):
+                check_owner(place, f"remove {self._folder.parent}", owners=(of_checkout,))
+            asked = [str(self.python), "-I", "-c", "import ephemera"]
+            return subprocess.run(asked, capture_output=True, timeout=_ANSWER_SECONDS).returncode == 0
+        except (OSError, subprocess.TimeoutExpired):
+            return False
 
 
 def _name_final_place(fresh: Path, place: Path) -> None:
@@ -193,17 +148,29 @@ def _name_final_place(fresh: Path, place: Path) -> None:
             script.chmod(mode)
 
 
-def download(work: Work, requirements: Path, folder: Path) -> None:
-    """Download the wheels of a locked requirements file with the user's own pip settings."""
-    command, env = _ensured_pip(work)
+def locked(requirements: Path) -> tuple[str, ...]:
+    """Return pip's arguments for a complete lock: there is nothing to resolve, and nothing to build."""
+    return "--no-deps", "--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)
+
+
+def pip(work: Work, what: str, *arguments: str) -> None:
+    """Run pip with the user's own settings, and install it on Debian first where it is missing.
+
+    Raises :class:`MachineError`, which says that ``what`` cannot be downloaded.
+    """
     try:
-        # The file is a complete lock, so there is nothing to resolve.
-        exactly = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--disable-pip-version-check"]
-        what = ["--progress-bar", "off", "--dest", str(folder), "--requirement", str(requirements)]
-        work.run([*command, "download", *exactly, *what], env=env)
+        command, env = pip_command()
+    except MachineError:
+        if not apt.available():
+            raise
+        apt.install(work, ("python3-venv",))
+        importlib.invalidate_caches()
+        command, env = pip_command()
+    try:
+        work.run([*command, *arguments, "--disable-pip-version-check", "--progress-bar", "off"], env=env)
     except CommandFailedError as failure:
         raise failure.as_machine_error(
-            f"the packages of {requirements.name} cannot be downloaded", "check the package index of `pip config list`"
+            f"{what} cannot be downloaded", "check the package index of `pip config list`"
         ) from failure
 
 
@@ -212,7 +179,7 @@ def pip_command() -> tuple[list[str], dict[str, str]]:
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"], dict(os.environ)
     base = base_interpreter()
-    if sys.prefix != sys.base_prefix and _has_pip(base):
+    if base != sys.executable and subprocess.run([base, "-c", "import pip"], capture_output=True).returncode == 0:
         return [base, "-m", "pip"], dict(os.environ)
     # Debian keeps the wheel in a folder of its own, and only with python3-venv.
     folders = [Path("/usr/share/python-wheels")]
@@ -228,34 +195,3 @@ def pip_command() -> tuple[list[str], dict[str, str]]:
 def base_interpreter() -> str:
     """Return the interpreter that runs this, or the one that its virtual environment was made with."""
     return str(getattr(sys, "_base_executable", sys.executable))
-
-
-def _has_pip(python: str) -> bool:
-    return subprocess.run([python, "-I", "-c", "import pip"], capture_output=True, check=False).returncode == 0
-
-
-def _ensured_pip(work: Work) -> tuple[list[str], dict[str, str]]:
-    """Return the same; Debian's pip, which is a package of its own, is installed where that can be done."""
-    try:
-        return pip_command()
-    except MachineError:
-        if not apt.available():
-            raise
-    apt.install(work, ("python3-venv",))
-    importlib.invalidate_caches()
-    return pip_command()
-
-
-def _unpack_installer(folder: Path) -> None:
-    """Take uv's executable out of its wheel: it installs in a second what pip needs ten for."""
-    wheel = next((path for path in folder.glob("uv-*.whl")), None)
-    if wheel is None:
-        raise MachineError(
-            "requirements-dev.txt does not pin uv", remedy="add it to requirements-dev.in and lock again"
-        )
-    target = folder / "bin" / "uv"
-    target.parent.mkdir()
-    with zipfile.ZipFile(wheel) as archive:
-        member = next(name for name in archive.namelist() if re.fullmatch(r"uv-[^/]+\.data/scripts/uv", name))
-        target.write_bytes(archive.read(member))
-    target.chmod(target.stat().st_mode | stat.S_IXUSR)

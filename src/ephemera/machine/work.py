@@ -1,4 +1,4 @@
-"""What a step works with: one line of progress, child processes that can be ended, a log, locks that can be left."""
+"""The means of a step: a line of progress, child processes that can be ended, a log, locks that can be given up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CAUSES = (
 
 
 class CancelledError(Exception):
-    """The work was called off: another step failed, or the user interrupted it."""
+    """The work was cancelled: another step failed, or the user interrupted it."""
 
 
 class CommandFailedError(Exception):
@@ -47,10 +47,8 @@ class CommandFailedError(Exception):
     def as_machine_error(self, what: str, remedy: str) -> MachineError:
         """Return the failure as one line for a person; a known cause (disk, network) replaces ``remedy``."""
         text = "\n".join(self.tail)
-        for signs, better in _CAUSES:
-            if any(sign in text for sign in signs):
-                remedy = better
-                break
+        known = (better for signs, better in _CAUSES if any(sign in text for sign in signs))
+        remedy = next(known, remedy)
         last = next((line.strip() for line in reversed(self.tail) if line.strip()), f"exit code {self.code}")
         return MachineError(f"{what} ({last[:200]})", remedy=f"{remedy} (full log: {self.log})")
 
@@ -67,7 +65,7 @@ class Children:
     def started(
         self, argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None
     ) -> Iterator[subprocess.Popen[str]]:
-        """Start one; it is over, or ended, when the block is left."""
+        """Start a child; kill it when the block is left before it has ended."""
         with self._lock:
             if self.cancelled.is_set():
                 raise CancelledError
@@ -88,7 +86,7 @@ class Children:
                 self._running.discard(child)
 
     def cancel(self) -> None:
-        """End every child and its descendants, and let none start."""
+        """End every child and its descendants, and start no more."""
         with self._lock:
             self.cancelled.set()
             running = list(self._running)
@@ -103,15 +101,15 @@ class Children:
 
 
 class Work:
-    """One step's means. ``say`` shows a line as its latest; ``log`` is the file with everything its children said."""
+    """The means of one step. ``say``: shows its latest line; ``log``: the file with everything its children said."""
 
-    def __init__(self, name: str, say: Callable[[str], None], children: Children) -> None:
+    def __init__(self, name: str, say: Callable[[str], None], children: Children | None = None) -> None:
         self.say = say
         self.log = state_dir() / "logs" / f"{name.replace(' ', '-')}.log"
-        self._children = children
+        self._children = children or Children()
 
     def run(self, argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> list[str]:
-        """Run a command to its end and return its last lines; raises :class:`CommandFailedError`."""
+        """Run a command to its end and return its last lines; raise :class:`CommandFailedError` if it fails."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         tail: deque[str] = deque(maxlen=_TAIL_LINES)
         with self.log.open("a", buffering=1) as log, self._children.started(argv, cwd, env) as child:
@@ -133,31 +131,24 @@ class Work:
     def alone(self, name: str) -> Iterator[None]:
         """Hold the user's lock ``name``; while another process has it, say so and wait."""
         path = cache_dir() / "locks" / f"{name}.lock"
-        waiting = False
+        seconds = 0.0
         with ExitStack() as held:
             while True:
                 try:
-                    held.enter_context(locked(path, timeout_seconds=0.2 if waiting else 0.0))
+                    held.enter_context(locked(path, timeout_seconds=seconds))
                     break
                 except LockTimeoutError:
-                    if not waiting:
+                    if not seconds:
                         self.say("another ephemera is at it, waiting for it to finish")
-                    waiting = True
-                    self.stop_if_cancelled()
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-
-    def stop_if_cancelled(self) -> None:
-        """Raise :class:`CancelledError` when the work was called off."""
-        if self._children.cancelled.is_set():
-            raise CancelledError
+                    seconds = 0.2
+                    self.pause(0)
+            held.callback(path.unlink, missing_ok=True)
+            yield
 
     def pause(self, seconds: float) -> None:
-        """Wait that long, or until the work is called off."""
-        self._children.cancelled.wait(seconds)
-        self.stop_if_cancelled()
+        """Wait that long; raise :class:`CancelledError` as soon as the work is cancelled."""
+        if self._children.cancelled.wait(seconds):
+            raise CancelledError
 
 
 def _signal_group(child: subprocess.Popen[str], number: signal.Signals) -> None:

@@ -312,10 +312,11 @@ def test_images_lock_writes_the_digests_of_what_the_project_pulls(
 
 @pytest.mark.usefixtures("driver")
 def test_env_puts_no_program_of_another_user_on_the_path(ephemera: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    pulumi, plugin = toolchain.built_engine_dir() / "pulumi", toolchain.plugin_path()
-    for path in (pulumi, plugin):
-        path.parent.mkdir(parents=True)
+    for program in toolchain.PROGRAMS:
+        path = toolchain.toolchain_dir() / program
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    pulumi = toolchain.toolchain_dir() / "bin" / "pulumi"
     assert ephemera("env").exit_code == 0
     belongs_to(monkeypatch, {pulumi: 4711})
     said = ephemera("env")

@@ -46,7 +46,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
         (("run", "shop"), (*steps.FOR_ENVIRONMENTS, "images of shop")),
         (("images", "build", "shop"), (steps.DOCKER,)),
         (("test", "shop"), steps.FOR_ENVIRONMENTS),
-        (("env",), steps.FOR_PULUMI),
+        (("env",), steps.FOR_ENVIRONMENTS),
         (("setup",), steps.EVERYTHING),
     ],
 )
@@ -64,7 +64,7 @@ def test_a_docker_engine_elsewhere_is_nobodys_to_make(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://far:2375")
     ephemera("test", "shop")
-    assert asked == [("engine", "docker plugin")]
+    assert asked == [(steps.TOOLCHAIN,)]
 
 
 @pytest.mark.parametrize("command", [("up", "shp"), ("run", "shop", "--only", "x"), ("up", "--nope"), ("setup", "now")])

@@ -19,7 +19,7 @@ from ephemera.contract.images import AnyImage, EngineImage, PublicImage, Service
 from ephemera.images import base, locking
 from ephemera.images.errors import ImageMissingError
 from ephemera.images.references import pulled, resolve
-from ephemera.machine import apt, debian
+from ephemera.machine import apt
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_signatures_are_checked_with_debians_keyring(
 ) -> None:
     keyring = tmp_path / "debian.gpg"
     keyring.touch()
-    monkeypatch.setattr(debian, "KEYRING", keyring)
+    monkeypatch.setattr(apt, "KEYRING", keyring)
     called = making(tmp_path, monkeypatch, "debootstrap", "gpgv")()
     assert called[2:4] == ["--force-check-gpg", f"--keyring={keyring}"]
     assert events == []
@@ -129,17 +129,17 @@ def test_where_they_cannot_be_checked_that_is_told(
     keyring = tmp_path / "debian.gpg"
     if missing != "keyring":
         keyring.touch()
-    monkeypatch.setattr(debian, "KEYRING", keyring)
+    monkeypatch.setattr(apt, "KEYRING", keyring)
     called = making(tmp_path, monkeypatch, "debootstrap", *(["gpgv"] if missing != "gpgv" else []))()
     assert not [argument for argument in called if "gpg" in argument]
-    assert events == [{"type": "notice", "message": debian.UNCHECKED}]
+    assert events == [{"type": "notice", "message": apt.UNCHECKED}]
 
 
 def test_a_missing_keyring_is_installed_where_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keyring = tmp_path / "debian.gpg"
-    monkeypatch.setattr(debian, "KEYRING", keyring)
+    monkeypatch.setattr(apt, "KEYRING", keyring)
     monkeypatch.setattr(apt, "available", lambda: True)
-    monkeypatch.setattr(apt, "install", lambda _, packages: keyring.touch() if packages == debian.PACKAGES else None)
+    monkeypatch.setattr(apt, "install", lambda _, packages: keyring.touch() if packages == apt.DEBOOTSTRAP else None)
     monkeypatch.setattr(base, "mirror", lambda: "")
     assert f"--keyring={keyring}" in making(tmp_path, monkeypatch, "debootstrap", "gpgv")()
 

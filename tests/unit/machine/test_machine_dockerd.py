@@ -14,18 +14,15 @@ import pytest
 
 from ephemera.contract.errors import MachineError
 from ephemera.machine import dockerd
-from ephemera.machine.work import Children, Work
-
-PRESENT = "/images/ephemera/python:1/json"
+from ephemera.machine.work import Work
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        found = self.path in ("/_ping", PRESENT)
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Type", "application/json" if self.path != "/_ping" else "text/plain")
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
         self.end_headers()
-        self.wfile.write(b"OK" if self.path == "/_ping" else b'{"Id": "sha256:1"}')
+        self.wfile.write(b"OK")
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -47,7 +44,7 @@ def engine(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run() -> None:
-    dockerd.DockerEngine().run(Work("docker", lambda _: None, Children()))
+    dockerd.DockerEngine().run(Work("docker", lambda _: None))
 
 
 @pytest.mark.usefixtures("engine")
@@ -119,7 +116,7 @@ def root_without_docker(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_root_on_debian_gets_docker_installed(root_without_docker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAIL", "nothing fails")
-    monkeypatch.setattr(dockerd.DockerEngine, "_start", lambda *_: None)
+    monkeypatch.setattr(dockerd, "_start", lambda _: None)
     run()
     update, install = root_without_docker.read_text().splitlines()
     assert update.endswith("update")
@@ -139,7 +136,7 @@ def test_package_lists_that_are_not_complete_do_not_stop_it(
     root_without_docker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAIL", "update")
-    monkeypatch.setattr(dockerd.DockerEngine, "_start", lambda *_: None)
+    monkeypatch.setattr(dockerd, "_start", lambda _: None)
     run()
     assert "install" in root_without_docker.read_text()
 
@@ -167,5 +164,25 @@ def test_files_of_killed_daemons_are_forgotten(tmp_path: Path, monkeypatch: pyte
         path.write_text(pid)
     monkeypatch.setattr(dockerd, "_PROCESSES", tmp_path / "proc")
     monkeypatch.setattr(dockerd, "_PID_FILES", files)
-    dockerd._forget_dead_daemons()
+    dockerd._remove_stale_pid_files()
     assert [path.name for path in files if path.exists()] == ["alive"]
+
+
+@pytest.mark.parametrize(("problem", "spread"), [(FileNotFoundError("no socket"), True), (None, False)])
+def test_only_an_engine_that_was_started_has_volumes_and_layers_apart(
+    home: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception | None, spread: bool
+) -> None:
+    folder = home / "bin"
+    folder.mkdir()
+    (folder / "chattr").write_text(f'#!/bin/bash\necho "$*" >> {home}/marked\nexit 1\n')
+    (folder / "chattr").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setattr(dockerd, "answers", lambda: problem)
+    monkeypatch.setattr(dockerd, "request", lambda *_: (200, {"DockerRootDir": "/docker", "Driver": "overlay2"}))
+    monkeypatch.setattr(dockerd, "_start", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    run()
+    assert (home / "marked").exists() == spread
+    if spread:
+        assert (home / "marked").read_text() == "+T /docker/volumes /docker/overlay2\n"

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from ephemera.home.paths import state_dir
-from ephemera.machine import dockerd, doctor, go, prebuilt, toolchain
-from ephemera.machine.prebuilt import BaseImage
+from ephemera.machine import dockerd, doctor, go, steps, toolchain
 from tests.unit.users import belongs_to
 
 NAMES = [
-    "python", "architecture", "access", "docker", "disk", "engine disk", "limits", "package index", "go", "engine",
-    "language host", "docker plugin", "virtual environment", "base images", "loopback publish",
+    "python", "architecture", "access", "docker", "disk", "engine disk", "limits", "package index", "go", "toolchain",
+    "virtual environment", "base images", "loopback publish",
 ]  # fmt: skip
 
 
@@ -26,9 +25,6 @@ class Part:
     def __init__(self, name: str, done: bool) -> None:
         self.name = name
         self._done = done
-
-    def needs(self) -> tuple[str, ...]:
-        return ()
 
     def check(self) -> bool:
         return self._done
@@ -38,10 +34,8 @@ class Part:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, done: bool, *arguments: str) -> int:
-    """The doctor's exit code, where engine, host and plugin are done or not."""
-    names = ("engine", "language host", "docker plugin")
-    parts = {"base images": BaseImage(), **{name: Part(name, done) for name in names}}
-    monkeypatch.setattr(doctor, "steps", lambda: parts)
+    """The doctor's exit code, where the toolchain and the virtual environment are done or not."""
+    monkeypatch.setattr(doctor, "BuiltToolchain", lambda: Part("toolchain", done))
     return doctor.main(arguments, Part("virtual environment", done))
 
 
@@ -87,11 +81,10 @@ def test_a_machine_that_has_everything_is_ok(report: Report) -> None:
 
 def test_what_is_not_made_yet_is_missing_with_a_remedy(report: Report) -> None:
     code, document = report(done=False)
-    assert code == 5
-    assert document["ok"] is False
-    engine = state(document, "engine")
-    assert engine["state"] == "missing"
-    assert engine["remedy"]
+    assert (code, document["ok"]) == (0, True), "`up` makes it"
+    toolchain = state(document, "toolchain")
+    assert toolchain["state"] == "missing"
+    assert toolchain["remedy"]
 
 
 def test_no_docker_without_root_failed(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,12 +162,7 @@ def test_a_loopback_address_that_cannot_be_published_failed(report: Report, monk
     assert loopback["state"] == "failed"
     assert "cannot assign requested address" in loopback["detail"]
     assert "EPHEMERA_EXPOSE=dynamic" in loopback["remedy"]
-    assert removed == ["/containers/c1?force=true", "/networks/c1"]
-
-
-def test_a_setting_that_is_wrong_is_a_check_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EPHEMERA_ENGINE", "x")
-    assert doctor.examine()[-1].detail == "EPHEMERA_ENGINE is 'x'"
+    assert removed == ["/containers/c1?force=true"]
 
 
 def test_folders_of_another_user_are_a_check(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +175,7 @@ def test_folders_of_another_user_are_a_check(report: Report, monkeypatch: pytest
 
 
 def test_a_program_of_another_user_is_a_check(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    pulumi = toolchain.built_engine_dir() / "pulumi"
+    pulumi = toolchain.toolchain_dir() / "bin" / "pulumi"
     pulumi.parent.mkdir(parents=True)
     pulumi.touch()
     belongs_to(monkeypatch, {pulumi: 4711})
@@ -225,7 +213,7 @@ def test_base_images_are_as_the_machine_is_known_to_get_them(
     monkeypatch.setenv("EPHEMERA_IMAGES", asked)
     if known is not None:
         (state_dir() / "machine.json").write_text(json.dumps(known))
-    monkeypatch.setattr(prebuilt, "base_image", lambda: "sha256:1" if there else None)
+    monkeypatch.setattr(steps, "base_image", lambda: "sha256:1" if there else None)
     row = state(report()[1], "base images")
     assert (row["state"], detail in row["detail"]) == (state_, True)
 
@@ -233,7 +221,7 @@ def test_base_images_are_as_the_machine_is_known_to_get_them(
 def test_the_table_has_a_remedy_below_what_is_missing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(monkeypatch, False) == 5
+    assert run(monkeypatch, False) == 0
     lines = capsys.readouterr().out.splitlines()
-    engine = next(number for number, line in enumerate(lines) if line.startswith("engine  "))
-    assert lines[engine + 1].strip().startswith("→ run `ephemera setup`")
+    toolchain = next(number for number, line in enumerate(lines) if line.startswith("toolchain  "))
+    assert lines[toolchain + 1].strip().startswith("→ run `ephemera setup`")

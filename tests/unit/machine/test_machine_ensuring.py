@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ephemera.contract.errors import MachineError
-from ephemera.machine import dockerd, prebuilt, steps, toolchain
+from ephemera.machine import dockerd, steps, toolchain
 from ephemera.machine.scheduler import Step
-from ephemera.machine.work import Children, Work
+from ephemera.machine.work import Work
 from tests.unit.machine.test_machine_steps import go_stand_in
 
 DEADLINE_SECONDS = 20
@@ -31,25 +31,12 @@ def go(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_is_missing_is_told_and_made_once(go: Path) -> None:
     told: list[Sequence[str]] = []
-    steps.ensure(steps.FOR_PULUMI, told.append)
-    assert set(told[0]) == {"engine", "docker plugin", "language host"}
+    steps.ensure(steps.FOR_ENVIRONMENTS, told.append)
+    assert told == [["toolchain"]]
     assert toolchain.located().pulumi.exists()
     asked = go.read_text()
-    steps.ensure(steps.FOR_PULUMI, told.append)
+    steps.ensure(steps.FOR_ENVIRONMENTS, told.append)
     assert (len(told), go.read_text()) == (1, asked)
-
-
-def test_environments_need_no_language_host(go: Path) -> None:
-    steps.ensure(steps.FOR_ENVIRONMENTS, lambda _: None)
-    assert [path.name for path in toolchain.built_engine_dir().iterdir()] == ["pulumi"]
-
-
-@pytest.mark.usefixtures("go")
-def test_what_fails_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAIL", "yes")
-    monkeypatch.setattr("ephemera.machine.go.version", lambda _: (1, 26))
-    with pytest.raises(MachineError, match="cannot be built"):
-        steps.ensure((steps.PLUGIN,), lambda _: None)
 
 
 def test_a_wrong_architecture_is_refused_before_anything_is_made(go: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +52,7 @@ def test_two_at_once_make_it_once(go: Path) -> None:
     os.mkfifo(gate)
     compiler = go.with_name("bin") / "go"
     compiler.write_text(compiler.read_text().replace("  build)\n", f"  build)\n    read -r < {gate}\n"))
-    script = "from ephemera.machine import steps; steps.ensure((steps.ENGINE,), print)"
+    script = "from ephemera.machine import steps; steps.ensure((steps.TOOLCHAIN,), print)"
     with ExitStack() as running:
         both = [
             running.enter_context(subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True))
@@ -74,13 +61,13 @@ def test_two_at_once_make_it_once(go: Path) -> None:
         try:
             for process in both:  # each has found that it is not there
                 assert process.stderr is not None
-                assert process.stderr.readline() == "engine: started\n"
+                assert process.stderr.readline() == "toolchain: started\n"
             gate.write_text("\n")
             assert [process.wait(DEADLINE_SECONDS) for process in both] == [0, 0]
         finally:
             for process in both:
                 process.kill()
-    assert go.read_text().count(f"-o {toolchain.built_engine_dir()}") == 1
+    assert go.read_text().count(" build ") == 1
 
 
 def test_looking_loads_no_heavy_module() -> None:
@@ -103,24 +90,24 @@ def python(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], 
 
 
 def _run(step: Step) -> None:
-    step.run(Work(step.name, lambda _: None, Children()))
+    step.run(Work(step.name, lambda _: None))
 
 
 def test_base_images_that_cannot_be_made_say_why(python: Callable[[str, int], None]) -> None:
     python("the local base image can only be made by root", 1)
     with pytest.raises(MachineError, match=r"cannot be made \(the local base image can only be made by root\)"):
-        _run(prebuilt.BaseImage())
+        _run(steps.BaseImage())
 
 
 def test_base_images_that_are_made_are_there(
     python: Callable[[str, int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python("made", 0)
-    step = prebuilt.BaseImage()
+    step = steps.BaseImage()
     assert not step.check()
     _run(step)
     monkeypatch.setenv("EPHEMERA_IMAGES", "local")
-    monkeypatch.setattr(prebuilt, "base_image", lambda: "sha256:1")
+    monkeypatch.setattr(steps, "base_image", lambda: "sha256:1")
     assert step.check()
 
 
@@ -128,14 +115,14 @@ def test_base_images_that_are_made_are_there(
 def test_images_of_a_system_are_made_beside_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Sequence[str]] = []
     asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(prebuilt, "_run", lambda _work, _folder, *arguments: asked.append(arguments))
+    monkeypatch.setattr(steps, "_make_images", lambda _work, _folder, *arguments: asked.append(arguments))
     for _ in range(2):
-        steps.ensure((steps.ENGINE,), told.append, "shop")
-        assert told == [("engine", "images")]
+        steps.ensure((steps.TOOLCHAIN,), told.append, "shop")
+        assert told == [["toolchain", "images"]]
         assert asked == [("-m", "ephemera", "images", "build", "shop")]
 
 
 def test_images_that_cannot_be_made_say_why(python: Callable[[str, int], None]) -> None:
     python("ephemera: image 'api' cannot be built\n  Step 2/2 : RUN false", 3)
     with pytest.raises(MachineError, match=r"cannot be made \(ephemera: image 'api' cannot be built\): .*full log"):
-        _run(prebuilt.SystemImages("shop"))
+        _run(steps.SystemImages("shop"))

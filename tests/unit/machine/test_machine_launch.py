@@ -96,6 +96,7 @@ def test_the_command_takes_over_with_the_time_it_took(project: Path, monkeypatch
 
     monkeypatch.setattr(os, "execve", execve)
     monkeypatch.setattr(launch, "make_ready", lambda *_: None)
+    monkeypatch.setattr(VirtualEnvironment, "interpreter", lambda _: None)
     with pytest.raises(SystemExit):
         launch.main(project, ["up", "tasker", "--", "-k", "x y"])
     path, argv, env = became[0]

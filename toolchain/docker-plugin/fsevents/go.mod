@@ -1,3 +1,0 @@
-module github.com/fsnotify/fsevents
-
-go 1.26
