@@ -14,7 +14,7 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -104,39 +104,30 @@ def extract(handle: ServiceHandle, archive: int, target: str) -> None:
 
 
 def unpack(file: IO[bytes], target: Path, name: str) -> list[str]:
-    """Write what an archive holds, beneath its first folder ``name`` if there is one, to ``target``. Return the names
-    of what is no regular file, folder or link within ``target``, and was left out. Raises :class:`CopyError` for a path
-    that leads elsewhere."""
+    """Write what an archive holds, beneath its first folder ``name`` if there is one, to ``target``.
+
+    Return the names of devices, pipes, and links that lead outside of ``target``, which are left out. Raises
+    :class:`CopyError` for a path that leads elsewhere.
+    """
     left_out: list[str] = []
-    folders: list[tuple[Path, int]] = []
-    links: list[tuple[Path, str]] = []
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
-            for member in archive:
+            for member in sorted(archive, key=tarfile.TarInfo.issym):  # links last: nothing is written through one
                 parts = _beneath(member.name, name)
-                path = _real(target, parts)
+                path = target.joinpath(*parts)
+                for folder in (target.joinpath(*parts[:end]) for end in range(1, len(parts) + member.isdir())):
+                    if folder.is_symlink():
+                        raise CopyError(f"{folder} is a link", remedy="copy to another folder, or less")
                 if member.isdir():
-                    _refuse(path.is_symlink(), path, "is a link")
                     path.mkdir(exist_ok=True)
-                    folders.append((path, member.mode))
-                elif member.isreg():
-                    content = archive.extractfile(member)
-                    assert content is not None  # noqa: S101 - a regular file has one
-                    _write(path, content, member)
-                elif member.islnk() and (linked := _real(target, _beneath(member.linkname, name))).is_file():
-                    _refuse(linked.is_symlink(), linked, "is a link")
-                    with linked.open("rb") as content:
-                        _write(path, content, member)
+                    path.chmod(member.mode & _PERMISSIONS | stat.S_IRWXU)
+                elif (source := _file(archive, member)) is not None:
+                    _write(path, archive.extractfile(source), source)
                 elif member.issym() and _stays(member.linkname, parts):
-                    links.append((path, member.linkname))
+                    path.unlink(missing_ok=True)
+                    path.symlink_to(member.linkname)
                 else:
                     left_out.append(member.name)
-        # At the end: so no file was written through one.
-        for path, leads_to in links:
-            _make_room(path)
-            path.symlink_to(leads_to)
-        for path, mode in reversed(folders):
-            path.chmod(mode & _PERMISSIONS | stat.S_IRWXU)
     except (tarfile.TarError, OSError) as error:
         raise CopyError(f"cannot copy to {target}", remedy=str(error)) from error
     return left_out
@@ -151,19 +142,18 @@ def _name(source: str) -> str:
 def _beneath(name: str, first: str) -> Sequence[str]:
     path = PurePosixPath(name)
     parts = [part for part in path.parts if part != "."]
-    _refuse(path.is_absolute() or ".." in parts, Path(name), "leads elsewhere")
+    if path.is_absolute() or ".." in parts:
+        raise CopyError(f"{name} leads elsewhere", remedy="copy another file or folder")
     return parts[1:] if first and parts[:1] == [first] else parts
 
 
-def _real(target: Path, parts: Sequence[str]) -> Path:
-    """The path, none of whose folders beneath ``target`` is a link."""
-    path = target
-    for part in parts:
-        if path != target:
-            _refuse(path.is_symlink(), path, "is a link")
-        path /= part
-        _refuse(not path.parent.is_dir(), path.parent, "is no folder")
-    return path
+def _file(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Return the regular file that ``member`` is or that it is a hard link to, None if there is none."""
+    found = member
+    if member.islnk():
+        with suppress(KeyError):
+            found = archive.getmember(member.linkname)
+    return found if found.isreg() else None
 
 
 def _stays(leads_to: str, parts: Sequence[str]) -> bool:
@@ -173,24 +163,13 @@ def _stays(leads_to: str, parts: Sequence[str]) -> bool:
     return bool(steps) and steps[0] != "/" and ".." not in steps[up:] and up < len(parts)
 
 
-def _write(path: Path, content: IO[bytes], member: tarfile.TarInfo) -> None:
-    _make_room(path)
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+def _write(path: Path, content: IO[bytes] | None, member: tarfile.TarInfo) -> None:
+    assert content is not None  # noqa: S101 - a regular file has one
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         shutil.copyfileobj(content, file)
-        os.fchmod(file.fileno(), member.mode & _PERMISSIONS)
-        os.utime(file.fileno(), (member.mtime, member.mtime))
-
-
-def _make_room(path: Path) -> None:
-    if path.is_symlink() or path.exists():
-        _refuse(path.is_dir() and not path.is_symlink(), path, "is a folder")
-        path.unlink()
-
-
-def _refuse(bad: bool, path: Path, why: str) -> None:
-    if bad:
-        raise CopyError(f"{path} {why}", remedy="copy to another folder, or less")
+    path.chmod(member.mode & _PERMISSIONS)
+    os.utime(path, (member.mtime, member.mtime))
 
 
 def _unowned(member: tarfile.TarInfo) -> tarfile.TarInfo:
