@@ -156,9 +156,10 @@ def logs(
         for (of, _), text in hidden:
             show(of, text)
         if follow:
-            from ephemera.cli.following import follow_logs
+            from ephemera.cli.following import followed
 
-            follow_logs(client, name, last, lambda of, line: show(of, redactor.text(line.text)))
+            for of, line in followed(client, name, last):
+                show(of, redactor.text(line.text))
 
 
 def _noting(lines: Iterable[tuple[str, LogLine]], last: dict[str, str]) -> Iterator[tuple[str, LogLine]]:
