@@ -1,8 +1,8 @@
-"""Files to and from a service's container, as ``docker cp`` copies them, also where its root file system is read-only.
+"""Copy files to and from a service's container, as ``docker cp`` does, also where its root file system is read-only.
 
-A running container is asked itself, with its own ``tar``: so files in tmpfs are there too, and the rights of its user
-count. Where that fails, the engine's archives take its place. What comes out of a container is not trusted: nothing is
-written outside the target, no link is followed, no device is made.
+The ``tar`` of a running container does it: so files in tmpfs are there too, and the rights of its user count. Where
+that fails, Docker's archives take its place. What comes out of a container is not trusted: nothing is written outside
+the target, no link is followed, no device is made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 
 from ephemera.contract.errors import EphemeraError, InputError, NotReadyError
 from ephemera.contract.text import lines
@@ -26,7 +26,7 @@ from ephemera.driver import streams
 from ephemera.driver.services import ServiceHandle
 
 _FOLDER = 1 << 31
-"""Bit of the engine's modes, which are Go's."""
+"""Bit of Docker's modes, which are Go's."""
 _PERMISSIONS = 0o777
 _SILENT = "it said nothing"
 
@@ -38,8 +38,8 @@ class CopyError(EphemeraError):
 
 
 def out(handle: ServiceHandle, source: str, target: Path) -> list[str]:
-    """Copy a file or a folder of the container to ``target``, or into it where that is a folder; of a ``source`` that
-    ends with ``/.``, what is in it. Return what was left out: the names of devices, pipes, and links that lead outside.
+    """Copy a file or folder of the container to ``target``, or into it if that is a folder; of a ``source`` that ends
+    with ``/.``, copy its content. Return the names of what was left out: devices, pipes, and links that lead outside.
     """
     name = _name(source)
     if not target.is_dir() and not target.parent.is_dir():
@@ -52,7 +52,7 @@ def out(handle: ServiceHandle, source: str, target: Path) -> list[str]:
 
 @contextmanager
 def archive_of(handle: ServiceHandle, source: str) -> Iterator[IO[bytes]]:
-    """Yield a file or a folder of the container as a tar archive: a file at its start."""
+    """Yield a file or folder of the container as a tar archive, a file at its start."""
     name = _name(source)
     folder = posixpath.dirname(source.rstrip("/")) if name else source
     with tempfile.TemporaryFile() as file:
@@ -63,15 +63,15 @@ def archive_of(handle: ServiceHandle, source: str) -> Iterator[IO[bytes]]:
             try:
                 for chunk in handle.client.api.get_archive(handle.container, source)[0]:
                     file.write(chunk)
-            except (NotFound, APIError) as error:
+            except APIError as error:
                 raise CopyError(f"cannot copy {source} of service {handle.name!r}", remedy=problem) from error
         file.seek(0)
         yield file
 
 
 def into(handle: ServiceHandle, source: Path, target: str, *, contents: bool = False) -> None:
-    """Copy a local file or folder to ``target`` in the container, or into it where that is a folder. ``contents``: what
-    is in the folder, and not itself."""
+    """Copy a local file or folder to ``target`` in the container, or into it if that is a folder. ``contents``: copy
+    what is in the folder instead of the folder."""
     if not source.exists():
         raise InputError(f"there is no {source}", remedy="name a file or a folder")
     if _is_folder(handle, target):
@@ -91,7 +91,7 @@ def into(handle: ServiceHandle, source: Path, target: str, *, contents: bool = F
 
 
 def extract(handle: ServiceHandle, archive: int, target: str) -> None:
-    """Extract the tar archive that the descriptor ``archive`` gives into the folder ``target`` of the container."""
+    """Extract a tar archive, read from the descriptor ``archive``, into the folder ``target`` of the container."""
     problem = _run(handle, ["tar", "-xf", "-", "-C", target], archive, None)
     if not problem:
         return
@@ -99,7 +99,7 @@ def extract(handle: ServiceHandle, archive: int, target: str) -> None:
         os.lseek(archive, 0, os.SEEK_SET)
         with os.fdopen(os.dup(archive), "rb") as file:
             handle.client.api.put_archive(handle.container, target, file)
-    except (NotFound, APIError, OSError) as error:
+    except (APIError, OSError) as error:
         raise CopyError(f"cannot copy to {target} in service {handle.name!r}", remedy=problem) from error
 
 
@@ -134,7 +134,7 @@ def unpack(file: IO[bytes], target: Path, name: str) -> list[str]:
 
 
 def _name(source: str) -> str:
-    """What is copied is called; nothing for what is in a folder."""
+    """Return the name of what is copied; empty for the content of a folder."""
     own = posixpath.basename(source.rstrip("/"))
     return "" if own in ("", ".", "..") else own
 
@@ -157,7 +157,7 @@ def _file(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tarfile.TarInfo 
 
 
 def _stays(leads_to: str, parts: Sequence[str]) -> bool:
-    """Whether a link leads to what is beneath the target: up first, if at all, and never too far."""
+    """Whether a link at ``parts`` stays beneath the target: up first, if at all, and never too far."""
     steps = PurePosixPath(leads_to).parts
     up = next((at for at, step in enumerate(steps) if step != ".."), len(steps))
     return bool(steps) and steps[0] != "/" and ".." not in steps[up:] and up < len(parts)
@@ -184,12 +184,12 @@ def _is_folder(handle: ServiceHandle, path: str) -> bool:
         return not problem
     try:
         return bool(handle.client.api.get_archive(handle.container, path)[1]["mode"] & _FOLDER)
-    except (NotFound, APIError):
+    except APIError:
         return False
 
 
 def _run(handle: ServiceHandle, command: Sequence[str], source: int | None, target: IO[bytes] | None) -> str:
-    """Run it in the container, its input from one file and its output to the other: what went wrong, if anything."""
+    """Run ``command``, its input from one file, its output to the other; return what went wrong, else nothing."""
     wrong = bytearray()
 
     def show(kind: int, part: bytes) -> None:
