@@ -1,4 +1,4 @@
-"""``status``, ``ls``, ``outputs``, ``logs``, ``env``, ``images``: looking, without changing an environment."""
+"""``status``, ``ls``, ``outputs``, ``logs``, ``env``, ``images``: look at environments without changing them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def outputs(
         screen.document(document.document(show_secrets=show_secrets))
         return
     written = export_line if output_format is OutputsFormat.env else dotenv_line
-    # Not by line: what cannot be written is refused before anything is.
+    # At once: a value that cannot be written is refused before anything is printed.
     sys.stdout.write("".join(f"{written(*pair)}\n" for pair in document.variables(show_secrets=show_secrets)))
     sys.stdout.flush()
 
@@ -163,7 +163,7 @@ def logs(
 
 
 def _noting(lines: Iterable[tuple[str, LogLine]], last: dict[str, str]) -> Iterator[tuple[str, LogLine]]:
-    """``lines``, with the time of each service's last one in ``last``."""
+    """Yield ``lines``, and keep the time of each service's last one in ``last``."""
     for service, line in lines:
         last[service] = line.stamp
         yield service, line

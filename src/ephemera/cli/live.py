@@ -20,7 +20,7 @@ _STATE = {"waiting": "[yellow]waiting[/]", "ready": "[green]ready[/]", "": "[dim
 
 
 class LiveView:
-    """Takes the program's events, and shows where each service stands."""
+    """Takes the program's events, and shows the state of each service."""
 
     def __init__(self, screen: Screen, title: str, services: Sequence[str]) -> None:
         self._screen = screen
@@ -32,7 +32,7 @@ class LiveView:
 
     @contextmanager
     def running(self) -> Iterator[LiveView]:
-        """Show it while the block runs."""
+        """Show the view while the block runs."""
         if not self._screen.err.is_terminal:
             self._screen.note(f"{self._title} …")
             yield self
@@ -47,7 +47,7 @@ class LiveView:
             self._screen.note(event["message"])
         elif event["type"] == "failed":
             error = event["error"]
-            if "service" in error:  # all else is told once the command has cleaned up, which takes no time then
+            if "service" in error:  # other errors are printed once the command has cleaned up, at once then
                 self._screen.note(f"  {error['service']} {error['cause']}")
         elif event["type"] == "building":
             self._building = event["message"]

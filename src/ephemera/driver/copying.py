@@ -28,7 +28,7 @@ from ephemera.driver.services import ServiceHandle
 _FOLDER = 1 << 31
 """Bit of Docker's modes, which are Go's."""
 _PERMISSIONS = 0o777
-_SILENT = "it said nothing"
+_SILENT = "it printed nothing"
 
 
 class CopyError(EphemeraError):
@@ -194,7 +194,7 @@ def _run(handle: ServiceHandle, command: Sequence[str], source: int | None, targ
 
     def show(kind: int, part: bytes) -> None:
         if kind == streams.STDERR:
-            wrong.extend(part[: streams.AT_ONCE])
+            wrong.extend(part if len(wrong) < streams.AT_ONCE else b"")
         elif target is not None:
             target.write(part)
 
