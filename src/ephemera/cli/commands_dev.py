@@ -134,7 +134,7 @@ class _Session:
 
         stack = self._outputs.stack
         width = max((len(service) for service in self._outputs.services), default=0)
-        redactor = hiding.redactor_of(self._outputs)
+        redactor = hiding.redactor_for(self._workspace, stack, self._outputs)
         following = Following(
             client,
             stack,

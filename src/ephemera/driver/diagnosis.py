@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import site
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 _ABOUT = re.compile(r"\s*\S*:(?P<kind>\w+) \((?P<name>[^)]+)\):\s*$")
@@ -48,24 +48,20 @@ class Diagnosis(NamedTuple):
 
 def diagnose(output: Sequence[str]) -> Diagnosis:
     """Return the first cause that ``output`` names, else its last line."""
-    for kind, name, text in _errors(output):
-        refused = _REFUSED.search(text)
-        if refused:
-            what = refused["what"] or f"make {kind.lower()}"
-            why = _NOISE.sub("", refused["why"]).strip()
-            return Diagnosis(f"cannot {what} {name!r}: {why}", _remedy(why))
-        if raised := _raised(output):
-            return Diagnosis(raised, _IN_THE_PROGRAM)
-        about = f"{kind.lower()} {name!r}: " if kind and kind != "Stack" else ""
-        return Diagnosis(about + text, _remedy(text))
+    last = next((line.strip() for line in reversed(output) if line.strip()), "the engine printed nothing")
+    kind, name, text = next(_errors(output), ("", "", last))
+    if name and (refused := _REFUSED.search(text)):
+        what = refused["what"] or f"make {kind.lower()}"
+        why = _NOISE.sub("", refused["why"]).strip()
+        return Diagnosis(f"cannot {what} {name!r}: {why}", _remedy(why))
     if raised := _raised(output):
         return Diagnosis(raised, _IN_THE_PROGRAM)
-    last = next((line.strip() for line in reversed(output) if line.strip()), "the engine printed nothing")
-    return Diagnosis(last, _remedy(last))
+    about = f"{kind.lower()} {name!r}: " if kind and kind != "Stack" else ""
+    return Diagnosis(about + text, _remedy(text))
 
 
-def _errors(output: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Return each error: kind and name of its resource, and its text; those of the stack, which only sum up, come last."""
+def _errors(output: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield kind and name of the resource and the text of each error, last those of the stack, which only sum up."""
     start = next((at for at, line in enumerate(output) if line.strip() == "Diagnostics:"), 0)
     found: list[tuple[str, str, str]] = []
     kind = name = ""
@@ -77,7 +73,7 @@ def _errors(output: Sequence[str]) -> list[tuple[str, str, str]]:
             text = around["text"] if around else error["text"]
             if not text.startswith(_SAYS_NOTHING) or "runtime error: " in text:
                 found.append((kind, name, text.rpartition("runtime error: ")[2]))
-    return sorted(found, key=lambda each: each[0] == "Stack")
+    yield from sorted(found, key=lambda each: each[0] == "Stack")
 
 
 def _raised(output: Sequence[str]) -> str:

@@ -17,23 +17,23 @@ from ephemera.home import leases
 from ephemera.host.engine import connected
 
 
-def redactor_of(outputs: EnvironmentOutputs) -> Redactor:
-    """Return the redactor of an environment that is up. With Docker in trouble, it knows the outputs' secrets only."""
-    redactor = Redactor()
-    redactor.learn_outputs(outputs)
-    _learn_containers(redactor, outputs.stack)
-    return redactor
+def redactor_for(workspace: Workspace, stack: str, outputs: EnvironmentOutputs | None = None) -> Redactor:
+    """Return what hides the secrets of an environment in any state; it knows those that can be read in that state.
 
-
-def redactor_for(workspace: Workspace, stack: str) -> Redactor:
-    """Return the redactor of an environment in any state; it knows the secrets that can be known in that state."""
+    ``outputs``: the environment's; read if it has become ready, and they are left out.
+    """
     redactor = Redactor()
-    _learn_containers(redactor, stack)
+    with suppress(EphemeraError, DockerException, RequestException), connected() as client:
+        for item in services.containers(client, stack):
+            redactor.learn_container(client.api.inspect_container(item["Id"]))
     lease = leases.read(stack)
     with suppress(EphemeraError, OSError):
         learn_config(redactor, workspace, stack)
-        if lease is None or lease.phase != "creating":
-            redactor.learn_outputs(engine.outputs(workspace, stack))
+    with suppress(EphemeraError, OSError):
+        if outputs is None and (lease is None or lease.phase != "creating"):
+            outputs = engine.outputs(workspace, stack)
+        if outputs is not None:
+            redactor.learn_outputs(outputs)
     return redactor
 
 
@@ -43,9 +43,3 @@ def learn_config(redactor: Redactor, workspace: Workspace, stack: str) -> None:
     redactor.learn_settings(config)
     redactor.learn(text for text in config.values() if isinstance(text, Ciphertext))
     redactor.learn_secrets(encryption.config_secrets(workspace, stack))
-
-
-def _learn_containers(redactor: Redactor, stack: str) -> None:
-    with suppress(EphemeraError, DockerException, RequestException), connected() as client:
-        for item in services.containers(client, stack):
-            redactor.learn_container(client.api.inspect_container(item["Id"]))

@@ -99,7 +99,8 @@ class RunningEnvironment(ReachableEnvironment):
 
     def _note(self, test: str, phase: str, start: float, stop: float, outcome: str, text: str) -> None:
         if text:
-            text = hiding.redactor_of(self.outputs).text(text)[-_TEXT_LENGTH:]  # a cut credential would be missed
+            text = hiding.redactor_for(self._workspace, self.stack, self.outputs).text(text)
+        text = text[-_TEXT_LENGTH:]  # a credential cut in two would be missed
         start = max(start, self._since)
         # All workers of a run share that variable; without workers there is one process.
         session = surroundings.variables().get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())

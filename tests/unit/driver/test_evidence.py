@@ -145,12 +145,15 @@ def test_runs_sort_by_time_and_are_unique() -> None:
     assert all(re.fullmatch(rf"\d{{8}}T\d{{6}}Z-{_STACK}-[0-9a-f]{{6}}", run) for run in runs)
 
 
-def test_text_is_redacted_by_credentials_and_what_the_program_marked_as_secret(docker: FakeClient) -> None:
+def test_text_is_redacted_by_credentials_and_what_the_program_marked_as_secret(
+    workspace: Workspace, docker: FakeClient
+) -> None:
     own = marks(_STACK, identity.backend_id(), "api") | {labels.SECRETS: '["DSN"]'}
     docker.api.add("container", f"{_STACK}-api", own)
     config = {"Env": ["DSN=its own", "MODE=plain"], "Labels": own}
     docker.api.documents[f"{_STACK}-api-id"] = {"Name": f"/{_STACK}-api", "Config": config}
-    redactor = hiding.redactor_of(_outputs(secret := credential(_STACK, "db", "password")))
+    secret = credential(_STACK, "db", "password")
+    redactor = hiding.redactor_for(workspace, _STACK, _outputs(secret))
     assert redactor.text(f"app said its own, plain, {secret}") == "app said ***, plain, ***", (
         "a user's name is no secret"
     )
