@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from enum import StrEnum
-from itertools import tee
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -79,7 +78,8 @@ def ls(output: options.OutputOption = Output.table) -> None:
     found = environments(Workspace.find())
     reaper.start_if_due()
     if screen.machine:
-        screen.document([_with_times(asdict(item)) for item in found])
+        times = [{key: timestamp(getattr(item, key)) for key in ("created_at", "expires_at")} for item in found]
+        screen.document([{**asdict(item), **each} for item, each in zip(found, times, strict=True)])
     elif found:
         screen.table(environments_table(found))
     else:
@@ -139,10 +139,8 @@ def logs(
         redactor = Redactor() if show_secrets else hiding.redactor_for(workspace, name)
         last = dict.fromkeys(sorted(found) if service is None else [service], "")
         lines = _noting(services.log_lines(client, name, service, tail), last)
-        if tail is not None:
-            lines = iter(deque(lines, maxlen=tail))
-        shown, whole = tee(lines)
-        hidden = zip(shown, redactor.lines(line.text for _, line in whole), strict=True)
+        kept = lines if tail is None else deque(lines, maxlen=tail)
+        hidden = redactor.lines(((of, line), line.text) for of, line in kept)
         if screen.machine:
             screen.document(
                 [{"time": line.time.isoformat(), "service": of, "line": text} for (of, line), text in hidden]
@@ -260,7 +258,3 @@ def lock_images(output: options.OutputOption = Output.table) -> None:
         screen.document({"file": str(path)})
     else:
         typer.echo(path)
-
-
-def _with_times(document: dict[str, Any]) -> dict[str, Any]:
-    return {**document, **{key: timestamp(document[key]) for key in ("created_at", "expires_at")}}

@@ -15,11 +15,13 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from ephemera.contract import labels
 from ephemera.contract.outputs import REDACTED, EnvironmentOutputs
+
+T = TypeVar("T")
 
 _SHORTEST = 4
 # A line of a longer text, such as a private key's.
@@ -112,12 +114,13 @@ class Redactor:
             text = text.replace(form, REDACTED)
         return text
 
-    def lines(self, lines: Iterable[str]) -> Iterator[str]:
-        """Yield each line without the known credentials. Faster than one by one, but waits for blocks of lines."""
+    def lines(self, lines: Iterable[tuple[T, str]]) -> Iterator[tuple[T, str]]:
+        """Yield each line, with what stands by it, without the known credentials. Faster than one by one, but waits for
+        blocks of lines."""
         coming = iter(lines)
         while block := list(islice(coming, _BLOCK_LINES)):
-            whole = "\n".join(block)
-            yield from block if self.text(whole) == whole else map(self.text, block)
+            whole = "\n".join(line for _, line in block)
+            yield from block if self.text(whole) == whole else ((by, self.text(line)) for by, line in block)
 
     def document(self, value: Any) -> Any:
         """Return a JSON document with every text in it redacted, keys too."""
