@@ -67,7 +67,7 @@ def execute(
     if execution.refusal and not screen.machine:
         screen.error(NotReadyError(f"cannot run {command[0]!r} in {service!r}", remedy=execution.refusal))
     if screen.machine:
-        # What is no UTF-8 stands there as \xNN.
+        # Bytes that are not UTF-8 are written as \xNN.
         text = b"".join(said.values()).decode(errors="backslashreplace") + execution.refusal
         screen.document({"service": service, "exit_code": exit_code, "output": text})
     raise typer.Exit(exit_code)

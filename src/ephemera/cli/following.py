@@ -18,7 +18,7 @@ from ephemera.home import identity
 from ephemera.host import logs
 from ephemera.host.logs import LogLine
 
-# The container was removed, the engine went away, or the connection was closed.
+# The container was removed, Docker went away, or the connection was closed.
 _ENDED = (DockerException, RequestException, OSError, ValueError)
 
 
@@ -60,7 +60,7 @@ class Following:
         self._quiet = False
         filters = {"type": "container", "event": ["start", "destroy"], **labels.filters(identity.backend_id(), stack)}
         events = client.api.events(decode=True, filters=filters)
-        threading.Thread(target=self._listen, args=(events,), name="engine-events", daemon=True).start()
+        threading.Thread(target=self._listen, args=(events,), name="docker-events", daemon=True).start()
         for item in containers(client, stack):
             if (service := item["Labels"].get(labels.SERVICE)) in self._starts and item["State"] == "running":
                 self._starts[service].put(item["Id"])

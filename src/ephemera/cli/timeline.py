@@ -21,7 +21,7 @@ _LEAST_BAR, _MOST_BAR = 16, 100
 _LEAST_NAME, _MOST_NAME = 12, 30
 # All columns but the name and the bar, and the room between columns.
 _COLUMNS = 1 + len("replace") + 3 * len("00.00 s") + 7 * 2
-# What is less, and is no change, is only counted.
+# A smaller part that is no change is only counted.
 _LEAST_SHARE = 0.01
 _NO_CHANGE = ("same", "gate", "wait", "phase")
 # Style, mark and mark in ASCII; what comes later lies over what comes before.

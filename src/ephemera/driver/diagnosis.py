@@ -36,7 +36,7 @@ _REMEDIES = (
     (r"currently locked", "wait until the other run of Pulumi has ended"),
 )  # fmt: skip
 _IN_THE_PROGRAM = "fix the program"
-_OTHERWISE = "the engine's whole output is in the evidence, and in --output json"
+_OTHERWISE = "Pulumi's whole output is in the evidence, and in --output json"
 
 
 class Diagnosis(NamedTuple):
@@ -48,7 +48,7 @@ class Diagnosis(NamedTuple):
 
 def diagnose(output: Sequence[str]) -> Diagnosis:
     """Return the first cause that ``output`` names, else its last line."""
-    last = next((line.strip() for line in reversed(output) if line.strip()), "the engine printed nothing")
+    last = next((line.strip() for line in reversed(output) if line.strip()), "Pulumi printed nothing")
     kind, name, text = next(_errors(output), ("", "", last))
     if name and (refused := _REFUSED.search(text)):
         what = refused["what"] or f"make {kind.lower()}"

@@ -103,6 +103,6 @@ Duration: 1s
     assert diagnose(output[:2] + output[3:]) == found, "also where the first line of it was not kept"
 
 
-@pytest.mark.parametrize(("output", "cause"), [([], "the engine printed nothing"), (["a", "  b  ", ""], "b")])
+@pytest.mark.parametrize(("output", "cause"), [([], "Pulumi printed nothing"), (["a", "  b  ", ""], "b")])
 def test_without_an_error_it_is_the_last_line(output: list[str], cause: str) -> None:
     assert diagnose(output).cause == cause

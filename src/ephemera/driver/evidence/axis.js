@@ -19,7 +19,7 @@ function rowsOfTests() {
 const testRows = rowsOfTests();
 
 function lives(index) {
-  // From the events; a container whose start nobody recorded began when the engine says.
+  // From the events; a container whose start was not recorded began when Docker says.
   const spans = [];
   let start = null;
   for (const event of events.filter((one) => one.service === index)) {
