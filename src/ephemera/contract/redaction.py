@@ -53,10 +53,10 @@ PUBLIC_PURPOSES = frozenset({"user", "username", "database", "dbname", "bucket",
 
 
 class Redactor:
-    """Replaces every known credential. ``public``: words that are never hidden, even where a credential equals one."""
+    """Replaces every credential that it has learned, but for those that equal a public name."""
 
-    def __init__(self, public: Iterable[str] = ()) -> None:
-        self._public = set(public)
+    def __init__(self) -> None:
+        self._public: set[str] = set()
         self._secrets: set[str] = set()
         self._forms: list[str] | None = None
 

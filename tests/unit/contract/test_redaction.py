@@ -150,7 +150,8 @@ def test_what_is_within_a_secret_is_hidden_by_itself(value: str, inner: str) -> 
 
 
 def test_everyday_words_within_a_secret_are_not_hidden() -> None:
-    redactor = Redactor(public=["orders-db"])
+    redactor = Redactor()
+    redactor.learn_container({"Name": "/orders-db", "Config": {}})
     redactor.learn_secrets(
         [
             '{"username": "shop-user", "host": "db.internal", "port": 5432, "tls": true, "password": "correct-horse"}',
