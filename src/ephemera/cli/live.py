@@ -28,18 +28,17 @@ class LiveView:
         self._gates: dict[str, Event] = {service: {} for service in services}
         self._started = time.monotonic()
         self._building = ""
-        self._live: Live | None = None
+        self._plain = not screen.err.is_terminal
 
     @contextmanager
-    def running(self) -> Iterator[LiveView]:
+    def running(self) -> Iterator[None]:
         """Show the view while the block runs."""
-        if not self._screen.err.is_terminal:
+        if self._plain:
             self._screen.note(f"{self._title} …")
-            yield self
+            yield
             return
-        with Live(console=self._screen.err, get_renderable=self._shown, refresh_per_second=8, transient=True) as live:
-            self._live = live
-            yield self
+        with Live(console=self._screen.err, get_renderable=self._shown, refresh_per_second=8, transient=True):
+            yield
 
     def report(self, event: Event) -> None:
         """Take one event."""
@@ -51,12 +50,12 @@ class LiveView:
                 self._screen.note(f"  {error['service']} {error['cause']}")
         elif event["type"] == "building":
             self._building = event["message"]
-            if self._live is None and ": Step " in event["message"]:
+            if self._plain and ": Step " in event["message"]:
                 self._screen.note(f"  {event['message']}")
         elif event["type"] == "gate":
             self._building = ""
             self._gates[event["service"]] = event
-            if self._live is None and event["state"] == "ready":
+            if self._plain and event["state"] == "ready":
                 self._screen.note(f"  {event['service']} ready after {event['seconds']:.1f} s")
 
     def _shown(self) -> Printable:
@@ -68,7 +67,7 @@ class LiveView:
         table.add_row(Spinner("dots"), title)
         for service, gate in self._gates.items():
             seconds = f"{gate['seconds']:.1f} s" if gate else ""
-            detail = escape(printable(gate.get("detail", ""))[:100]) if gate else ""
+            detail = escape(printable(gate.get("detail", ""))[:100])
             table.add_row("", f"{service:<16} {_STATE[gate.get('state', '')]} {seconds}", f"[dim]{detail}[/]")
         if self._building:
             table.add_row("", f"[dim]{escape(printable(self._building)[:100])}[/]")
