@@ -143,7 +143,8 @@ class _Recorder:
     def stop(self) -> None:
         """Have the threads end by themselves; return at once."""
         self._stopped.set()
-        _close(self._stream)
+        with suppress(Exception):  # there is none yet, or it goes over SSH, and ends with the process
+            self._stream.close()
 
     def _run(self) -> None:
         try:
@@ -229,12 +230,10 @@ def _record_of(event: dict[str, Any]) -> Record:
         "nanoseconds": event["timeNano"],
         "service": attributes.get(labels.SERVICE) or attributes.get("name", ""),
         "action": event["Action"],
+        "exit_code": int(attributes["exitCode"]) if "exitCode" in attributes else None,
+        "signal": attributes.get("signal"),
     }
-    if "exitCode" in attributes:
-        record["exit_code"] = int(attributes["exitCode"])
-    if "signal" in attributes:
-        record["signal"] = attributes["signal"]
-    return record
+    return {key: value for key, value in record.items() if value is not None}
 
 
 def _usage_of(stats: dict[str, Any]) -> list[float]:
@@ -248,13 +247,6 @@ def _usage_of(stats: dict[str, Any]) -> list[float]:
     seconds = stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
     processes = (stats.get("pids_stats") or {}).get("current", 0)
     return [max(0, memory["usage"] - idle), round(seconds, 3), processes]
-
-
-def _close(stream: Any) -> None:
-    # Over SSH a stream cannot be closed; it ends with the process.
-    with suppress(Exception):
-        if stream is not None:
-            stream.close()
 
 
 def _path(stack: str, suffix: str = _NEWER) -> Path:

@@ -65,6 +65,11 @@ class Service:
         return self.document.get("State") or {}
 
     @property
+    def memory_limit(self) -> int | None:
+        """Return the container's limit in bytes; None without one."""
+        return (self.document.get("HostConfig") or {}).get("Memory") or None
+
+    @property
     def done(self) -> bool:
         """Whether it is a one-shot that ended well."""
         marks = self.document["Config"].get("Labels") or {}

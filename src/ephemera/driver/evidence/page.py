@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from ephemera.contract.errors import EngineError
 from ephemera.contract.text import printable
-from ephemera.driver.evidence.findings import Findings, Line, Service, instant
+from ephemera.driver.evidence.findings import Findings, Service, instant
 from ephemera.driver.evidence.suspects import suspects
 from ephemera.driver.recording import Record
 
@@ -143,13 +143,8 @@ def _state(service: Service) -> Iterator[Any]:
     yield "" if state.get("Running") else state.get("ExitCode", "")
     image = str(config.get("Image", ""))
     yield image[:_SHORT_ID] if image.startswith("sha256:") else image
-    memory = _memory_limit(service)
-    yield f"{memory // 2**20} MiB" if memory else ""
+    yield f"{service.memory_limit // 2**20} MiB" if service.memory_limit else ""
     yield " ".join([*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())])
-
-
-def _memory_limit(service: Service) -> int | None:
-    return (service.document.get("HostConfig") or {}).get("Memory") or None
 
 
 def _data(findings: Findings) -> dict[str, Any]:
@@ -168,9 +163,7 @@ def _data(findings: Findings) -> dict[str, Any]:
         "services": [
             {"name": name, **_life(known.get(name), share), "usage": _usage(findings, name)} for name in names
         ],
-        "gates": [
-            {**gate, "detail": printable(gate.get("detail", ""))[:_LINE_LENGTH]} for gate in findings.of_type("gate")
-        ],
+        "gates": [{**gate, "detail": _short(printable(gate.get("detail", "")))} for gate in findings.of_type("gate")],
         "events": findings.of_type("event"),
         "tests": [
             {
@@ -186,7 +179,7 @@ def _data(findings: Findings) -> dict[str, Any]:
         "sessions": _sessions(findings),
         # Arrays, as there are thousands.
         "lines": [
-            [round(line.time, 6), at, _shortened(line), int(line.error)]
+            [round(line.time, 6), at, _short(line.text), int(line.error)]
             for line, at in sorted(shown, key=lambda one: one[0].time)
         ],
     }
@@ -210,12 +203,8 @@ def _life(service: Service | None, share: int) -> dict[str, Any]:
         "log": {"file": f"{service.file_name}.log", "left_out": max(0, len(service.lines) - share)},
         "created": instant(state.get("StartedAt")) or instant(service.document.get("Created")),
         "ended": None if state.get("Running") else instant(state.get("FinishedAt")),
-        "limit": _memory_limit(service),
+        "limit": service.memory_limit,
     }
-
-
-def _shortened(line: Line) -> str:
-    return line.text if len(line.text) <= _LINE_LENGTH else f"{line.text[:_LINE_LENGTH]} …"
 
 
 def _usage(findings: Findings, name: str) -> list[list[float]]:
@@ -239,7 +228,11 @@ def _error_of(test: Record) -> str:
     marked = [position for position, line in enumerate(lines) if line.startswith("E ")]
     begins = [position for position in marked if position - 1 not in marked]
     found = lines[begins[-1]][1:] if begins else next((line for line in reversed(lines) if line.strip()), "")
-    return found.strip()[:_LINE_LENGTH]
+    return _short(found.strip())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LINE_LENGTH else f"{text[:_LINE_LENGTH]} …"
 
 
 def _asset(name: str) -> str:
