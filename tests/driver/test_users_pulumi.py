@@ -96,7 +96,7 @@ def test_state_that_was_spoilt_heals(ephemera: Ephemera) -> None:
     assert not shared.exists()
     assert _config(ephemera, later)["encryptionsalt"] != salt
     locked = ephemera("outputs", stack)
-    assert (locked.code, "`ephemera up` makes it ours" in locked.err) == (3, True), locked.err
+    assert (locked.code, "run `ephemera up`, which changes it" in locked.err) == (3, True), locked.err
     healed = ephemera("up", "data")
     assert healed.code == 0, healed.err
     assert "encrypted with another passphrase" in healed.err

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ephemera.contract.errors import NotReadyError
-from ephemera.driver import evidence
+from ephemera.driver import recording
 from ephemera.home.paths import state_dir
 from ephemera.plugin.broker import Broker, ask
 from ephemera.plugin.systems import Wanted
@@ -103,10 +103,11 @@ def test_workers_hear_why_they_cannot_ask(project: Project) -> None:
 
 
 def test_what_cannot_be_noted_ends_no_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> str:
-        raise ValueError("a test has replaced what this needs")
+    def refuse(_: str, kind: str, **__: object) -> None:
+        if kind == "test":
+            raise ValueError("a test has replaced what this needs")
 
-    monkeypatch.setattr(evidence, "redacted", refuse)
+    monkeypatch.setattr(recording, "append", refuse)
     project.write({"suites/shop/test_1.py": _USES + "def test_next(environment): pass\n"})
     result = project.run()
     result.assert_outcomes(passed=2)

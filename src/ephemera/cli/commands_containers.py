@@ -1,4 +1,4 @@
-"""``exec``, ``cp``, ``shell``, ``restart``: getting into an environment's containers."""
+"""``exec``, ``cp``, ``shell``, ``restart``: work in an environment's containers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ephemera.cli import options
 from ephemera.cli.console import Output, Screen
 from ephemera.contract.errors import InputError, InterruptedByUserError, MachineError, NotReadyError
+
+if TYPE_CHECKING:
+    from ephemera.driver.services import ServiceHandle
 
 _SHELLS = ("/bin/bash", "/bin/sh")
 _WITH_VALUE = ("-s", "--stack", "--branch", "--output")
@@ -47,7 +53,7 @@ def execute(
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a terminal that is closed ends it too
         signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
     with (
-        _handle(service, stack, branch, with_outputs=False) as handle,
+        _handle(service, stack, branch) as handle,
         handle.executing(command, _standard_input(), marked=True) as execution,
     ):
         try:
@@ -61,15 +67,15 @@ def execute(
     if execution.refusal and not screen.machine:
         screen.error(NotReadyError(f"cannot run {command[0]!r} in {service!r}", remedy=execution.refusal))
     if screen.machine:
-        # What is no UTF-8 stands there as \xNN.
+        # Bytes that are not UTF-8 are written as \xNN.
         text = b"".join(said.values()).decode(errors="backslashreplace") + execution.refusal
         screen.document({"service": service, "exit_code": exit_code, "output": text})
     raise typer.Exit(exit_code)
 
 
 def count_options(arguments: Sequence[str]) -> int:
-    """How many arguments of ``exec`` are its options and their values: the service comes next, and then a command whose
-    options are its own."""
+    """Return how many of the arguments of ``exec`` are its options and their values; the service and a command with
+    options of its own follow."""
     count = 0
     while count < len(arguments) and arguments[count].startswith("-") and arguments[count] != "--":
         count += 2 if arguments[count] in _WITH_VALUE else 1
@@ -103,17 +109,15 @@ def copy(
     output: options.OutputOption = Output.table,
 ) -> None:
     """Copy files and folders from or to a service's container, as `docker cp` does, also from and to its tmpfs."""
-    from pathlib import Path
-
     from ephemera.driver import copying
 
     screen = Screen(output)
     there, here = _in_container(source), _in_container(target)
     if (there is None) == (here is None):
-        raise InputError("one of SOURCE and TARGET is a service's, and one is local", remedy="give it as SERVICE:PATH")
+        raise InputError("one of SOURCE and TARGET must be in a service", remedy="give that one as SERVICE:PATH")
     service, path = there or here or ("", "")
     left_out: list[str] = []
-    with _handle(service, stack, branch, with_outputs=False) as handle:
+    with _handle(service, stack, branch) as handle:
         if there and target == "-":
             with copying.archive_of(handle, path) as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
@@ -128,7 +132,7 @@ def copy(
     if screen.machine:
         screen.document({"service": service, "source": source, "target": target, "left_out": left_out})
     for name in left_out:
-        screen.note(f"{name} was left out: it is no file, no folder, and no link within what is copied")
+        screen.note(f"{name} was left out: only files, folders and links within what is copied can be")
 
 
 def _in_container(path: str) -> tuple[str, str] | None:
@@ -142,8 +146,8 @@ def shell(
     """Open a shell in a service's container."""
     docker = shutil.which("docker")
     if docker is None:
-        raise MachineError("the `docker` command is not there", remedy="install it, or use `ephemera exec`")
-    with _handle(service, stack, branch, with_outputs=False) as handle:
+        raise MachineError("there is no `docker` command", remedy="install it, or use `ephemera exec`")
+    with _handle(service, stack, branch) as handle:
         container = handle.container
         available = next((path for path in _SHELLS if handle.exec(["test", "-x", path])[0] == 0), _SHELLS[-1])
         terminal = ["-it"] if sys.stdin.isatty() else ["-i"]
@@ -158,8 +162,6 @@ def restart(
     output: options.OutputOption = Output.table,
 ) -> None:
     """Restart a service and wait until it is ready."""
-    import time
-
     screen = Screen(output)
     started = time.monotonic()
     with _handle(service, stack, branch, with_outputs=True) as handle:
@@ -172,30 +174,24 @@ def restart(
         screen.note(f"{service} is ready after {seconds:.1f} s")
 
 
-def _handle(service: str, stack: str | None, branch: str | None, *, with_outputs: bool) -> Any:
-    from contextlib import contextmanager
-
+@contextmanager
+def _handle(
+    service: str, stack: str | None, branch: str | None, *, with_outputs: bool = False
+) -> Iterator[ServiceHandle]:
     from ephemera.contract import labels
     from ephemera.contract.outputs import ServiceOutputs
     from ephemera.driver import lifecycle, placement, services
-    from ephemera.driver.services import ServiceHandle
     from ephemera.driver.workspace import Workspace
     from ephemera.home import leases
 
-    @contextmanager
-    def opened() -> Any:
-        workspace = Workspace.find()
-        name = lifecycle.find_stack(workspace, stack, branch)
-        # What did not become ready has no outputs, and is just what somebody wants to get into.
-        known = (
-            lifecycle.outputs(workspace, name).service(service)
-            if with_outputs
-            else ServiceOutputs(container="", image="")
-        )
-        with leases.using(name), placement.connected(workspace, name) as client:
-            there = {item["Labels"].get(labels.SERVICE) for item in services.containers(client, name)}
-            if service not in there and service in lifecycle.expected(workspace, name).services:
-                raise services.missing(name, [service])
-            yield ServiceHandle(client, name, service, known)
-
-    return opened()
+    workspace = Workspace.find()
+    name = lifecycle.find_stack(workspace, stack, branch)
+    # An environment that did not become ready has no outputs, and is one to look into.
+    known = (
+        lifecycle.outputs(workspace, name).service(service) if with_outputs else ServiceOutputs(container="", image="")
+    )
+    with leases.using(name), placement.connected(workspace, name) as client:
+        there = {item["Labels"].get(labels.SERVICE) for item in services.containers(client, name)}
+        if service not in there and service in lifecycle.expected(workspace, name).services:
+            raise services.missing(name, [service])
+        yield services.ServiceHandle(client, name, service, known)

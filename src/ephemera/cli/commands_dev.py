@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,13 +134,12 @@ class _Session:
 
         stack = self._outputs.stack
         width = max((len(service) for service in self._outputs.services), default=0)
-        redactor = hiding.redactor_of(self._outputs)
+        redactor = hiding.redactor_for(self._workspace, stack, self._outputs)
         following = Following(
             client,
             stack,
-            tuple(self._outputs.services),
-            since=since,
-            show=lambda service, text: write_line(f"{service:<{width}} | {redactor.text(text)}"),
+            dict.fromkeys(self._outputs.services, datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")),
+            show=lambda service, line: write_line(f"{service:<{width}} | {redactor.text(line.text)}"),
             started=self._started,
             gone=lambda: self._news.put(_End(f"{stack} was taken down, or the engine does not answer any more")),
         )

@@ -1,4 +1,4 @@
-"""``status``, ``ls``, ``outputs``, ``logs``, ``env``, ``images``: looking, without changing an environment."""
+"""``status``, ``ls``, ``outputs``, ``logs``, ``env``, ``images``: look at environments without changing them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from enum import StrEnum
-from itertools import tee
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -48,8 +47,8 @@ def status(
     branch: options.BranchOption = None,
     output: options.OutputOption = Output.table,
 ) -> None:
-    """Every service of an environment: state, health, latency, endpoint. Exit code 3 when a required one is down or
-    missing."""
+    """Show every service of an environment: state, health, latency, endpoint. Exit code 3 when a required one is down
+    or missing."""
     from ephemera.cli.tables import status_table
     from ephemera.driver import lifecycle, placement, services
     from ephemera.driver.workspace import Workspace
@@ -79,7 +78,8 @@ def ls(output: options.OutputOption = Output.table) -> None:
     found = environments(Workspace.find())
     reaper.start_if_due()
     if screen.machine:
-        screen.document([_with_times(asdict(item)) for item in found])
+        times = [{key: timestamp(getattr(item, key)) for key in ("created_at", "expires_at")} for item in found]
+        screen.document([{**asdict(item), **each} for item, each in zip(found, times, strict=True)])
     elif found:
         screen.table(environments_table(found))
     else:
@@ -104,7 +104,7 @@ def outputs(
         screen.document(document.document(show_secrets=show_secrets))
         return
     written = export_line if output_format is OutputsFormat.env else dotenv_line
-    # Not by line: what cannot be written is refused before anything is.
+    # At once: a value that cannot be written is refused before anything is printed.
     sys.stdout.write("".join(f"{written(*pair)}\n" for pair in document.variables(show_secrets=show_secrets)))
     sys.stdout.flush()
 
@@ -139,10 +139,8 @@ def logs(
         redactor = Redactor() if show_secrets else hiding.redactor_for(workspace, name)
         last = dict.fromkeys(sorted(found) if service is None else [service], "")
         lines = _noting(services.log_lines(client, name, service, tail), last)
-        if tail is not None:
-            lines = iter(deque(lines, maxlen=tail))
-        shown, whole = tee(lines)
-        hidden = zip(shown, redactor.lines(line.text for _, line in whole), strict=True)
+        kept = lines if tail is None else deque(lines, maxlen=tail)
+        hidden = redactor.lines(((of, line), line.text) for of, line in kept)
         if screen.machine:
             screen.document(
                 [{"time": line.time.isoformat(), "service": of, "line": text} for (of, line), text in hidden]
@@ -156,13 +154,14 @@ def logs(
         for (of, _), text in hidden:
             show(of, text)
         if follow:
-            from ephemera.cli.following import follow_logs
+            from ephemera.cli.following import followed
 
-            follow_logs(client, name, last, lambda of, line: show(of, redactor.text(line.text)))
+            for of, line in followed(client, name, last):
+                show(of, redactor.text(line.text))
 
 
 def _noting(lines: Iterable[tuple[str, LogLine]], last: dict[str, str]) -> Iterator[tuple[str, LogLine]]:
-    """``lines``, with the time of each service's last one in ``last``."""
+    """Yield ``lines``, and keep the time of each service's last one in ``last``."""
     for service, line in lines:
         last[service] = line.stamp
         yield service, line
@@ -192,7 +191,7 @@ def env(output: options.OutputOption = Output.table) -> None:
 
 
 def list_images(output: options.OutputOption = Output.table) -> None:
-    """Images that ephemera built on this engine: size, what uses them, and whether `prune` may drop them."""
+    """Images that ephemera built on this Docker engine: size, what uses them, and whether `prune` may drop them."""
     from rich.markup import escape
 
     from ephemera import images
@@ -259,7 +258,3 @@ def lock_images(output: options.OutputOption = Output.table) -> None:
         screen.document({"file": str(path)})
     else:
         typer.echo(path)
-
-
-def _with_times(document: dict[str, Any]) -> dict[str, Any]:
-    return {**document, **{key: timestamp(document[key]) for key in ("created_at", "expires_at")}}

@@ -1,11 +1,11 @@
-"""Following the logs of several containers at once."""
+"""Follow the logs of an environment's containers, also of those that are started again."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from docker import DockerClient
@@ -13,68 +13,62 @@ from docker.errors import DockerException
 from requests.exceptions import RequestException
 
 from ephemera.contract import labels
-from ephemera.contract.errors import EphemeraError
-from ephemera.contract.outputs import ServiceOutputs
-from ephemera.driver.services import ServiceHandle, containers
+from ephemera.driver.services import containers
 from ephemera.home import identity
 from ephemera.host import logs
 from ephemera.host.logs import LogLine
 
+# The container was removed, Docker went away, or the connection was closed.
+_ENDED = (DockerException, RequestException, OSError, ValueError)
 
-def follow_logs(
-    client: DockerClient, stack: str, after: Mapping[str, str], show: Callable[[str, LogLine], None]
-) -> None:
-    """Call ``show`` with lines of services as they come, until the containers of all have ended. ``after``: by service,
-    when the last line was written that was shown already; empty when there was none."""
+
+def followed(client: DockerClient, stack: str, after: Mapping[str, str]) -> Iterator[tuple[str, LogLine]]:
+    """Yield services and their lines as they come, until the environment is gone or Docker stops answering. ``after``:
+    the services, each with the stamp of the last line that is known, empty when there is none."""
     coming: queue.SimpleQueue[tuple[str, LogLine] | None] = queue.SimpleQueue()
-    for service, stamp in after.items():
-        threading.Thread(target=_read, args=(client, stack, service, stamp, coming), daemon=True).start()
-    running = len(after)
-    while running:
-        item = coming.get()
-        if item is None:
-            running -= 1
-        else:
-            show(*item)
+    Following(
+        client, stack, after, show=lambda service, line: coming.put((service, line)), gone=lambda: coming.put(None)
+    )
+    while (item := coming.get()) is not None:
+        yield item
 
 
 class Following:
-    """Shows what an environment's containers log from now on, also of those that are started again, in threads.
+    """Calls ``show`` with services and their lines after the stamps of ``after``, in threads.
 
-    ``show`` is called with a service and its line, ``started`` with the labels of each container that is started,
-    ``gone`` when the last one is removed, or the engine does not answer any more.
+    ``started`` is called with the labels of each container that is started, ``gone`` when the last one is removed, or
+    Docker stops answering.
     """
 
     def __init__(
         self,
         client: DockerClient,
         stack: str,
-        services: Sequence[str],
+        after: Mapping[str, str],
         *,
-        since: float,
-        show: Callable[[str, str], None],
-        started: Callable[[dict[str, str]], None],
-        gone: Callable[[], None],
+        show: Callable[[str, LogLine], object],
+        gone: Callable[[], object],
+        started: Callable[[dict[str, str]], object] = lambda _: None,
     ) -> None:
         self._client = client
         self._stack = stack
-        self._since = since
         self._show = show
-        self._starts: dict[str, queue.SimpleQueue[str]] = {service: queue.SimpleQueue() for service in services}
-        self._started = started
         self._gone = gone
+        self._started = started
+        self._starts: dict[str, queue.SimpleQueue[str]] = {service: queue.SimpleQueue() for service in after}
         self._printing = threading.Lock()
         self._quiet = False
-        events = client.api.events(decode=True, filters={"type": "container", **_events_of(stack)})
-        threading.Thread(target=self._listen, args=(events,), name="engine-events", daemon=True).start()
+        filters = {"type": "container", "event": ["start", "destroy"], **labels.filters(identity.backend_id(), stack)}
+        events = client.api.events(decode=True, filters=filters)
+        threading.Thread(target=self._listen, args=(events,), name="docker-events", daemon=True).start()
         for item in containers(client, stack):
             if (service := item["Labels"].get(labels.SERVICE)) in self._starts and item["State"] == "running":
                 self._starts[service].put(item["Id"])
-        for service, starts in self._starts.items():
-            threading.Thread(target=self._follow, args=(service, starts), name=f"logs-{service}", daemon=True).start()
+        for service, last in after.items():
+            threading.Thread(target=self._follow, args=(service, last), name=f"logs-{service}", daemon=True).start()
 
     def hold_back(self, quiet: bool) -> None:
-        """Whether lines are dropped, while something else has the terminal."""
+        """Drop lines while ``quiet``, as something else has the terminal."""
         with self._printing:
             self._quiet = quiet
 
@@ -88,40 +82,21 @@ class Following:
                         self._starts[service].put(event["Actor"]["ID"])
                 elif not containers(self._client, self._stack):
                     break
-        except (DockerException, RequestException, OSError, ValueError):
-            pass  # the engine went away, or the connection was closed by whoever ends this
+        except _ENDED:
+            pass
         self._gone()
 
-    def _follow(self, service: str, starts: queue.SimpleQueue[str]) -> None:
-        last = datetime.fromtimestamp(self._since, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    def _follow(self, service: str, last: str) -> None:
         while True:
-            container = starts.get()
+            container = self._starts[service].get()
+            since = datetime.fromisoformat(f"{last[:19]}+00:00").timestamp() if last else None
             try:
-                for line in logs.read(self._client, container, since=int(self._since), follow=True):
+                for line in logs.read(self._client, container, since=since, follow=True):
                     if line.stamp <= last:  # seen before it was started again
                         continue
                     last = line.stamp
                     with self._printing:
                         if not self._quiet:
-                            self._show(service, line.text)
-            except (DockerException, RequestException, OSError, ValueError):
-                continue  # it was removed, or the connection closed
-
-
-def _events_of(stack: str) -> dict[str, Any]:
-    return {**labels.filters(identity.backend_id(), stack), "event": ["start", "destroy"]}
-
-
-def _read(
-    client: DockerClient, stack: str, service: str, after: str, coming: queue.SimpleQueue[tuple[str, LogLine] | None]
-) -> None:
-    try:
-        container = ServiceHandle(client, stack, service, ServiceOutputs(container="", image="")).container
-        since = datetime.fromisoformat(after[:19] + "+00:00").timestamp() if after else None
-        for line in logs.read(client, container, since=since, follow=True):
-            if line.stamp > after:
-                coming.put((service, line))
-    except (EphemeraError, DockerException, RequestException, OSError, ValueError):
-        pass  # it was removed, or the engine went away
-    finally:
-        coming.put(None)
+                            self._show(service, line)
+            except _ENDED:
+                continue

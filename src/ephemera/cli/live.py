@@ -20,7 +20,7 @@ _STATE = {"waiting": "[yellow]waiting[/]", "ready": "[green]ready[/]", "": "[dim
 
 
 class LiveView:
-    """Takes the program's events, and shows where each service stands."""
+    """Takes the program's events, and shows the state of each service."""
 
     def __init__(self, screen: Screen, title: str, services: Sequence[str]) -> None:
         self._screen = screen
@@ -28,18 +28,17 @@ class LiveView:
         self._gates: dict[str, Event] = {service: {} for service in services}
         self._started = time.monotonic()
         self._building = ""
-        self._live: Live | None = None
+        self._plain = not screen.err.is_terminal
 
     @contextmanager
-    def running(self) -> Iterator[LiveView]:
-        """Show it while the block runs."""
-        if not self._screen.err.is_terminal:
+    def running(self) -> Iterator[None]:
+        """Show the view while the block runs."""
+        if self._plain:
             self._screen.note(f"{self._title} …")
-            yield self
+            yield
             return
-        with Live(console=self._screen.err, get_renderable=self._shown, refresh_per_second=8, transient=True) as live:
-            self._live = live
-            yield self
+        with Live(console=self._screen.err, get_renderable=self._shown, refresh_per_second=8, transient=True):
+            yield
 
     def report(self, event: Event) -> None:
         """Take one event."""
@@ -47,16 +46,16 @@ class LiveView:
             self._screen.note(event["message"])
         elif event["type"] == "failed":
             error = event["error"]
-            if "service" in error:  # all else is told once the command has cleaned up, which takes no time then
+            if "service" in error:  # other errors are printed once the command has cleaned up, at once then
                 self._screen.note(f"  {error['service']} {error['cause']}")
         elif event["type"] == "building":
             self._building = event["message"]
-            if self._live is None and ": Step " in event["message"]:
+            if self._plain and ": Step " in event["message"]:
                 self._screen.note(f"  {event['message']}")
         elif event["type"] == "gate":
             self._building = ""
             self._gates[event["service"]] = event
-            if self._live is None and event["state"] == "ready":
+            if self._plain and event["state"] == "ready":
                 self._screen.note(f"  {event['service']} ready after {event['seconds']:.1f} s")
 
     def _shown(self) -> Printable:
@@ -68,7 +67,7 @@ class LiveView:
         table.add_row(Spinner("dots"), title)
         for service, gate in self._gates.items():
             seconds = f"{gate['seconds']:.1f} s" if gate else ""
-            detail = escape(printable(gate.get("detail", ""))[:100]) if gate else ""
+            detail = escape(printable(gate.get("detail", ""))[:100])
             table.add_row("", f"{service:<16} {_STATE[gate.get('state', '')]} {seconds}", f"[dim]{detail}[/]")
         if self._building:
             table.add_row("", f"[dim]{escape(printable(self._building)[:100])}[/]")

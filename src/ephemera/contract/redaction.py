@@ -1,4 +1,4 @@
-"""Redaction: no credential in anything that is kept or shown, in whatever form it was written.
+"""Redaction: no credential in anything that is kept or shown, in any form that it may be written in.
 
 A credential is known from the outputs document, from a variable that the program marked as secret, from a variable, an
 option or a URL that is named or formed like one, or by the form of our own generated ones
@@ -15,11 +15,13 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from ephemera.contract import labels
 from ephemera.contract.outputs import REDACTED, EnvironmentOutputs
+
+T = TypeVar("T")
 
 _SHORTEST = 4
 # A line of a longer text, such as a private key's.
@@ -29,14 +31,14 @@ _GENERATED = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{32}(?![A-Za-z0-9_-])")
 _NAMES = r"(pass(word|wd|phrase)?|pwd|secret(_?key)?|token|credentials?|(api|access|private|encryption|signing)_?key)"
 _SECRET_NAME = re.compile(rf"(?i){_NAMES}$")
 _SHELLS_OWN = ("PWD", "OLDPWD")
-# Marked or named as secret, they would hide what is said all the time.
+# Marked or named as secret, they would hide everyday words.
 _WORDS = frozenset(("true", "false", "none", "null"))
-# Part of what connects: "host=db password=… sslmode=off", "Server=db;Password=…".
+# Part of a connection string: "host=db password=… sslmode=off", "Server=db;Password=…".
 _SECRET_PART = re.compile(rf"(?i){_NAMES}\s*=\s*('[^']*'|\"[^\"]*\"|[^\s;&,]+)")
 # Part of a secret of several: on its own, or after a name, "key=…" or "key: …". A "=" that ends it is base64's.
 _PIECE = re.compile(r"""(?:([\w.-]+)(?:\s*=\s*(?=[^=\s,;|&])|:\s+))?("[^"]*"|'[^']*'|[^\s,;|&]+)""")
-# Where nothing names it as one, a shorter part is rather a word that is said all the time, a port or a mode; and so are
-# these, though longer.
+# Where nothing names it as one, a shorter part is rather an everyday word, a port or a mode; and so are these, though
+# longer.
 _SHORTEST_PART = 8
 _SHORTEST_TOKEN = 16
 _PART_WORDS = frozenset(
@@ -47,24 +49,24 @@ _PART_WORDS = frozenset(
 )
 _OPTION = re.compile(r"--?([A-Za-z][\w-]*)=(.+)", re.DOTALL)
 PUBLIC_PURPOSES = frozenset({"user", "username", "database", "dbname", "bucket", "region", "host", "port"})
-"""What is listed with credentials and is none."""
+"""Names that stand among credentials and are public."""
 
 
 class Redactor:
-    """Replaces every known credential. ``public``: words that are none, even where one equals them."""
+    """Replaces every credential that it has learned, but for those that equal a public name."""
 
-    def __init__(self, public: Iterable[str] = ()) -> None:
-        self._public = set(public)
+    def __init__(self) -> None:
+        self._public: set[str] = set()
         self._secrets: set[str] = set()
         self._forms: list[str] | None = None
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """These are to be hidden."""
+        """Hide ``secrets``."""
         self._secrets.update(secrets)
         self._forms = None
 
     def learn_outputs(self, outputs: EnvironmentOutputs) -> None:
-        """The environment's credentials, and which words are public."""
+        """Hide the environment's credentials, and learn which words are public."""
         self._public |= {outputs.stack, outputs.system, outputs.branch, *outputs.services}
         for service in outputs.services.values():
             for purpose, secret in service.credentials.items():
@@ -75,7 +77,7 @@ class Redactor:
                     self.learn_secrets([value])
 
     def learn_container(self, document: Mapping[str, Any]) -> None:
-        """What the engine's description of a container holds: in variables, command and health check."""
+        """Hide the secrets in Docker's description of a container: in variables, command and health check."""
         config = document.get("Config") or {}
         self._public |= {str(document.get("Name", "")).lstrip("/"), str(config.get("Hostname", ""))}
         marks = config.get("Labels") or {}
@@ -91,7 +93,7 @@ class Redactor:
                 self.learn_settings({option[1]: option[2]})
 
     def learn_settings(self, settings: Mapping[str, str]) -> None:
-        """Values of variables or options, by name."""
+        """Hide those values of variables or options that are secrets, by name or form."""
         for name, value in settings.items():
             self.learn(_GENERATED.findall(value))
             self.learn(_parts(value))
@@ -99,28 +101,29 @@ class Redactor:
                 self.learn_secrets([value])
 
     def learn_secrets(self, values: Iterable[str]) -> None:
-        """Values that are to be hidden, and what in them may be a secret by itself: a URL's password, what a document
-        of JSON holds, each of a list."""
+        """Hide ``values``, and what in them may be a secret by itself: a URL's password, values of a JSON document,
+        parts of a list."""
         for value in values:
-            self.learn([value, *_parts(value), *_pieces(value)])
+            self.learn([value, *_pieces(value)])
 
     def text(self, text: str) -> str:
-        """``text`` without them."""
+        """Return ``text`` without the known credentials."""
         if self._forms is None:
             self._forms = sorted(self._all_forms(), key=len, reverse=True)
         for form in self._forms:
             text = text.replace(form, REDACTED)
         return text
 
-    def lines(self, lines: Iterable[str]) -> Iterator[str]:
-        """Each line without them. Faster than one by one where most lines hold none; for what is there already."""
+    def lines(self, lines: Iterable[tuple[T, str]]) -> Iterator[tuple[T, str]]:
+        """Yield each line, with what stands by it, without the known credentials. Faster than one by one, but waits for
+        blocks of lines."""
         coming = iter(lines)
         while block := list(islice(coming, _BLOCK_LINES)):
-            whole = "\n".join(block)
-            yield from block if self.text(whole) == whole else map(self.text, block)
+            whole = "\n".join(line for _, line in block)
+            yield from block if self.text(whole) == whole else ((by, self.text(line)) for by, line in block)
 
     def document(self, value: Any) -> Any:
-        """A JSON document with every text in it redacted, keys too."""
+        """Return a JSON document with every text in it redacted, keys too."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
@@ -135,8 +138,8 @@ class Redactor:
 
 
 def _forms(secret: str) -> set[str]:
-    """A credential as it is written in JSON, in URLs, in shells, in HTML, and within what is encoded as base64 or in
-    hex; of one that has several lines, each line too."""
+    """Return a credential as it is written in JSON, URLs, shells and HTML, within base64, and in hex; of one that has
+    several lines, each line too."""
     raw = secret.encode(errors="surrogatepass")
     spelled = {secret, secret.strip(), *(line for line in secret.split("\n") if len(line) >= _SHORTEST_LINE)}
     spelled = {each for each in spelled if len(each) >= _SHORTEST and not each.startswith("-----")}
@@ -174,7 +177,7 @@ def _spellings(secret: str) -> Iterator[str]:
 
 
 def _parts(value: str) -> list[str]:
-    """What of a value is a secret by its place: in a URL, or after a name of one."""
+    """Return what of a value is a secret by its place: in a URL, or after a name like a secret's."""
     found = [match[0].partition("=")[2].strip().strip("'\"") for match in _SECRET_PART.finditer(value)]
     for word in value.split():
         if "://" in word:
@@ -187,43 +190,33 @@ def _parts(value: str) -> list[str]:
 
 
 def _pieces(value: str) -> Iterator[str]:
-    """What of a secret value may be a secret by itself. Which part of it the program had marked is not known here: any
-    that is long enough, and any that is named like a secret. None that is named like what is public."""
-    pending = [("", value)]
+    """Yield what of a secret value may be a secret by itself. Which part the program had marked is not known here: any
+    that is long enough, and any that is named like a secret; none that is named like what is public."""
+    pending: list[tuple[str, Any]] = [("", value)]
     while pending:
-        name, text = pending.pop()
-        document = _json(text)
-        if document is None:
-            yield from _separated(text)
-            continue
-        for key, leaf in _leaves(name, document):
-            if _may_be_secret(key, leaf):
-                yield leaf
-            if key.lower() not in PUBLIC_PURPOSES:
-                yield from _parts(leaf)
-                pending.append((key, leaf))
+        name, part = pending.pop()
+        if isinstance(part, dict):
+            pending += part.items()
+        elif isinstance(part, list):
+            pending += [(name, each) for each in part]
+        elif isinstance(part, str) and name.lower() not in PUBLIC_PURPOSES:
+            if _may_be_secret(name, part):
+                yield part
+            yield from _parts(part)
+            document = _json(part)
+            if document is None:
+                yield from _separated(part)
+            else:
+                pending.append((name, document))
 
 
 def _json(text: str) -> Any:
-    """The document that ``text`` is; None if it is none, or a single value."""
+    """Return the document that ``text`` is; None if it is none, or a single value."""
     try:
         found = json.loads(text, parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict | list) else None
-
-
-def _leaves(name: str, document: Any) -> Iterator[tuple[str, str]]:
-    """Each text and number in it, with the name that it has, or the list that it is in."""
-    pending = [(name, document)]
-    while pending:
-        key, part = pending.pop()
-        if isinstance(part, dict):
-            pending += part.items()
-        elif isinstance(part, list):
-            pending += [(key, each) for each in part]
-        elif isinstance(part, str):
-            yield key, part
 
 
 def _separated(text: str) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""Files to and from a service's container, as ``docker cp`` copies them, also where its root file system is read-only.
+"""Copy files to and from a service's container, as ``docker cp`` does, also where its root file system is read-only.
 
-A running container is asked itself, with its own ``tar``: so files in tmpfs are there too, and the rights of its user
-count. Where that fails, the engine's archives take its place. What comes out of a container is not trusted: nothing is
-written outside the target, no link is followed, no device is made.
+The ``tar`` of a running container does it: so files in tmpfs are there too, and the rights of its user count. Where
+that fails, Docker's archives take its place. What comes out of a container is not trusted: nothing is written outside
+the target, no link is followed, no device is made.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 
 from ephemera.contract.errors import EphemeraError, InputError, NotReadyError
 from ephemera.contract.text import lines
@@ -26,9 +26,9 @@ from ephemera.driver import streams
 from ephemera.driver.services import ServiceHandle
 
 _FOLDER = 1 << 31
-"""Bit of the engine's modes, which are Go's."""
+"""Bit of Docker's modes, which are Go's."""
 _PERMISSIONS = 0o777
-_SILENT = "it said nothing"
+_SILENT = "it printed nothing"
 
 
 class CopyError(EphemeraError):
@@ -38,8 +38,8 @@ class CopyError(EphemeraError):
 
 
 def out(handle: ServiceHandle, source: str, target: Path) -> list[str]:
-    """Copy a file or a folder of the container to ``target``, or into it where that is a folder; of a ``source`` that
-    ends with ``/.``, what is in it. Return what was left out: the names of devices, pipes, and links that lead outside.
+    """Copy a file or folder of the container to ``target``, or into it if that is a folder; of a ``source`` that ends
+    with ``/.``, copy its content. Return the names of what was left out: devices, pipes, and links that lead outside.
     """
     name = _name(source)
     if not target.is_dir() and not target.parent.is_dir():
@@ -52,7 +52,7 @@ def out(handle: ServiceHandle, source: str, target: Path) -> list[str]:
 
 @contextmanager
 def archive_of(handle: ServiceHandle, source: str) -> Iterator[IO[bytes]]:
-    """Yield a file or a folder of the container as a tar archive: a file at its start."""
+    """Yield a file or folder of the container as a tar archive, a file at its start."""
     name = _name(source)
     folder = posixpath.dirname(source.rstrip("/")) if name else source
     with tempfile.TemporaryFile() as file:
@@ -63,15 +63,15 @@ def archive_of(handle: ServiceHandle, source: str) -> Iterator[IO[bytes]]:
             try:
                 for chunk in handle.client.api.get_archive(handle.container, source)[0]:
                     file.write(chunk)
-            except (NotFound, APIError) as error:
+            except APIError as error:
                 raise CopyError(f"cannot copy {source} of service {handle.name!r}", remedy=problem) from error
         file.seek(0)
         yield file
 
 
 def into(handle: ServiceHandle, source: Path, target: str, *, contents: bool = False) -> None:
-    """Copy a local file or folder to ``target`` in the container, or into it where that is a folder. ``contents``: what
-    is in the folder, and not itself."""
+    """Copy a local file or folder to ``target`` in the container, or into it if that is a folder. ``contents``: copy
+    what is in the folder instead of the folder."""
     if not source.exists():
         raise InputError(f"there is no {source}", remedy="name a file or a folder")
     if _is_folder(handle, target):
@@ -91,7 +91,7 @@ def into(handle: ServiceHandle, source: Path, target: str, *, contents: bool = F
 
 
 def extract(handle: ServiceHandle, archive: int, target: str) -> None:
-    """Extract the tar archive that the descriptor ``archive`` gives into the folder ``target`` of the container."""
+    """Extract a tar archive, read from the descriptor ``archive``, into the folder ``target`` of the container."""
     problem = _run(handle, ["tar", "-xf", "-", "-C", target], archive, None)
     if not problem:
         return
@@ -99,51 +99,42 @@ def extract(handle: ServiceHandle, archive: int, target: str) -> None:
         os.lseek(archive, 0, os.SEEK_SET)
         with os.fdopen(os.dup(archive), "rb") as file:
             handle.client.api.put_archive(handle.container, target, file)
-    except (NotFound, APIError, OSError) as error:
+    except (APIError, OSError) as error:
         raise CopyError(f"cannot copy to {target} in service {handle.name!r}", remedy=problem) from error
 
 
 def unpack(file: IO[bytes], target: Path, name: str) -> list[str]:
-    """Write what an archive holds, beneath its first folder ``name`` if there is one, to ``target``. Return the names
-    of what is no regular file, folder or link within ``target``, and was left out. Raises :class:`CopyError` for a path
-    that leads elsewhere."""
+    """Write what an archive holds, beneath its first folder ``name`` if there is one, to ``target``.
+
+    Return the names of devices, pipes, and links that lead outside of ``target``, which are left out. Raises
+    :class:`CopyError` for a path that leads elsewhere.
+    """
     left_out: list[str] = []
-    folders: list[tuple[Path, int]] = []
-    links: list[tuple[Path, str]] = []
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
-            for member in archive:
+            for member in sorted(archive, key=tarfile.TarInfo.issym):  # links last: nothing is written through one
                 parts = _beneath(member.name, name)
-                path = _real(target, parts)
+                path = target.joinpath(*parts)
+                for folder in (target.joinpath(*parts[:end]) for end in range(1, len(parts) + member.isdir())):
+                    if folder.is_symlink():
+                        raise CopyError(f"{folder} is a link", remedy="copy to another folder, or less")
                 if member.isdir():
-                    _refuse(path.is_symlink(), path, "is a link")
                     path.mkdir(exist_ok=True)
-                    folders.append((path, member.mode))
-                elif member.isreg():
-                    content = archive.extractfile(member)
-                    assert content is not None  # noqa: S101 - a regular file has one
-                    _write(path, content, member)
-                elif member.islnk() and (linked := _real(target, _beneath(member.linkname, name))).is_file():
-                    _refuse(linked.is_symlink(), linked, "is a link")
-                    with linked.open("rb") as content:
-                        _write(path, content, member)
+                    path.chmod(member.mode & _PERMISSIONS | stat.S_IRWXU)
+                elif (source := _file(archive, member)) is not None:
+                    _write(path, archive.extractfile(source), source)
                 elif member.issym() and _stays(member.linkname, parts):
-                    links.append((path, member.linkname))
+                    path.unlink(missing_ok=True)
+                    path.symlink_to(member.linkname)
                 else:
                     left_out.append(member.name)
-        # At the end: so no file was written through one.
-        for path, leads_to in links:
-            _make_room(path)
-            path.symlink_to(leads_to)
-        for path, mode in reversed(folders):
-            path.chmod(mode & _PERMISSIONS | stat.S_IRWXU)
     except (tarfile.TarError, OSError) as error:
         raise CopyError(f"cannot copy to {target}", remedy=str(error)) from error
     return left_out
 
 
 def _name(source: str) -> str:
-    """What is copied is called; nothing for what is in a folder."""
+    """Return the name of what is copied; empty for the content of a folder."""
     own = posixpath.basename(source.rstrip("/"))
     return "" if own in ("", ".", "..") else own
 
@@ -151,46 +142,34 @@ def _name(source: str) -> str:
 def _beneath(name: str, first: str) -> Sequence[str]:
     path = PurePosixPath(name)
     parts = [part for part in path.parts if part != "."]
-    _refuse(path.is_absolute() or ".." in parts, Path(name), "leads elsewhere")
+    if path.is_absolute() or ".." in parts:
+        raise CopyError(f"{name} leads elsewhere", remedy="copy another file or folder")
     return parts[1:] if first and parts[:1] == [first] else parts
 
 
-def _real(target: Path, parts: Sequence[str]) -> Path:
-    """The path, none of whose folders beneath ``target`` is a link."""
-    path = target
-    for part in parts:
-        if path != target:
-            _refuse(path.is_symlink(), path, "is a link")
-        path /= part
-        _refuse(not path.parent.is_dir(), path.parent, "is no folder")
-    return path
+def _file(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Return the regular file that ``member`` is or that it is a hard link to, None if there is none."""
+    found = member
+    if member.islnk():
+        with suppress(KeyError):
+            found = archive.getmember(member.linkname)
+    return found if found.isreg() else None
 
 
 def _stays(leads_to: str, parts: Sequence[str]) -> bool:
-    """Whether a link leads to what is beneath the target: up first, if at all, and never too far."""
+    """Whether a link at ``parts`` stays beneath the target: up first, if at all, and never too far."""
     steps = PurePosixPath(leads_to).parts
     up = next((at for at, step in enumerate(steps) if step != ".."), len(steps))
     return bool(steps) and steps[0] != "/" and ".." not in steps[up:] and up < len(parts)
 
 
-def _write(path: Path, content: IO[bytes], member: tarfile.TarInfo) -> None:
-    _make_room(path)
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+def _write(path: Path, content: IO[bytes] | None, member: tarfile.TarInfo) -> None:
+    assert content is not None  # noqa: S101 - a regular file has one
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         shutil.copyfileobj(content, file)
-        os.fchmod(file.fileno(), member.mode & _PERMISSIONS)
-        os.utime(file.fileno(), (member.mtime, member.mtime))
-
-
-def _make_room(path: Path) -> None:
-    if path.is_symlink() or path.exists():
-        _refuse(path.is_dir() and not path.is_symlink(), path, "is a folder")
-        path.unlink()
-
-
-def _refuse(bad: bool, path: Path, why: str) -> None:
-    if bad:
-        raise CopyError(f"{path} {why}", remedy="copy to another folder, or less")
+    path.chmod(member.mode & _PERMISSIONS)
+    os.utime(path, (member.mtime, member.mtime))
 
 
 def _unowned(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -205,17 +184,17 @@ def _is_folder(handle: ServiceHandle, path: str) -> bool:
         return not problem
     try:
         return bool(handle.client.api.get_archive(handle.container, path)[1]["mode"] & _FOLDER)
-    except (NotFound, APIError):
+    except APIError:
         return False
 
 
 def _run(handle: ServiceHandle, command: Sequence[str], source: int | None, target: IO[bytes] | None) -> str:
-    """Run it in the container, its input from one file and its output to the other: what went wrong, if anything."""
+    """Run ``command``, its input from one file, its output to the other; return what went wrong, else nothing."""
     wrong = bytearray()
 
     def show(kind: int, part: bytes) -> None:
         if kind == streams.STDERR:
-            wrong.extend(part[: streams.AT_ONCE])
+            wrong.extend(part if len(wrong) < streams.AT_ONCE else b"")
         elif target is not None:
             target.write(part)
 

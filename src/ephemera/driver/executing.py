@@ -1,4 +1,4 @@
-"""A command in a container: started, talked to while it runs, and ended when it is not wanted any more."""
+"""Commands in containers: start one, exchange its input and output, and end it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from docker import DockerClient
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 
 from ephemera.driver import streams
 from ephemera.host.engine import is_local
 
 MARK = "EPHEMERA_EXEC"
-"""Variable of a command that can be ended, and of all that it starts: the engine cannot signal a command itself."""
+"""Variable of a command that can be ended, and of all that it starts: Docker itself cannot signal a command."""
 
 _REFUSED = b"OCI runtime exec failed: "
 _GRACE_SECONDS = 2.0
@@ -28,8 +28,9 @@ _END = 'for p in /proc/[0-9]*; do grep -qs "$1" "$p/environ" && kill -s "$2" "${
 
 
 class Execution:
-    """A command that was started; ``source``: what it reads, or the descriptor where that comes from. ``marked``: so
-    that :meth:`end` finds it. Closed, it goes on by itself."""
+    """A command that was started. ``source``: what it reads, or the descriptor that it comes from. ``marked``: whether
+    :meth:`end` can find it. ``refusal``: Docker's reason when it cannot start the command. Closed, the command goes on.
+    """
 
     def __init__(
         self,
@@ -59,8 +60,7 @@ class Execution:
         streams.close(self._stream)
 
     def run(self, show: Callable[[int, bytes], object], timeout_seconds: float | None = None) -> int:
-        """Call ``show`` with ``streams.STDOUT`` or ``STDERR`` and what it says as it comes, until it has ended; return
-        its exit code. What the engine says of a command that it cannot start is ``refusal``, and not shown.
+        """Call ``show`` with ``STDOUT`` or ``STDERR`` and the command's output as it comes; return its exit code.
 
         Raises :class:`TimeoutError` when it has not ended after ``timeout_seconds``.
         """
@@ -73,29 +73,28 @@ class Execution:
 
         self._conversation.run(said, timeout_seconds)
         while (state := self._inspected())["Running"] or state["ExitCode"] is None:
-            time.sleep(_LOOK_SECONDS)  # it has closed its streams, or the engine is about to see its end
+            time.sleep(_LOOK_SECONDS)  # it has closed its streams, or Docker is about to see its end
         return int(state["ExitCode"])
 
     def end(self, number: int, show: Callable[[int, bytes], object]) -> bool:
-        """Send a signal to a marked command and all that it started, and show its last words; kill what goes on after
-        2 s. Return whether it has ended."""
+        """Send signal ``number`` to a marked command and all that it started, and show their last output; kill them
+        after 2 s. Return whether the command has ended."""
         self._conversation.close_input()
         for name in (signal.Signals(number).name, signal.SIGKILL.name):
-            self._signal(name.removeprefix("SIG"))
-            with suppress(TimeoutError):
-                self._conversation.run(show, _GRACE_SECONDS)
-            if not self._inspected()["Running"]:
-                return True
+            if self._inspected()["Running"]:
+                self._signal(name.removeprefix("SIG"))
+                with suppress(TimeoutError):
+                    self._conversation.run(show, _GRACE_SECONDS)
         return not self._inspected()["Running"]
 
     def _signal(self, name: str) -> None:
         api = self._client.api
         try:
             killer = api.exec_create(self._container, ["sh", "-c", _END, "sh", self._mark, name])["Id"]
-            # Detached: the engine may not see it end before what the command said is taken.
+            # Detached: Docker may not see it end before the command's output is taken.
             api.exec_start(killer, detach=True)
-        except (APIError, NotFound):
-            # An image without a shell: from here, where the engine's processes are this machine's.
+        except APIError:
+            # An image without a shell: from here, where Docker's processes are this machine's.
             process = self._inspected()["Pid"]
             with suppress(OSError):
                 if is_local() and process and self._mark.encode() in Path(f"/proc/{process}/environ").read_bytes():

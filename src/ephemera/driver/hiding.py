@@ -1,4 +1,4 @@
-"""What must not be shown of an environment: its secrets, by value, from all that is known of them."""
+"""Redactors of environments: they hide an environment's secrets by value, from all that is known of them."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ from requests.exceptions import RequestException
 from ephemera.contract.errors import EphemeraError
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.redaction import Redactor
+from ephemera.contract.settings import Ciphertext
 from ephemera.driver import encryption, engine, services
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.host.engine import connected
 
 
-def redactor_of(outputs: EnvironmentOutputs) -> Redactor:
-    """Return what hides the secrets of an environment that is up. With Docker in trouble, those of its outputs."""
+def redactor_for(workspace: Workspace, stack: str, outputs: EnvironmentOutputs | None = None) -> Redactor:
+    """Return what hides the secrets of an environment in any state; it knows those that can be read in that state.
+
+    ``outputs``: the environment's; read if it has become ready, and they are left out.
+    """
     redactor = Redactor()
-    redactor.learn_outputs(outputs)
-    _learn_containers(redactor, outputs.stack)
-    return redactor
-
-
-def redactor_for(workspace: Workspace, stack: str) -> Redactor:
-    """Return what hides the secrets of an environment in whatever state, as far as they can be known in it."""
-    redactor = Redactor()
-    _learn_containers(redactor, stack)
-    lease = leases.read(stack)
-    with suppress(EphemeraError, OSError):
-        redactor.learn_settings(workspace.read_config(stack))
-        redactor.learn_secrets(encryption.config_secrets(workspace, stack))
-        if lease is None or lease.phase != "creating":
-            redactor.learn_outputs(engine.outputs(workspace, stack))
-    return redactor
-
-
-def _learn_containers(redactor: Redactor, stack: str) -> None:
     with suppress(EphemeraError, DockerException, RequestException), connected() as client:
         for item in services.containers(client, stack):
             redactor.learn_container(client.api.inspect_container(item["Id"]))
+    lease = leases.read(stack)
+    with suppress(EphemeraError, OSError):
+        learn_config(redactor, workspace, stack)
+    with suppress(EphemeraError, OSError):
+        if outputs is None and (lease is None or lease.phase != "creating"):
+            outputs = engine.outputs(workspace, stack)
+        if outputs is not None:
+            redactor.learn_outputs(outputs)
+    return redactor
+
+
+def learn_config(redactor: Redactor, workspace: Workspace, stack: str) -> None:
+    """Have ``redactor`` hide the secrets in the stack's config, also as they are encrypted there."""
+    config = workspace.read_config(stack)
+    redactor.learn_settings(config)
+    redactor.learn(text for text in config.values() if isinstance(text, Ciphertext))
+    redactor.learn_secrets(encryption.config_secrets(workspace, stack))

@@ -1,17 +1,17 @@
-"""Recordings: what happens to a stack while somebody uses it, as JSON lines that evidence is made of afterwards.
+"""Recordings: what happens to a stack while it is used, as JSON lines that evidence is made of afterwards.
 
 ``$XDG_STATE_HOME/ephemera/recordings/<stack>.jsonl``, mode 0600, one record a line, each with ``time`` (seconds since
 the epoch) and ``type``:
 
 ``gate``: the program's event, with ``service``, ``state``, ``seconds``, ``detail``
-``event``: the engine's, of a container: ``service``, ``action``, ``exit_code``, ``signal``, ``nanoseconds``
+``event``: Docker's, of a container: ``service``, ``action``, ``exit_code``, ``signal``, ``nanoseconds``
 ``usage``: ``services``: name → ``[bytes of memory, seconds of CPU since its start, processes]``
 ``test``: ``session`` (of pytest), ``nodeid``, ``start``, ``stop``, ``outcome``, ``phase``, ``text``
-``session``: somebody began to use it: ``what``
+``session``: a use of the stack began: ``what``
 
-Whoever uses a stack records it, in a thread of its own; of several processes one does, and another takes over when that
-one ends. Records of any process are appended in one write each. Recording never fails what it records: with Docker
-in trouble, a full disk, or with what a test has replaced in its process, records are missing.
+Each user of a stack records it in threads; of several processes one does, and another takes over when that one ends.
+Records of any process are appended in one write each. Recording never fails what it records: with Docker in trouble,
+a full disk, or with what a test has replaced in its process, records are missing.
 """
 
 from __future__ import annotations
@@ -41,15 +41,13 @@ Record = dict[str, Any]
 
 # Half of what a recording may hold: the older half is dropped when the newer is full.
 _HALF_BYTES = 4 * 1024 * 1024
-# A service that dies does so early: the first seconds are looked at closely.
-_EARLY_SECONDS = 10.0
-_EARLY_INTERVAL_SECONDS = 0.5
-_INTERVAL_SECONDS = 2.0
-_STANDBY_SECONDS = 0.5
+# Docker sends figures every second. A service that dies does so early: the first are all kept, then one of three.
+_EARLY_FIGURES = 10
+_FIGURES_APART = 3
+_RETRY_SECONDS = 2.0
+_NEWER, _OLDER, _LOCK = ".jsonl", ".older.jsonl", ".lock"
 # Each probe and health check is three exec_* events: they are not asked for.
-_ACTIONS = (
-    "create start restart die oom kill stop pause unpause health_status destroy".split()  # noqa: SIM905
-)
+_ACTIONS = ("create", "start", "restart", "die", "oom", "kill", "stop", "pause", "unpause", "health_status", "destroy")
 
 
 @contextmanager
@@ -63,18 +61,17 @@ def of(stack: str, what: str) -> Iterator[None]:
 
 
 def start(stack: str, what: str) -> Callable[[], None]:
-    """The same for a use that is no block: what is returned ends it."""
+    """Record ``stack`` until the function that is returned is called."""
     with suppress(OSError):
         _path(stack).parent.mkdir(exist_ok=True, mode=0o700)
-        for path in (_path(stack), _lock_path(stack)):
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        for suffix in (_NEWER, _LOCK):
+            _path(stack, suffix).touch(mode=0o600)
     append(stack, "session", what=what)
     recorder = _Recorder(stack)
-    recorder.start()
 
     def stop() -> None:
         recorder.stop()
-        # Whoever took the stack down has dropped its recording; one that ended meanwhile must not leave a new one.
+        # Taking a stack down drops its recording; a process that has ended meanwhile must not leave a new one.
         with suppress(EphemeraError):
             if leases.read(stack) is None:
                 forget(stack)
@@ -83,7 +80,7 @@ def start(stack: str, what: str) -> Callable[[], None]:
 
 
 def reporting(stack: str, report: Callable[[Event], None]) -> Callable[[Event], None]:
-    """``report``, with the program's gates recorded as they come."""
+    """Return ``report``, with the program's gates recorded as they come."""
 
     def recorded(event: Event) -> None:
         if event["type"] == "gate":
@@ -97,23 +94,25 @@ def reporting(stack: str, report: Callable[[Event], None]) -> Callable[[Event], 
 
 
 def append(stack: str, type: str, **fields: Any) -> None:
-    """Add a record, from whatever process; dropped when nobody has begun to record the stack, or it is gone."""
+    """Add a record, from any process. It is dropped unless the stack is there and a use of it began."""
     # It begins with the line's end: what a killed writer left of the line before does not spoil this one.
     line = "\n" + json.dumps({"time": round(clock.now(), 3), "type": type, **fields})
     with suppress(OSError):
-        descriptor = os.open(_path(stack), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        descriptor = os.open(_path(stack), os.O_WRONLY | os.O_APPEND)
         try:
             os.write(descriptor, line.encode())
+            if os.fstat(descriptor).st_size > _HALF_BYTES:
+                _drop_older(stack, descriptor)
         finally:
             os.close(descriptor)
 
 
 def read(stack: str) -> list[Record]:
-    """Every record of the stack, by time."""
+    """Return every record of the stack, by time."""
     records: list[Record] = []
-    for path in (_older_path(stack), _path(stack)):
+    for suffix in (_OLDER, _NEWER):
         with suppress(OSError, UnicodeDecodeError):
-            for line in text_of(path).split("\n"):
+            for line in text_of(_path(stack, suffix)).split("\n"):
                 # Empty, or its writer was killed in the middle, or the disk full.
                 with suppress(ValueError, TypeError, KeyError, RecursionError):
                     record = json.loads(line)
@@ -122,90 +121,78 @@ def read(stack: str) -> list[Record]:
 
 
 def missed_events(client: DockerClient, stack: str, records: list[Record]) -> list[Record]:
-    """What the engine still knows of after the last event among ``records``: nobody may have been recording."""
-    found = []
-    stream = client.api.events(since=_after(records), until=f"{clock.now():.9f}", filters=_filters(stack), decode=True)
-    for event in stream:
-        found.append(_record_of(event))
-    return found
+    """Return the events after the last one among ``records`` that Docker still knows of."""
+    return [_record_of(event) for event in _events(client, stack, records, until=f"{clock.now():.9f}")]
 
 
 def forget(stack: str) -> None:
     """Drop the stack's recording."""
-    for path in (_path(stack), _older_path(stack), _lock_path(stack)):
-        documents.remove(path)
+    for suffix in (_NEWER, _OLDER, _LOCK):
+        documents.remove(_path(stack, suffix))
 
 
 class _Recorder:
-    """Writes down the engine's events and the services' usage, while it holds the stack's recording."""
+    """Records Docker's events and the services' usage in threads, while it holds the lock of the stack's recording."""
 
     def __init__(self, stack: str) -> None:
         self._stack = stack
         self._stopped = threading.Event()
-        self._changed = threading.Event()
-        self._guard = threading.Lock()
         self._stream: Any = None
-        self._usage: dict[str, list[float]] = {}
-
-    def start(self) -> None:
         self._thread(self._run)
 
     def stop(self) -> None:
-        """Nothing is waited for: what is still under way ends by itself."""
-        with self._guard:
-            self._stopped.set()
-            self._changed.set()
-            _close(self._stream)
+        """Have the threads end by themselves; return at once."""
+        self._stopped.set()
+        with suppress(Exception):  # there is none yet, or it goes over SSH, and ends with the process
+            self._stream.close()
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                lock = os.open(_lock_path(self._stack), os.O_RDWR | os.O_CLOEXEC)
-            except OSError:
-                return  # the stack is gone
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._record()
-            except BlockingIOError:
-                self._stopped.wait(_STANDBY_SECONDS)
-            finally:
-                os.close(lock)
+        try:
+            lock = os.open(_path(self._stack, _LOCK), os.O_RDWR)
+        except OSError:
+            return  # the stack is gone
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            while not self._stopped.is_set() and self._is_current(lock):
+                # A stream that is closed under its reader breaks in any way its layers do, down to attributes of None.
+                with suppress(Exception), connected() as client:
+                    self._record(client, lock)
+                self._stopped.wait(_RETRY_SECONDS)
+        finally:
+            os.close(lock)
 
-    def _record(self) -> None:
-        while not self._stopped.is_set() and _path(self._stack).exists():
-            try:
-                with connected() as client:
-                    self._sample(client, self._thread(self._listen, client))
-            except Exception:  # noqa: BLE001
-                self._stopped.wait(_INTERVAL_SECONDS)
-
-    def _sample(self, client: DockerClient, listener: threading.Thread) -> None:
-        started = clock.monotonic()
+    def _record(self, client: DockerClient, lock: int) -> None:
+        self._stream = _events(client, self._stack, read(self._stack))
+        if self._stopped.is_set():  # before there was a stream to close
+            return
         followers: dict[str, threading.Thread] = {}
-        self._changed.set()
-        while listener.is_alive() and not self._stopped.is_set() and _path(self._stack).exists():
-            if self._changed.is_set():
-                self._changed.clear()
-                for service, container in _running(client, self._stack):
-                    if container not in followers or not followers[container].is_alive():
-                        followers[container] = self._thread(self._follow, client, service, container)
-            with self._guard:
-                usage, self._usage = self._usage, {}
-            if usage:
-                append(self._stack, "usage", services=usage)
-            self._keep_bounded()
-            early = clock.monotonic() - started < _EARLY_SECONDS
-            self._stopped.wait(_EARLY_INTERVAL_SECONDS if early else _INTERVAL_SECONDS)
+        for item in services.containers(client, self._stack):
+            if item["State"] == "running":
+                name = item["Labels"].get(labels.SERVICE) or item["Names"][0].lstrip("/")
+                followers[item["Id"]] = self._thread(self._follow, client, name, item["Id"])
+        for event in self._stream:
+            if not self._is_current(lock):
+                return
+            record, container = _record_of(event), event["Actor"]["ID"]
+            append(self._stack, **record)
+            if record["action"] == "start" and not (container in followers and followers[container].is_alive()):
+                followers[container] = self._thread(self._follow, client, record["service"], container)
+
+    def _is_current(self, lock: int) -> bool:
+        """Whether the recording is the one that it has the lock of: not dropped since, and perhaps made again."""
+        with suppress(OSError):
+            return os.path.samestat(os.fstat(lock), _path(self._stack, _LOCK).stat())
+        return False
 
     def _follow(self, client: DockerClient, service: str, container: str) -> None:
-        """Keep a container's newest usage. A stream: the engine takes a second for every single answer."""
+        # A stream: Docker takes a second for every single answer.
         with suppress(Exception):
-            for stats in client.api.stats(container, decode=True, stream=True):
+            for number, stats in enumerate(client.api.stats(container, decode=True, stream=True)):
                 if self._stopped.is_set():
                     return
-                if sample := _usage_of(stats):
-                    with self._guard:
-                        self._usage[service] = sample
+                kept = number < _EARLY_FIGURES or number % _FIGURES_APART == 0
+                if kept and (usage := _usage_of(stats)):
+                    append(self._stack, "usage", services={service: usage})
 
     def _thread(self, target: Callable[..., None], *arguments: Any) -> threading.Thread:
         # Daemon: a blocked read of a stream must not keep the process alive.
@@ -213,32 +200,29 @@ class _Recorder:
         thread.start()
         return thread
 
-    def _listen(self, client: DockerClient) -> None:
-        # A stream that is closed under its reader breaks in whatever way its layers do, down to attributes of None.
-        with suppress(Exception):
-            stream = client.api.events(since=_after(read(self._stack)), filters=_filters(self._stack), decode=True)
-            with self._guard:
-                self._stream = stream
-                if self._stopped.is_set():
-                    _close(stream)
-            for event in stream:
-                append(self._stack, **_record_of(event))
-                self._changed.set()
 
-    def _keep_bounded(self) -> None:
-        path = _path(self._stack)
-        if path.stat().st_size < _HALF_BYTES:
-            return
-        # At every moment there is a file of that name to append to, and what was just written goes to one of both.
-        older, partial = _older_path(self._stack), path.with_suffix(".partial")
-        os.close(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+def _drop_older(stack: str, newer: int) -> None:
+    fcntl.flock(newer, fcntl.LOCK_EX)
+    path, older, partial = _path(stack), _path(stack, _OLDER), _path(stack, ".partial")
+    if os.path.samestat(os.fstat(newer), path.stat()):  # else another process has done it
+        # There is always a file of that name to append to, and what is written meanwhile goes to one of both.
+        partial.touch(mode=0o600)
         older.unlink(missing_ok=True)
         older.hardlink_to(path)
         partial.replace(path)
 
 
+def _events(client: DockerClient, stack: str, records: list[Record], until: str | None = None) -> Any:
+    """Return Docker's events after the last one of ``records``; without one, since the recording began, if it did."""
+    known = [record["nanoseconds"] for record in records if record["type"] == "event"]
+    nanoseconds = max(known) + 1 if known else int((records[0]["time"] if records else 0) * 1e9)
+    since = f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09}"
+    filters = {"type": "container", "event": list(_ACTIONS), **labels.filters(identity.backend_id(), stack)}
+    return client.api.events(since=since, until=until, filters=filters, decode=True)
+
+
 def _record_of(event: dict[str, Any]) -> Record:
-    """The engine's event as a record: of its attributes, which hold all labels and the image, what tells something."""
+    """Return Docker's event as a record; its attributes hold all labels and the image, which are left out."""
     attributes = event["Actor"]["Attributes"]
     record: Record = {
         "time": round(event["timeNano"] / 1e9, 3),
@@ -246,33 +230,14 @@ def _record_of(event: dict[str, Any]) -> Record:
         "nanoseconds": event["timeNano"],
         "service": attributes.get(labels.SERVICE) or attributes.get("name", ""),
         "action": event["Action"],
+        "exit_code": int(attributes["exitCode"]) if "exitCode" in attributes else None,
+        "signal": attributes.get("signal"),
     }
-    if "exitCode" in attributes:
-        record["exit_code"] = int(attributes["exitCode"])
-    if "signal" in attributes:
-        record["signal"] = attributes["signal"]
-    return record
-
-
-def _after(records: list[Record]) -> str:
-    """The time after the last event, as the engine takes it; without one, when the recording began, if it did."""
-    known = [record["nanoseconds"] for record in records if record["type"] == "event"]
-    nanoseconds = max(known) + 1 if known else int((records[0]["time"] if records else 0) * 1e9)
-    return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09}"
-
-
-def _filters(stack: str) -> dict[str, Any]:
-    return {"type": "container", "event": list(_ACTIONS), **labels.filters(identity.backend_id(), stack)}
-
-
-def _running(client: DockerClient, stack: str) -> Iterator[tuple[str, str]]:
-    for item in services.containers(client, stack):
-        if item["State"] == "running":
-            yield item["Labels"].get(labels.SERVICE) or item["Names"][0].lstrip("/"), item["Id"]
+    return {key: value for key, value in record.items() if value is not None}
 
 
 def _usage_of(stats: dict[str, Any]) -> list[float]:
-    """What a recording keeps of the engine's figures; nothing of a container that does not run."""
+    """Return what is recorded of Docker's figures; nothing of a container that does not run."""
     memory = stats.get("memory_stats") or {}
     if "usage" not in memory:
         return []
@@ -284,20 +249,5 @@ def _usage_of(stats: dict[str, Any]) -> list[float]:
     return [max(0, memory["usage"] - idle), round(seconds, 3), processes]
 
 
-def _close(stream: Any) -> None:
-    # Over SSH a stream cannot be closed; it ends with the process.
-    with suppress(Exception):
-        if stream is not None:
-            stream.close()
-
-
-def _path(stack: str) -> Path:
-    return state_dir() / "recordings" / f"{stack}.jsonl"
-
-
-def _older_path(stack: str) -> Path:
-    return state_dir() / "recordings" / f"{stack}.older.jsonl"
-
-
-def _lock_path(stack: str) -> Path:
-    return state_dir() / "recordings" / f"{stack}.lock"
+def _path(stack: str, suffix: str = _NEWER) -> Path:
+    return state_dir() / "recordings" / f"{stack}{suffix}"

@@ -1,7 +1,8 @@
-"""What a command in a container reads and says, over the connection that the engine hands out for it."""
+"""Input and output of a command in a container, over the connection that Docker hands out for it."""
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
@@ -22,10 +23,10 @@ _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 class Conversation:
     """Both directions of a command's streams, by one thread, in little memory: what is not read on one side is not
-    taken from the other. Interrupted by an exception, it can be gone on with."""
+    taken from the other. After an exception of ``show``, it can go on."""
 
     def __init__(self, stream: Any, source: bytes | int | None) -> None:
-        """``source``: what the command reads, or the descriptor where that comes from; its end is passed on."""
+        """``source``: what the command reads, or the descriptor that it comes from; its end is passed on."""
         self._connection = _beneath(stream)
         self._connection.setblocking(False)
         self._arrived = bytearray(_early(stream))
@@ -37,54 +38,46 @@ class Conversation:
         self._ended = False
 
     def run(self, show: Callable[[int, bytes], object], timeout_seconds: float | None = None) -> None:
-        """Call ``show`` with what it says as it comes (``STDOUT`` or ``STDERR``, and the bytes) until it has ended.
+        """Call ``show`` with ``STDOUT`` or ``STDERR`` and the command's output as it comes, until it has ended.
 
-        Raises :class:`TimeoutError` when that is not so after ``timeout_seconds``.
+        Raises :class:`TimeoutError` when it has not ended after ``timeout_seconds``.
         """
-        deadline = None if timeout_seconds is None else clock.monotonic() + timeout_seconds
+        deadline = math.inf if timeout_seconds is None else clock.monotonic() + timeout_seconds
         self._said(show)
         while not self._ended:
-            readable, source, writable = self._wait(deadline)
-            if writable:
+            if self._open and not self._sending and self._source is None:
+                self._end_input()
+            ready = self._ready(deadline)
+            state = ready.get(self._connection.fileno(), 0)
+            if state & select.POLLOUT:
                 self._send()
-            if source:
-                self._fetch()
-            if readable:
+            if self._source is not None and self._source in ready:
+                self._fetch(self._source)
+            if state & ~select.POLLOUT:
                 self._receive()
                 self._said(show)
 
     def close_input(self) -> None:
-        """Nothing more is sent."""
+        """Send nothing more."""
         self._source, self._sending = None, memoryview(b"")
         self._end_input()
 
-    def _wait(self, deadline: float | None) -> tuple[bool, bool, bool]:
-        """Whether something can be received, fetched from the source, and sent."""
-        if self._open and not self._sending and self._source is None:
-            self._end_input()
-        connection = self._connection.fileno()
+    def _ready(self, deadline: float) -> dict[int, int]:
+        """Wait, and return by descriptor what can be done with it: the connection's, and the source's."""
         wanted = select.poll()
-        wanted.register(connection, select.POLLIN | (select.POLLOUT if self._sending else 0))
+        wanted.register(self._connection, select.POLLIN | (select.POLLOUT if self._sending else 0))
         if self._source is not None and not self._sending:
             wanted.register(self._source, select.POLLIN)
-        rest = None if deadline is None else deadline - clock.monotonic()
-        if rest is not None and rest <= 0:
+        rest = deadline - clock.monotonic()
+        if rest <= 0:
             raise TimeoutError
         if isinstance(self._connection, ssl.SSLSocket) and self._connection.pending():
-            rest = 0
-        found = dict(wanted.poll(None if rest is None else rest * 1000))
-        state = found.get(connection, 0)
-        pending = rest == 0
-        return (
-            bool(pending or state & ~select.POLLOUT),
-            self._source in found,
-            bool(state & select.POLLOUT),
-        )
+            return {**dict(wanted.poll(0)), self._connection.fileno(): select.POLLIN}
+        return dict(wanted.poll(None if rest == math.inf else rest * 1000))
 
-    def _fetch(self) -> None:
-        assert self._source is not None  # noqa: S101 - it was waited for
+    def _fetch(self, source: int) -> None:
         try:
-            self._sending = memoryview(os.read(self._source, AT_ONCE))
+            self._sending = memoryview(os.read(source, AT_ONCE))
         except BlockingIOError:
             return
         except OSError:  # a terminal that went away, a descriptor that cannot be read
@@ -123,7 +116,7 @@ class Conversation:
         self._ended = not part
 
     def _said(self, show: Callable[[int, bytes], object]) -> None:
-        """What of it arrived, also of a frame whose end is on its way."""
+        """Show what has arrived, also of a frame whose end is on its way."""
         while self._arrived:
             if not self._rest:
                 if len(self._arrived) < _HEADER.size:
@@ -139,7 +132,7 @@ class Conversation:
 
 
 def frames(stream: Any) -> Iterator[tuple[int, bytes]]:
-    """What comes back, as it comes, until the connection ends: 1 for standard output or 2 for error, and the bytes."""
+    """Yield ``STDOUT`` or ``STDERR`` and the output as it comes, until the connection ends."""
     connection = _beneath(stream)
     connection.settimeout(None)
     while header := _received(connection, _HEADER.size):
@@ -148,7 +141,7 @@ def frames(stream: Any) -> Iterator[tuple[int, bytes]]:
 
 
 def close(stream: Any) -> None:
-    """Close it, and the connection beneath it, which docker-py would leave to the garbage collector."""
+    """Close ``stream`` and the connection beneath it, which docker-py would leave to the garbage collector."""
     connection = _beneath(stream)
     stream.close()
     connection.close()
@@ -160,7 +153,7 @@ def _beneath(stream: Any) -> socket.socket:
 
 
 def _early(stream: Any) -> bytes:
-    """What came with the head of the engine's answer: the HTTP library read it ahead, and keeps it."""
+    """Return what came with the head of Docker's answer: the HTTP library read it ahead, and keeps it."""
     answer = getattr(getattr(stream, "_response", None), "raw", None)
     reader = getattr(getattr(answer, "_fp", None), "fp", None)
     if reader is None:
@@ -172,7 +165,7 @@ def _early(stream: Any) -> bytes:
 
 
 def _received(connection: socket.socket, count: int) -> bytes:
-    """``count`` bytes; none at the end."""
+    """Return ``count`` bytes; none at the end."""
     found = bytearray()
     while len(found) < count:
         part = connection.recv(count - len(found))

@@ -15,7 +15,7 @@ from ephemera.contract.names import random_suffix
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
 from ephemera.contract.settings import meant_for
-from ephemera.driver import evidence, lifecycle, recording, resetting
+from ephemera.driver import evidence, hiding, lifecycle, recording, resetting
 from ephemera.driver.services import ServiceHandle
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
@@ -98,7 +98,9 @@ class RunningEnvironment(ReachableEnvironment):
             self._note(test, phase, start, stop, outcome, text)
 
     def _note(self, test: str, phase: str, start: float, stop: float, outcome: str, text: str) -> None:
-        text = evidence.redacted(text, self.outputs)[-_TEXT_LENGTH:]  # a credential cut in two would be missed
+        if text:
+            text = hiding.redactor_for(self._workspace, self.stack, self.outputs).text(text)
+        text = text[-_TEXT_LENGTH:]  # a credential cut in two would be missed
         start = max(start, self._since)
         # All workers of a run share that variable; without workers there is one process.
         session = surroundings.variables().get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())

@@ -202,7 +202,7 @@ class Gatekeeper:
         redactor = Redactor()
         redactor.learn_container(document)
         redactor.learn_secrets(self._secrets())
-        return list(redactor.lines(line.text for line in found))
+        return [redactor.text(line.text) for line in found]
 
     def _listen(self) -> None:
         filters = {"type": "container", "label": f"{labels.STACK}={self._stack}", "event": ["die", "oom", "start"]}

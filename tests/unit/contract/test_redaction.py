@@ -150,7 +150,8 @@ def test_what_is_within_a_secret_is_hidden_by_itself(value: str, inner: str) -> 
 
 
 def test_everyday_words_within_a_secret_are_not_hidden() -> None:
-    redactor = Redactor(public=["orders-db"])
+    redactor = Redactor()
+    redactor.learn_container({"Name": "/orders-db", "Config": {}})
     redactor.learn_secrets(
         [
             '{"username": "shop-user", "host": "db.internal", "port": 5432, "tls": true, "password": "correct-horse"}',
@@ -199,11 +200,12 @@ def test_what_is_said_all_the_time_is_not_hidden() -> None:
 def test_many_lines_are_redacted_as_each_is() -> None:
     lines = [f"line {number} {'s3cret' if number % 700 == 3 else ''}" for number in range(2000)]
     redactor = _redactor("s3cret")
-    assert list(redactor.lines(lines)) == [redactor.text(line) for line in lines]
+    assert list(redactor.lines(enumerate(lines))) == [(at, redactor.text(line)) for at, line in enumerate(lines)]
 
 
 def test_a_secret_of_several_lines_joins_no_lines() -> None:
-    assert list(_redactor("one and two\nthree and four").lines(["one and two", "three and four"])) == ["***", "***"]
+    redactor = _redactor("one and two\nthree and four")
+    assert list(redactor.lines([(1, "one and two"), (2, "three and four")])) == [(1, "***"), (2, "***")]
 
 
 # Hypothesis also tries the literals of the code under test: words that are not hidden.

@@ -70,7 +70,7 @@ def test_path_that_leads_elsewhere_is_refused(target: Path, name: str) -> None:
 @pytest.mark.parametrize("leads_to", ["/etc/passwd", "..", "../outside", "sub/../../outside", "", "sub/.."])
 def test_link_that_may_lead_elsewhere_is_left_out(target: Path, leads_to: str) -> None:
     archive = _archive(("x", _FOLDER, ""), ("x/link", _LINK, leads_to), ("x/link/outside", _FILE, "evil"))
-    with pytest.raises(CopyError, match="is no folder"):
+    with pytest.raises(CopyError, match="cannot copy to"):
         unpack(archive, target, "x")
     assert unpack(_archive(("x", _FOLDER, ""), ("x/link", _LINK, leads_to)), target, "x") == ["x/link"]
     assert list(target.iterdir()) == []
@@ -93,9 +93,9 @@ def test_devices_and_pipes_are_left_out(target: Path, kind: bytes) -> None:
 
 
 def test_hard_link_to_what_is_not_in_the_archive_is_left_out(target: Path) -> None:
-    assert unpack(_archive(("x", _FOLDER, ""), ("x/a", _HARD, "x/nothing")), target, "x") == ["x/a"]
-    with pytest.raises(CopyError, match="leads elsewhere"):
-        unpack(_archive(("x", _FOLDER, ""), ("x/a", _HARD, "../outside")), target, "x")
+    for leads_to in ("x/nothing", "../outside"):
+        assert unpack(_archive(("x", _FOLDER, ""), ("x/a", _HARD, leads_to)), target, "x") == ["x/a"]
+    assert list(target.iterdir()) == []
 
 
 def test_what_is_no_archive_is_told(target: Path) -> None:

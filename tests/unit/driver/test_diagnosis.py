@@ -63,7 +63,7 @@ _SHIM = "failed to create shim task: OCI runtime create failed: runc create fail
         (
             f'Unable to create container: {_DAEMON}Conflict. The name "/web" is already in use by container "0f".',
             'cannot create container \'web\': Conflict. The name "/web" is already in use by container "0f".',
-            "remove what has that name",
+            "remove the object of that name",
         ),
         (
             f"Unable to create container: {_DAEMON}write /var/lib/docker/x: no space left on device",
@@ -99,10 +99,10 @@ Duration: 1s
 """.splitlines()
     found = diagnose(output)
     assert found.cause == "/home/me/shop/shop.py:12: ZeroDivisionError: division by zero"
-    assert found.remedy == "mend the program"
+    assert found.remedy == "fix the program"
     assert diagnose(output[:2] + output[3:]) == found, "also where the first line of it was not kept"
 
 
-@pytest.mark.parametrize(("output", "cause"), [([], "it said nothing"), (["a", "  b  ", ""], "b")])
+@pytest.mark.parametrize(("output", "cause"), [([], "Pulumi printed nothing"), (["a", "  b  ", ""], "b")])
 def test_without_an_error_it_is_the_last_line(output: list[str], cause: str) -> None:
     assert diagnose(output).cause == cause

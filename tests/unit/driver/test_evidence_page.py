@@ -12,7 +12,6 @@ import pytest
 
 from ephemera.contract.errors import EngineError, EphemeraError, ServiceFailedError
 from ephemera.driver.evidence.findings import Findings, Kind, Service
-from ephemera.driver.evidence.lines import parse
 from ephemera.driver.evidence.page import render
 
 _EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \"'"
@@ -63,7 +62,7 @@ def _service(name: str, log: str = "", **state: Any) -> Service:
         "State": {"Status": "running", "Running": True, "StartedAt": "2026-01-01T00:00:00.5Z", **state},
         "HostConfig": {"Memory": 64 * 2**20},
     }
-    return Service(name=name, document=document, log=log, lines=parse(log))
+    return Service(name=name, document=document, log=log)
 
 
 def _findings(
@@ -76,7 +75,6 @@ def _findings(
         stack="shop-main",
         system="shop",
         branch="main",
-        run="run-1",
         taken=_START + 60,
         kind=kind,
         error=error.document()["error"] if error else None,
@@ -139,7 +137,7 @@ def test_a_failed_destroy_says_what_the_engine_said_and_stands_on_the_axis() -> 
         render(_findings("destroy", error=EngineError("destroy failed", remedy="volume in use", output=["last"])), [])
     )
     assert "could not be destroyed" in page.text
-    assert "the engine says volume in use" in page.text
+    assert "Pulumi says volume in use" in page.text
     assert page.data["failure"] == "could not be destroyed"
 
 
@@ -158,8 +156,15 @@ def test_failed_tests_are_told_with_suspects_and_marked_on_the_axis() -> None:
     assert "web exited with 137 during this test" in page.text
     assert page.text.count("goodbye") == 1
     assert page.data["tests"] == [
-        [_START + 2, _START + 3, "passed", "test_a", "", False],
-        [_START + 5, _START + 6, "failed", "test_b", "Last: y", True],
+        {"start": _START + 2, "stop": _START + 3, "outcome": "passed", "name": "test_a", "text": "", "told": False},
+        {
+            "start": _START + 5,
+            "stop": _START + 6,
+            "outcome": "failed",
+            "name": "test_b",
+            "text": "Last: y",
+            "told": True,
+        },
     ]
 
 
@@ -168,7 +173,7 @@ def test_failures_of_an_earlier_run_are_only_on_the_axis() -> None:
     page = _Page(render(_findings("test", records=records), []))
     assert "test_new failed" in page.text
     assert "test_old" not in page.text
-    assert [(test[3], test[5]) for test in page.data["tests"]] == [("test_old", False), ("test_new", True)]
+    assert [(test["name"], test["told"]) for test in page.data["tests"]] == [("test_old", False), ("test_new", True)]
 
 
 def test_lines_stand_on_one_axis_by_time() -> None:

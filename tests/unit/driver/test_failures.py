@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ephemera.contract.errors import EngineError, EphemeraError, InputError
+from ephemera.contract.errors import EngineError, EphemeraError
 from ephemera.driver.failures import error_from_document
 from ephemera.images import ImageBuildError, ImageMissingError, ImageTakenError
 from ephemera.resources.gates import GateError
@@ -28,11 +28,6 @@ def test_error_says_the_same_after_crossing_a_process_boundary(error: EphemeraEr
     assert str(crossed) == str(error)
     branch = ([kind for kind in type(error).__mro__ if issubclass(kind, EphemeraError)][:-1] or [EphemeraError])[-1]
     assert isinstance(crossed, branch), "who handles a branch of the tree handles it on both sides"
-
-
-def test_kind_of_one_error_does_not_stick_to_its_class() -> None:
-    error_from_document({"kind": "unknown_name", "message": "m"})
-    assert InputError("m").kind == "bad_input"
 
 
 def test_document_of_an_unknown_kind_is_an_engine_error() -> None:

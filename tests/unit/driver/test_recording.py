@@ -35,9 +35,8 @@ _STATS = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Intervals that a test can wait for."""
-    for name in ("_EARLY_INTERVAL_SECONDS", "_INTERVAL_SECONDS", "_STANDBY_SECONDS"):
-        monkeypatch.setattr(recording, name, 0.01)
+    """An interval that a test can wait for."""
+    monkeypatch.setattr(recording, "_RETRY_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -122,7 +121,7 @@ def test_one_of_several_records_and_another_takes_over(
         docker.api.happen("pause", "web-id", **{labels.SERVICE: "web"})
         _until(lambda: _of("event"))
         with recording.of(stack, "second user"):
-            time.sleep(0.1)  # ten times its interval: that nothing comes of it is no event
+            time.sleep(0.1)  # that it only waits is no event
             assert len(connections) == 1
             first.close()
             docker.api.end_events()

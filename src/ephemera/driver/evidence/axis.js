@@ -19,7 +19,7 @@ function rowsOfTests() {
 const testRows = rowsOfTests();
 
 function lives(index) {
-  // From the events; a container whose start nobody recorded began when the engine says.
+  // From the events; a container whose start was not recorded began when Docker says.
   const spans = [];
   let start = null;
   for (const event of events.filter((one) => one.service === index)) {
@@ -124,16 +124,16 @@ function render() {
     }
     // A gate's states in order: each lasts until the next, ready until the container's end.
     // While it waits, its last line is told again and again: that is one span.
-    const gates = data.gates.filter((gate) => gate[1] === index).filter((gate, position, all) =>
-      !(position && gate[2] === "waiting" && all[position - 1][2] === "waiting"));
+    const states = gates.filter((gate) => gate.service === index).filter((gate, position, all) =>
+      !(position && gate.state === "waiting" && all[position - 1].state === "waiting"));
     const deaths = events.filter((event) => event.service === index && event.action === "die").map((event) => event.time);
-    gates.forEach(([time, , state, detail], position) => {
+    states.forEach(({ time, state, detail }, position) => {
       if (state === "failed") {
         add("text", { class: "mark bad", x: clip(x(time)), y: top + 12 }, "✖", `gate failed: ${detail}`, time);
         return;
       }
       const death = deaths.find((one) => one > time) ?? service.ended ?? data.taken;
-      const next = gates[position + 1] ? gates[position + 1][0] : state === "ready" ? death : Math.min(death, data.taken);
+      const next = states[position + 1] ? states[position + 1].time : state === "ready" ? death : Math.min(death, data.taken);
       const stop = state === "ready" ? Math.min(next, death) : next;
       if (!within(time, stop)) return;
       const start = clip(x(time));

@@ -8,8 +8,8 @@ function build() {
     ...data.lines.map(([time, service, text, bad]) => ({ time, service, text, bad, kind: "line" })),
     ...events.map((event) => ({ time: event.time, service: event.service, text: `${sign(event)[0]} ${told(event)}`,
       bad: sign(event)[1] === "bad", kind: "event" })),
-    ...data.gates.filter((gate, position, all) => gate[2] !== "waiting" || !all.slice(0, position).some(
-      (other) => other[1] === gate[1] && other[2] === "waiting")).map(([time, service, state, detail]) => ({ time, service,
+    ...gates.filter((gate, position, all) => gate.state !== "waiting" || !all.slice(0, position).some((other) =>
+      other.service === gate.service && other.state === "waiting")).map(({ time, service, state, detail }) => ({ time, service,
       text: `◇ gate ${state} ${state === "failed" ? detail : ""}`, bad: state === "failed", kind: "event" })),
     ...tests.map((test) => ({ time: test.start, service: null, bad: test.outcome === "failed", kind: "test",
       text: test.outcome === "failed" ? `▼ ${test.name} begins, and will fail` : `▼ ${test.name} (${test.outcome})` })),

@@ -2,10 +2,12 @@
 // All text comes from containers and tests: it goes into text nodes and attributes, never into markup.
 const data = JSON.parse(document.getElementById("data").textContent);
 const services = data.services;
-const tests = data.tests.map(([start, stop, outcome, name, text, told]) => ({ start, stop, outcome, name, text, told }));
+const indexed = (record) => ({ ...record, service: services.findIndex((one) => one.name === record.service) });
+const tests = data.tests;
+const gates = data.gates.map(indexed);
 // Those of the run that this is about; an environment that stays has seen earlier ones.
 const failed = tests.filter((test) => test.told);
-const events = data.events.map(([time, service, action, code, signal]) => ({ time, service, action, code, signal }));
+const events = data.events.map(indexed);
 const byId = (id) => document.getElementById(id);
 
 function make(name, attributes = {}, ...children) {
@@ -23,7 +25,7 @@ function draw(name, attributes = {}, text) {
 
 // ---- time
 const instants = [
-  ...data.gates.map((gate) => gate[0]), ...events.map((event) => event.time), ...data.sessions.map((one) => one[0]),
+  ...gates.map((gate) => gate.time), ...events.map((event) => event.time), ...data.sessions.map((one) => one[0]),
   ...tests.flatMap((test) => [test.start, test.stop]), ...data.lines.map((line) => line[0]).filter((time) => time > 0),
   ...services.flatMap((service) => service.usage.map((point) => point[0])),
   ...services.flatMap((service) => [service.created, service.ended]).filter((time) => time !== null),
@@ -50,7 +52,7 @@ const mebibytes = (bytes) => `${(bytes / 1048576).toFixed(bytes < 10485760 ? 1 :
 
 // ---- what an event looks like
 function sign(event) {
-  if (event.action === "die") return event.code === 0 ? ["■", ""] : ["✖", "bad"];
+  if (event.action === "die") return event.exit_code === 0 ? ["■", ""] : ["✖", "bad"];
   if (event.action === "oom") return ["▲", "bad"];
   if (event.action === "kill") return ["⚡", "bad"];
   if (event.action.startsWith("health_status")) return /unhealthy/.test(event.action) ? ["♥", "bad"] : ["♥", "good"];
@@ -59,7 +61,7 @@ function sign(event) {
 }
 function told(event) {
   let text = `${services[event.service].name}: ${event.action}`;
-  if (event.code !== null) text += `, exit code ${event.code}`;
+  if (event.exit_code !== undefined) text += `, exit code ${event.exit_code}`;
   if (event.signal) text += `, signal ${event.signal}`;
   return text;
 }

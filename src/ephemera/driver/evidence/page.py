@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from html import escape
 from importlib import resources
@@ -19,14 +19,14 @@ from urllib.parse import quote
 
 from ephemera.contract.errors import EngineError
 from ephemera.contract.text import printable
-from ephemera.driver.evidence.findings import Findings, Service
+from ephemera.driver.evidence.findings import Findings, Service, instant
+from ephemera.driver.evidence.suspects import suspects
 from ephemera.driver.recording import Record
 
 _LINES = 10_000
 _LEAST_LINES = 500
 _LINE_LENGTH = 400
 _USAGE_POINTS = 600
-_TAIL_LINES = 20
 _SHOWN_FAILURES = 20
 _TOGETHER_SECONDS = 5
 _SHORT_ID = len("sha256:") + 12
@@ -41,186 +41,152 @@ _TITLES = {
 
 
 def render(findings: Findings, files: Sequence[str]) -> str:
-    """The page; ``files``: names of the files beside it."""
+    """Return the page; ``files``: names of the files beside it."""
     style, script = _asset("page.css"), "".join(_asset(name) for name in _SCRIPTS)
     policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'"
     return Template(_asset("page.html")).substitute(
         policy=policy,
-        title=escape(f"{findings.stack}: {_TITLES[findings.kind]}"),
+        title=_text(f"{findings.stack}: {_TITLES[findings.kind]}"),
         style=style,
-        verdict=_verdict(findings),
-        details=_details(findings, files),
+        verdict="\n".join(_verdict(findings)),
+        details="\n".join(_details(findings, files)),
         # In a script element only `<` can end it.
         data=json.dumps(_data(findings), separators=(",", ":")).replace("<", "\\u003c"),
         script=script,
     )
 
 
-def _verdict(findings: Findings) -> str:
-    """What happened, at one glance, also without the script."""
-    facts = [findings.stack, f"branch {findings.branch}", f"taken {_moment(findings.taken)}"]
-    parts = [
-        f'<p class="kind {findings.kind}">{escape(findings.system)} {_TITLES[findings.kind]}</p>',
-        f"<h1>{escape(_headline(findings))}</h1>",
-        f'<p class="facts">{escape(" · ".join(facts))}</p>',
-    ]
-    parts += [f'<p class="trouble">{escape(printable(text))}</p>' for text in findings.trouble]
+def _text(value: Any) -> str:
+    return escape(printable(str(value)))
+
+
+def _block(title: str, lines: Iterable[str]) -> str:
+    text = _text("\n".join(lines))
+    return f"<h2>{_text(title)}</h2><pre>{text}</pre>" if text else ""
+
+
+def _verdict(findings: Findings) -> Iterator[str]:
+    """Yield what happened, at one glance, also without the script."""
+    yield f'<p class="kind {findings.kind}">{_text(findings.system)} {_TITLES[findings.kind]}</p>'
+    yield f"<h1>{_text(_headline(findings))}</h1>"
+    taken = datetime.fromtimestamp(findings.taken, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    yield f'<p class="facts">{_text(f"{findings.stack} · branch {findings.branch} · taken {taken}")}</p>'
+    yield from (f'<p class="trouble">{_text(problem)}</p>' for problem in findings.trouble)
     if findings.error is not None:
-        parts.append(_cause(findings.error))
+        yield _cause(findings.error)
     failed = findings.failed_tests() if findings.kind == "test" else []
-    parts += [_failure(findings, test, opened=position == 0) for position, test in enumerate(failed[:_SHOWN_FAILURES])]
+    for position, test in enumerate(failed[:_SHOWN_FAILURES]):
+        yield _failure(findings, test, "" if position else " open")
     if len(failed) > _SHOWN_FAILURES:
-        parts.append(f"<p>… and {len(failed) - _SHOWN_FAILURES} more, on the axis and in tests.json</p>")
-    return "\n".join(parts)
+        yield f"<p>… and {len(failed) - _SHOWN_FAILURES} more, on the axis and in tests.json</p>"
 
 
 def _headline(findings: Findings) -> str:
     if findings.error is not None:
-        return printable(str(findings.error["message"]))
+        return str(findings.error["message"])
     failed = findings.failed_tests()
     if not failed:
-        return f"{findings.stack}, looked at on request"
-    name = printable(failed[0]["nodeid"])
+        return f"{findings.stack}, collected on request"
+    name = failed[0]["nodeid"]
     return f"{name} failed" if len(failed) == 1 else f"{len(failed)} tests failed, first {name}"
 
 
 def _cause(error: dict[str, Any]) -> str:
-    rows: list[tuple[str, Any]] = [(key, error.get(key)) for key in ("service", "cause")]
-    rows.append(("exit code", error.get("container_exit_code")))
+    rows = {key: error.get(key) for key in ("service", "cause")}
+    rows["exit code"] = error.get("container_exit_code")
     if error["kind"] == EngineError.kind:
-        rows.append(("the engine says", error.get("remedy")))
-    elif "service" not in error:  # what is advised for those stands here: their last lines
-        rows.append(("what to do", error.get("remedy")))
+        rows["Pulumi says"] = error.get("remedy")
+    elif "service" not in error:  # a service's remedy is its last lines, which follow
+        rows["what to do"] = error.get("remedy")
     shown = "".join(
-        f"<div><dt>{label}</dt> <dd>{escape(printable(str(value)))}</dd></div>"
-        for label, value in rows
+        f"<div><dt>{label}</dt> <dd>{_text(value)}</dd></div>"
+        for label, value in rows.items()
         if value not in (None, "")
     )
-    tail = [printable(str(line)) for line in error.get("log_tail") or ()]
-    lines = f"<h2>The last lines</h2><pre>{escape(chr(10).join(tail))}</pre>" if tail else ""
-    return f'<section class="cause"><dl>{shown}</dl>{lines}</section>'
+    tail = _block("The last lines", map(str, error.get("log_tail") or ()))
+    return f'<section class="cause"><dl>{shown}</dl>{tail}</section>'
 
 
-def _failure(findings: Findings, test: Record, *, opened: bool) -> str:
-    found = findings.suspects_of(test)
-    chips = "".join(f"<li><b>{escape(one.service)}</b> {escape(one.reason)}</li>" for one in found)
-    tails = "".join(
-        f"<h2>{escape(one.service)}</h2><pre>{escape(chr(10).join(one.lines))}</pre>" for one in found[:3] if one.lines
-    )
-    seconds = f"{test['stop'] - test['start']:.2f} s"
-    text = escape(printable(test.get("text", "")))
+def _failure(findings: Findings, test: Record, opened: str) -> str:
+    found = suspects(findings.services, findings.records, test["start"], test["stop"])
+    chips = "".join(f"<li><b>{_text(one.service)}</b> {_text(one.reason)}</li>" for one in found)
+    tails = "".join(_block(one.service, one.lines) for one in found[:3])
     return (
-        f'<details class="failure"{" open" if opened else ""}><summary><b>{escape(printable(test["nodeid"]))}</b> '
-        f"<span>{escape(test.get('phase', 'call'))}, {seconds}</span></summary>"
+        f'<details class="failure"{opened}><summary><b>{_text(test["nodeid"])}</b> '
+        f"<span>{_text(test.get('phase', 'call'))}, {test['stop'] - test['start']:.2f} s</span></summary>"
         f'<p class="error">{escape(_error_of(test))}</p><ul class="suspects">{chips}</ul>'
-        f'<pre class="text">{text}</pre>{tails}</details>'
+        f'<pre class="text">{_text(test.get("text", ""))}</pre>{tails}</details>'
     )
 
 
-def _details(findings: Findings, files: Sequence[str]) -> str:
-    state = [_state_row(service) for service in findings.services]
-    gates = [
-        (
-            _clock(gate["time"]),
-            gate["service"],
-            gate["state"],
-            f"{gate.get('seconds', 0):.2f} s",
-            gate.get("detail", ""),
+def _details(findings: Findings, files: Sequence[str]) -> Iterator[str]:
+    if findings.services:
+        head = "".join(f"<th>{name}</th>" for name in ("service", "state", "exit code", "image", "memory", "command"))
+        rows = "".join(
+            f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in _state(service))}</tr>"
+            for service in findings.services
         )
-        for gate in findings.of_type("gate")
-    ]
-    events = [
-        (_clock(event["time"]), event["service"], event["action"], event.get("exit_code", ""), event.get("signal", ""))
-        for event in findings.of_type("event")
-    ]
+        title = f"<summary>Containers <span>{len(findings.services)}</span></summary>"
+        yield f'<details open>{title}<div class="scroll"><table><tr>{head}</tr>{rows}</table></div></details>'
+    for name, document in (("Outputs", findings.outputs), ("Definition", findings.definition)):
+        if document:
+            yield f"<details><summary>{name}</summary><pre>{escape(json.dumps(document, indent=1))}</pre></details>"
     links = "".join(f'<li><a href="{escape(quote(name))}">{escape(name)}</a></li>' for name in files)
-    return "\n".join(
-        (
-            _table("Containers", ("service", "state", "exit code", "image", "memory", "command"), state, opened=True),
-            _table("Gates", ("time", "service", "state", "after", "detail"), gates),
-            _table("Events", ("time", "service", "event", "exit code", "signal"), events),
-            _document("Outputs", findings.outputs),
-            _document("Definition", findings.definition),
-            f'<details open><summary>Files</summary><ul class="files">{links}</ul></details>',
-        )
-    )
+    yield f'<details open><summary>Files</summary><ul class="files">{links}</ul></details>'
 
 
-def _state_row(service: Service) -> tuple[Any, ...]:
-    state, config = service.document.get("State") or {}, service.document["Config"]
-    memory = (service.document.get("HostConfig") or {}).get("Memory")
-    words = " ".join([*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())])
-    status = str(state.get("Status", ""))
-    if state.get("OOMKilled"):
-        status += ", out of memory"
-    if state.get("Health"):
-        status += f", {state['Health'].get('Status')}"
-    ended = "" if state.get("Running") else state.get("ExitCode", "")
-    return (service.name, status, ended, _image(config), f"{memory // 2**20} MiB" if memory else "", words)
-
-
-def _image(config: dict[str, Any]) -> str:
-    """Its reference; an id is shortened as people know it."""
+def _state(service: Service) -> Iterator[Any]:
+    state, config = service.state, service.document["Config"]
+    health = (state.get("Health") or {}).get("Status")
+    yield service.name
+    yield ", ".join(filter(None, (state.get("Status"), state.get("OOMKilled") and "out of memory", health)))
+    yield "" if state.get("Running") else state.get("ExitCode", "")
     image = str(config.get("Image", ""))
-    return image[:_SHORT_ID] if image.startswith("sha256:") else image
-
-
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], *, opened: bool = False) -> str:
-    if not rows:
-        return ""
-    heads = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(printable(str(cell)))}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f"<details{' open' if opened else ''}><summary>{title} <span>{len(rows)}</span></summary>"
-        f'<div class="scroll"><table><tr>{heads}</tr>{body}</table></div></details>'
-    )
-
-
-def _document(title: str, document: dict[str, Any] | None) -> str:
-    if not document:
-        return ""
-    return f"<details><summary>{title}</summary><pre>{escape(json.dumps(document, indent=1))}</pre></details>"
+    yield image[:_SHORT_ID] if image.startswith("sha256:") else image
+    yield f"{service.memory_limit // 2**20} MiB" if service.memory_limit else ""
+    yield " ".join([*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())])
 
 
 def _data(findings: Findings) -> dict[str, Any]:
-    """What the script draws. Times in seconds since the epoch."""
-    names = [service.name for service in findings.services]
+    """Return what the script draws. Times in seconds since the epoch."""
+    known = {service.name: service for service in findings.services}
     # A service whose container is gone has left events and gates.
-    names += sorted({record["service"] for record in findings.records if "service" in record} - set(names))
-    lines, left_out = _lines(findings)
+    gone = {record["service"] for record in findings.records if "service" in record} - known.keys()
+    names = [*known, *sorted(gone)]
+    share = max(_LEAST_LINES, _LINES // max(1, len(known)))
+    shown = [(line, names.index(name)) for name, service in known.items() for line in service.lines[-share:]]
     failed = findings.failed_tests()
     return {
         "taken": findings.taken,
         # A gate's failure is on the axis; any other was the end.
         "failure": _TITLES[findings.kind] if findings.kind in ("up", "destroy") else None,
         "services": [
-            {"name": name, "log": left_out.get(name), **_life(findings, name), "usage": _usage(findings, name)}
-            for name in names
+            {"name": name, **_life(known.get(name), share), "usage": _usage(findings, name)} for name in names
         ],
-        "gates": [
-            [
-                gate["time"],
-                names.index(gate["service"]),
-                gate["state"],
-                printable(gate.get("detail", ""))[:_LINE_LENGTH],
-            ]
-            for gate in findings.of_type("gate")
-        ],
-        "events": [
-            [event["time"], names.index(event["service"]), event["action"], event.get("exit_code"), event.get("signal")]
-            for event in findings.of_type("event")
-        ],
+        "gates": [{**gate, "detail": _short(printable(gate.get("detail", "")))} for gate in findings.of_type("gate")],
+        "events": findings.of_type("event"),
         "tests": [
-            [test["start"], test["stop"], test["outcome"], printable(test["nodeid"]), _error_of(test), test in failed]
+            {
+                "start": test["start"],
+                "stop": test["stop"],
+                "outcome": test["outcome"],
+                "name": printable(test["nodeid"]),
+                "text": _error_of(test),
+                "told": test in failed,
+            }
             for test in findings.of_type("test")
         ],
         "sessions": _sessions(findings),
-        "lines": [[round(line[0], 6), names.index(line[1]), line[2], line[3]] for line in lines],
+        # Arrays, as there are thousands.
+        "lines": [
+            [round(line.time, 6), at, _short(line.text), int(line.error)]
+            for line, at in sorted(shown, key=lambda one: one[0].time)
+        ],
     }
 
 
 def _sessions(findings: Findings) -> list[tuple[float, str]]:
-    """Who began to use it when; the workers of one test run begin together."""
+    """Return when each use of the stack began, and what it was; the workers of one test run begin together."""
     sessions: list[tuple[float, str]] = []
     for record in findings.of_type("session"):
         time, what = record["time"], record["what"]
@@ -229,80 +195,44 @@ def _sessions(findings: Findings) -> list[tuple[float, str]]:
     return sessions
 
 
-def _life(findings: Findings, name: str) -> dict[str, Any]:
-    service = next((one for one in findings.services if one.name == name), None)
+def _life(service: Service | None, share: int) -> dict[str, Any]:
     if service is None:
-        return {"created": None, "running": False, "limit": None}
-    state = service.document.get("State") or {}
+        return {"log": None, "created": None, "ended": None, "limit": None}
+    state = service.state
     return {
-        "created": _instant(state.get("StartedAt")) or _instant(service.document.get("Created")),
-        "ended": None if state.get("Running") else _instant(state.get("FinishedAt")),
-        "running": bool(state.get("Running")),
-        "limit": (service.document.get("HostConfig") or {}).get("Memory") or None,
+        "log": {"file": f"{service.file_name}.log", "left_out": max(0, len(service.lines) - share)},
+        "created": instant(state.get("StartedAt")) or instant(service.document.get("Created")),
+        "ended": None if state.get("Running") else instant(state.get("FinishedAt")),
+        "limit": service.memory_limit,
     }
 
 
-def _lines(findings: Findings) -> tuple[list[tuple[float, str, str, int]], dict[str, dict[str, Any]]]:
-    """The last lines of every service within the page's measure, by time; and by service, how many were left out."""
-    share = max(_LEAST_LINES, _LINES // max(1, len(findings.services)))
-    shown: list[tuple[float, str, str, int]] = []
-    left_out: dict[str, dict[str, Any]] = {}
-    for service in findings.services:
-        kept = service.lines[-share:]
-        left_out[service.name] = {"file": f"{service.file_name}.log", "left_out": len(service.lines) - len(kept)}
-        shown += [
-            (
-                line.time,
-                service.name,
-                line.text if len(line.text) <= _LINE_LENGTH else f"{line.text[:_LINE_LENGTH]} …",
-                int(line.error),
-            )
-            for line in kept
-        ]
-    return sorted(shown, key=lambda line: line[0]), left_out
-
-
 def _usage(findings: Findings, name: str) -> list[list[float]]:
-    """``[time, bytes, cores, processes]`` of a service; cores between one sample and the next."""
-    samples = [
-        (record["time"], *record["services"][name])
-        for record in findings.of_type("usage")
-        if name in record["services"]
-    ]
+    """Return ``[time, bytes, cores, processes]`` of a service; cores between one sample and the next."""
     points: list[list[float]] = []
-    for before, after in zip([None, *samples], samples, strict=False):
-        cores = 0.0
-        if before is not None and after[0] > before[0] and after[2] >= before[2]:
-            cores = (after[2] - before[2]) / (after[0] - before[0])
-        points.append([after[0], after[1], round(cores, 3), after[3]])
+    earlier, spent = 0.0, 0.0
+    for record in findings.of_type("usage"):
+        if name in record["services"]:
+            time, (memory, seconds, processes) = record["time"], record["services"][name]
+            moved = points and time > earlier and seconds >= spent
+            cores = round((seconds - spent) / (time - earlier), 3) if moved else 0.0
+            points.append([time, memory, cores, processes])
+            earlier, spent = time, seconds
     return points[:: max(1, len(points) // _USAGE_POINTS)]
 
 
 def _error_of(test: Record) -> str:
-    """The line of a failure's text that says what went wrong: where pytest's last marked lines begin, else the last."""
+    """Return the line of a failure's text that says what went wrong: the first of pytest's last block of lines marked
+    with ``E``, else the last line."""
     lines = printable(test.get("text", "")).split("\n")
     marked = [position for position, line in enumerate(lines) if line.startswith("E ")]
     begins = [position for position in marked if position - 1 not in marked]
     found = lines[begins[-1]][1:] if begins else next((line for line in reversed(lines) if line.strip()), "")
-    return found.strip()[:_LINE_LENGTH]
+    return _short(found.strip())
 
 
-def _instant(text: Any) -> float | None:
-    """The engine's time as seconds since the epoch; its year 1 says never."""
-    if not isinstance(text, str) or text.startswith("0001"):
-        return None
-    try:
-        return datetime.fromisoformat(text[:26].rstrip("Z") + "+00:00").timestamp()
-    except ValueError:
-        return None
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _clock(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S.%f")[:-3]
+def _short(text: str) -> str:
+    return text if len(text) <= _LINE_LENGTH else f"{text[:_LINE_LENGTH]} …"
 
 
 def _asset(name: str) -> str:

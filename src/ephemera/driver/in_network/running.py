@@ -81,7 +81,7 @@ def run(
         "variables": _terminal(sink.isatty()),
     }
     archive = handing_in.archive(workspace.project, system.suite, runner.files, outputs, order)
-    redacted = hiding.redactor_of(outputs).text
+    redacted = hiding.redactor_for(workspace, stack, outputs).text
 
     def show(data: bytes) -> None:
         sink.write(data)
