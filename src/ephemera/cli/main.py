@@ -20,6 +20,7 @@ from ephemera.cli import (
     commands_containers,
     commands_data,
     commands_dev,
+    commands_init,
     commands_inspect,
     commands_leases,
     commands_lifecycle,
@@ -38,6 +39,9 @@ from ephemera.contract.errors import (
 
 # Groups of the help, each with what fits into one line of it.
 _GROUPS = {
+    "Start": {
+        "init": "Write a project of your own into this folder.",
+    },
     "Daily": {
         "up": "Create or update this branch's environment.",
         "down": "Destroy an environment, and prove it gone.",
@@ -89,6 +93,7 @@ def _print_version(wanted: bool) -> None:
 for module in (
     commands_lifecycle,
     commands_dev,
+    commands_init,
     commands_inspect,
     commands_containers,
     commands_open,
