@@ -50,3 +50,18 @@ def test_what_needs_it_is_not_created_before_it_answers(gates: OpenGates) -> Non
     with pytest.raises(GateError):
         _served(registered)
     assert registered.names("container:Container") == ["api"]
+
+
+def test_using_its_url_is_to_need_it(gates: OpenGates) -> None:
+    def program() -> None:
+        programs.environment()
+        api = WebService("api", image=_IMAGE, port=8080)
+        WebService("web", image=_IMAGE, port=8080, variables={"API_URL": api.url})
+
+    registered = programs.run(program)
+    assert "API_URL=http://api:8080" in registered.container("web")["envs"]
+    gates.failures["api"] = GateError("api", "exited before it was ready", container_exit_code=3)
+    registered = Registered()
+    with pytest.raises(GateError):
+        programs.run(program, registered=registered)
+    assert registered.names("container:Container") == ["api"]
