@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    system: Annotated[str, typer.Argument(metavar="SYSTEM")],
+    system: Annotated[str | None, typer.Argument(metavar="[SYSTEM]")] = None,
     pytest_arguments: Annotated[list[str] | None, _PYTEST_ARGUMENTS] = None,
     branch: options.BranchOption = None,
     profile: options.ProfileOption = None,
@@ -57,6 +57,7 @@ def run(
 
     screen = Screen(output)
     workspace = Workspace.find()
+    system = system or default_system(workspace.project, workspace.catalog)
     if in_network:
         _check_runner(workspace, system)
     request = lifecycle.Request(
