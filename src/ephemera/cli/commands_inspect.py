@@ -48,8 +48,8 @@ def status(
     branch: options.BranchOption = None,
     output: options.OutputOption = Output.table,
 ) -> None:
-    """Show every service of an environment: state, health, latency, endpoint. Exit code 3 if a required one is down or
-    missing."""
+    """Show every service of an environment: state, health, latency, endpoint. Exit code 3 when a required one is down
+    or missing."""
     from ephemera.cli.tables import status_table
     from ephemera.driver import lifecycle, placement, services
     from ephemera.driver.workspace import Workspace
@@ -192,7 +192,7 @@ def env(output: options.OutputOption = Output.table) -> None:
 
 
 def list_images(output: options.OutputOption = Output.table) -> None:
-    """List images that ephemera built on this engine: size, users, and whether `prune` may drop them."""
+    """Images that ephemera built on this Docker engine: size, what uses them, and whether `prune` may drop them."""
     from rich.markup import escape
 
     from ephemera import images

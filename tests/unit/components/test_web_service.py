@@ -23,7 +23,7 @@ def _served(registered: Registered | None = None) -> Registered:
             image=_IMAGE,
             package="shop",
             port=8081,
-            needs=(first,),
+            variables={"API_URL": first.url},
             publish=False,
             start_period_seconds=20,
         )
@@ -38,6 +38,7 @@ def test_it_is_gated_by_its_health_and_checked_by_a_means_of_its_own(gates: Open
     health = registered.container("api")["healthcheck"]
     assert health["tests"] == ["CMD", "python", "-m", "shop.probe", "8080"]
     assert (health["startPeriod"], registered.container("worker")["healthcheck"]["startPeriod"]) == ("15s", "20s")
+    assert "API_URL=http://api:8080" in registered.container("worker")["envs"]
     found = EnvironmentOutputs.parse(registered.exports["environment"])
     assert found.service("api").endpoint("http").internal_url == "http://api:8080"
     assert found.service("worker").endpoint("http").host is None
@@ -49,19 +50,4 @@ def test_what_needs_it_is_not_created_before_it_answers(gates: OpenGates) -> Non
     registered = Registered()
     with pytest.raises(GateError):
         _served(registered)
-    assert registered.names("container:Container") == ["api"]
-
-
-def test_using_its_url_is_to_need_it(gates: OpenGates) -> None:
-    def program() -> None:
-        programs.environment()
-        api = WebService("api", image=_IMAGE, port=8080)
-        WebService("web", image=_IMAGE, port=8080, variables={"API_URL": api.url})
-
-    registered = programs.run(program)
-    assert "API_URL=http://api:8080" in registered.container("web")["envs"]
-    gates.failures["api"] = GateError("api", "exited before it was ready", container_exit_code=3)
-    registered = Registered()
-    with pytest.raises(GateError):
-        programs.run(program, registered=registered)
     assert registered.names("container:Container") == ["api"]
