@@ -45,6 +45,10 @@ format: ready ## Format the code.
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
+.PHONY: docs
+docs: ready ## Write docs/reference.md from signatures and docstrings.
+	$(PYTHON) docs/reference.py docs/reference.md
+
 .PHONY: ready
 ready:
 	@./ephemera setup >/dev/null

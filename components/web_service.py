@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
+import pulumi
+
 from ephemera import Container, HealthCheck, Http, Port, component
 from ephemera.contract import declared
 
@@ -34,3 +38,9 @@ class WebService(Container):
         declared.require(fits, f"package of {self.name!r}", self.package, "a Python package, by its name")
         probe = ["python", "-m", f"{self.package}.probe", str(self.port)]
         self.complete(healthcheck=HealthCheck(probe, start_period_seconds=self.start_period_seconds))
+
+    @cached_property
+    def url(self) -> pulumi.Output[str]:
+        """URL from inside the network, ``http://<name>:<port>``; known when the service is ready."""
+        url = f"http://{self.name}:{self.port}"
+        return self.started.apply(lambda _: url)

@@ -37,13 +37,13 @@ def register(app: typer.Typer) -> None:
 
 def execute(
     service: options.ServiceArgument,
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="All that follows is its own.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="The rest of the line is the command.")],
     stack: options.StackOption = None,
     branch: options.BranchOption = None,
     output: options.OutputOption = Output.table,
 ) -> None:
-    """Run a command in a service's container, as `docker exec -i` does: standard input goes to it, its output comes
-    back byte by byte, its exit code is ours. Interrupted, it is ended. Options stand before SERVICE."""
+    """Run a command in a service's container, as `docker exec -i` does: it reads standard input, its output
+    is passed on byte by byte, and so is its exit code. Ctrl-C ends it. Give options before SERVICE."""
     from ephemera.driver import streams
 
     screen = Screen(output)
@@ -103,7 +103,7 @@ def copy(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="SERVICE:PATH, a local path, or - for a tar archive.")
     ],
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="The same; one of both is a service's.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The same; one of the two is a service's.")],
     stack: options.StackOption = None,
     branch: options.BranchOption = None,
     output: options.OutputOption = Output.table,

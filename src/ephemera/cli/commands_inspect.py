@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (status, ls, outputs, logs, env):
         app.command()(command)
-    images = typer.Typer(help="Images that environments are made of.", no_args_is_help=True)
+    images = typer.Typer(help="List, build, prune and lock images.", no_args_is_help=True)
     images.command("list")(list_images)
     images.command("prune")(prune_images)
     images.command("build")(build_images)
@@ -68,7 +68,7 @@ def status(
 
 
 def ls(output: options.OutputOption = Output.table) -> None:
-    """Every environment of yours, in all checkouts."""
+    """All your environments, in all checkouts."""
     from ephemera.cli.tables import environments_table
     from ephemera.driver import reaper
     from ephemera.driver.listing import environments
@@ -93,7 +93,7 @@ def outputs(
     show_secrets: Annotated[bool, typer.Option("--show-secrets", help="Print credentials.")] = False,
     output: options.OutputOption = Output.table,
 ) -> None:
-    """The environment's outputs: endpoints, credentials, capabilities."""
+    """Print the environment's outputs: endpoints, credentials, capabilities."""
     from ephemera.driver import lifecycle
     from ephemera.driver.workspace import Workspace
 
@@ -110,15 +110,15 @@ def outputs(
 
 
 def logs(
-    service: Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="All of them when left out.")] = None,
+    service: Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="Default: all.")] = None,
     stack: options.StackOption = None,
     branch: options.BranchOption = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines come, until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow new lines until Ctrl-C.")] = False,
     tail: Annotated[int | None, typer.Option(min=0, help="Only the last lines.")] = None,
     show_secrets: Annotated[bool, typer.Option("--show-secrets", help="Print credentials.")] = False,
     output: options.OutputOption = Output.table,
 ) -> None:
-    """Logs of one service, or of all by time. Secrets of the environment are shown as ***."""
+    """Print logs of one service, or of all by time. Secrets of the environment are shown as ***."""
     from ephemera.contract.errors import UnknownNameError
     from ephemera.contract.redaction import Redactor
     from ephemera.driver import hiding, lifecycle, placement, services
@@ -228,7 +228,7 @@ def prune_images(output: options.OutputOption = Output.table) -> None:
 def build_images(
     system: Annotated[str, typer.Argument(metavar="SYSTEM")], output: options.OutputOption = Output.table
 ) -> None:
-    """Build or pull what SYSTEM needs and is not there."""
+    """Build or pull the images that SYSTEM lacks."""
     from ephemera import images
     from ephemera.cli.commands_machine import make_ready
     from ephemera.contract.catalog import find_system

@@ -19,10 +19,10 @@ def register(app: typer.Typer) -> None:
 
 
 def reap(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be reaped.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be reaped, and do nothing.")] = False,
     output: options.OutputOption = Output.table,
 ) -> None:
-    """Take down what outlived its owner, and what has expired unused; fit for a timer. In use is never reaped."""
+    """Take down environments that expired unused, or outlived their owner. Environments in use are never reaped."""
     from ephemera.driver import listing, reaper
     from ephemera.driver.workspace import Workspace
 
@@ -45,7 +45,7 @@ def reap(
 
 def extend(
     stack: options.StackArgument = None,
-    hours: Annotated[float, typer.Option("--hours", min=0.1, max=24 * 30, help="From now on.")] = 12.0,
+    hours: Annotated[float, typer.Option("--hours", min=0.1, max=24 * 30, help="Hours from now.")] = 12.0,
     branch: options.BranchOption = None,
     output: options.OutputOption = Output.table,
 ) -> None:

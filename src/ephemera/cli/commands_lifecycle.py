@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    system: Annotated[str, typer.Argument(metavar="SYSTEM")],
+    system: Annotated[str | None, typer.Argument(metavar="[SYSTEM]")] = None,
     pytest_arguments: Annotated[list[str] | None, _PYTEST_ARGUMENTS] = None,
     branch: options.BranchOption = None,
     profile: options.ProfileOption = None,
@@ -57,6 +57,7 @@ def run(
 
     screen = Screen(output)
     workspace = Workspace.find()
+    system = system or default_system(workspace.project, workspace.catalog)
     if in_network:
         _check_runner(workspace, system)
     request = lifecycle.Request(
@@ -115,9 +116,7 @@ def up(
     images: options.ImagesOption = None,
     config: options.ConfigOption = None,
     keep_on_failure: options.KeepOnFailureOption = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Run the engine even if nothing is known to have changed.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run Pulumi even if nothing has changed.")] = False,
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Show where the time went, and the critical path.")
     ] = False,
@@ -158,9 +157,9 @@ def up(
 def down(
     stack: options.StackArgument = None,
     branch: options.BranchOption = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once; it goes in the background.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once; take it down in the background.")] = False,
     forget: Annotated[
-        bool, typer.Option("--forget", help="Only drop what is recorded of one whose Docker engine is gone for good.")
+        bool, typer.Option("--forget", help="Only drop its record, if its Docker engine is gone for good.")
     ] = False,
     output: options.OutputOption = Output.table,
 ) -> None:

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(output: options.OutputOption = Output.table) -> None:
-    """Every requirement of this machine: its state, and what to do about it. Changes nothing."""
+    """Check every requirement of this machine, with its remedy. Change nothing."""
     from ephemera.machine import doctor as machine_doctor
 
     arguments = ["--output", "json"] if Screen(output).machine else []
@@ -26,7 +26,7 @@ def doctor(output: options.OutputOption = Output.table) -> None:
 
 
 def setup(output: options.OutputOption = Output.table) -> None:
-    """Make this machine ready now, which takes minutes once; `up`, `run`, `test` and `env` do it on their way."""
+    """Make this machine ready now, which takes minutes once; `up`, `run`, `test` and `env` do it when needed."""
     from ephemera.machine.steps import EVERYTHING
 
     screen = Screen(output)

@@ -18,9 +18,9 @@ def register(app: typer.Typer) -> None:
 
 
 def pool(
-    system: Annotated[str | None, typer.Option("--system", metavar="SYSTEM", help="Whose pool.")] = None,
+    system: Annotated[str | None, typer.Option("--system", metavar="SYSTEM", help="System of the pool.")] = None,
     size: Annotated[
-        int | None, typer.Option("--size", min=0, max=64, help="Keep that many ready; 0 takes down what is unclaimed.")
+        int | None, typer.Option("--size", min=0, max=64, help="Keep this many ready; 0 takes down unclaimed ones.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when they are ready.")] = False,
     profile: options.ProfileOption = None,

@@ -20,6 +20,7 @@ from ephemera.cli import (
     commands_containers,
     commands_data,
     commands_dev,
+    commands_init,
     commands_inspect,
     commands_leases,
     commands_lifecycle,
@@ -38,35 +39,38 @@ from ephemera.contract.errors import (
 
 # Groups of the help, each with what fits into one line of it.
 _GROUPS = {
+    "Start": {
+        "init": "Write a project of your own into this folder.",
+    },
     "Daily": {
         "up": "Create or update this branch's environment.",
         "down": "Destroy an environment, and prove it gone.",
-        "run": "Up in a stack of its own, test, down, proof.",
-        "test": "Run the suite against what is up.",
-        "dev": "Up with sources mounted; reload on save.",
+        "run": "Bring up a stack of its own, test, take down.",
+        "test": "Run the suite against an environment that is up.",
+        "dev": "Bring up with sources mounted; reload on save.",
     },
     "Look": {
-        "status": "Services: state, health, latency, endpoint.",
-        "ls": "Every environment of yours, in all checkouts.",
-        "outputs": "Endpoints, credentials, capabilities.",
-        "logs": "Logs of one service, or of all by time.",
+        "status": "Show services: state, health, endpoint.",
+        "ls": "All your environments, in all checkouts.",
+        "outputs": "Print endpoints and credentials.",
+        "logs": "Print logs of one service, or of all by time.",
         "open": "Open a service's web pages.",
         "exec": "Run a command in a service's container.",
         "shell": "Open a shell in a service's container.",
-        "env": "Shell code that makes plain `pulumi` work here.",
+        "env": "Print shell code for plain `pulumi`.",
     },
     "Data and services": {
-        "reset": "Bring data back to what it was when ready.",
+        "reset": "Reset data to how it was when ready.",
         "restart": "Restart a service, wait until it is ready.",
         "cp": "Copy files from or to a service's container.",
     },
     "Machine": {
         "setup": "Make this machine ready now.",
-        "doctor": "Every requirement, its state and remedy.",
-        "images": "Images that environments are made of.",
+        "doctor": "Check every requirement of this machine.",
+        "images": "List, build, prune and lock images.",
         "pool": "Keep environments ready to be claimed.",
         "extend": "Let an environment expire later.",
-        "reap": "Take down what outlived its owner.",
+        "reap": "Take down expired environments.",
     },
 }
 _OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -89,6 +93,7 @@ def _print_version(wanted: bool) -> None:
 for module in (
     commands_lifecycle,
     commands_dev,
+    commands_init,
     commands_inspect,
     commands_containers,
     commands_open,
@@ -106,7 +111,7 @@ def _options(
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """A whole application stack per branch, per test run, per night: brought up, tested, taken down, proven gone."""
+    """Ephemeral test environments as code: brought up, tested, taken down, proven gone."""
 
 
 # Made when this is imported: a fork of the warm process finds it done.

@@ -9,7 +9,7 @@ import typer
 from ephemera.cli.console import Output
 from ephemera.contract.runner import IN_NETWORK
 
-OutputOption = Annotated[Output, typer.Option("--output", help="Form of the result.", envvar="EPHEMERA_OUTPUT")]
+OutputOption = Annotated[Output, typer.Option("--output", help="Format of the result.", envvar="EPHEMERA_OUTPUT")]
 BranchOption = Annotated[
     str | None, typer.Option("--branch", help="Branch the environment is for.", show_default="the current one")
 ]
@@ -17,7 +17,7 @@ ProfileOption = Annotated[
     list[str] | None, typer.Option("--profile", help="Add the services of a profile (repeatable).")
 ]
 OnlyOption = Annotated[
-    list[str] | None, typer.Option("--only", help="Start only this service and what it requires (repeatable).")
+    list[str] | None, typer.Option("--only", help="Start only this service and those it requires (repeatable).")
 ]
 InNetworkOption = Annotated[
     bool, typer.Option(IN_NETWORK, help="Run the suite in a container, in the environment's network.")
@@ -31,9 +31,7 @@ ConfigOption = Annotated[
 KeepOption = Annotated[bool, typer.Option("--keep", help="Leave the environment running.", envvar="EPHEMERA_KEEP")]
 KeepOnFailureOption = Annotated[
     bool,
-    typer.Option(
-        "--keep-on-failure", help="Leave it running when something failed.", envvar="EPHEMERA_KEEP_ON_FAILURE"
-    ),
+    typer.Option("--keep-on-failure", help="Leave it running on failure.", envvar="EPHEMERA_KEEP_ON_FAILURE"),
 ]
 StackArgument = Annotated[
     str | None, typer.Argument(metavar="[STACK]", help="A stack, or a system: this branch's. Default: the only one.")

@@ -107,6 +107,11 @@ def test_run_brings_up_tests_takes_down_and_proves(ephemera: Command, driver: Dr
     assert document["evidence"] is None
 
 
+def test_run_takes_the_projects_only_system(ephemera: Command, driver: Driver) -> None:
+    assert ephemera("run", "--output", "json", "--", "-k", "smoke").document["system"] == "shop"
+    assert driver.pytest_arguments == ["-k", "smoke"]
+
+
 def test_settings_of_a_run_reach_the_environments_of_its_tests(ephemera: Command, driver: Driver) -> None:
     ephemera("run", "shop", "--expose", "none", "-c", "seconds=9", "--", "-x")
     assert driver.requests[0].config == {"seconds": "9", "expose": "none"}

@@ -194,7 +194,7 @@ def test_help_shows_every_command_in_a_group_and_one_line(ephemera: Command, mon
     monkeypatch.setenv("TERMINAL_WIDTH", "80")
     lines = ephemera("--help").out.splitlines()
     groups = [line.strip("╭╮─ ") for line in lines if line.startswith("╭─")]
-    assert groups == ["Options", "Daily", "Look", "Data and services", "Machine"]
-    after = lines[next(at for at, line in enumerate(lines) if "Daily" in line) :]
+    assert groups == ["Options", "Start", "Daily", "Look", "Data and services", "Machine"]
+    after = lines[next(at for at, line in enumerate(lines) if "Start" in line) :]
     names = [line.split()[1] for line in after if line.startswith("│")]
     assert sorted(names) == sorted(main._command.commands)

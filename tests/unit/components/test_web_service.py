@@ -22,7 +22,7 @@ def _served(registered: Registered | None = None) -> Registered:
             image=_IMAGE,
             package="shop",
             port=8081,
-            needs=(first,),
+            variables={"API_URL": first.url},
             publish=False,
             start_period_seconds=20,
         )
@@ -37,6 +37,7 @@ def test_it_is_gated_by_its_health_and_checked_by_a_means_of_its_own(gates: Open
     health = registered.container("api")["healthcheck"]
     assert health["tests"] == ["CMD", "python", "-m", "shop.probe", "8080"]
     assert (health["startPeriod"], registered.container("worker")["healthcheck"]["startPeriod"]) == ("15s", "20s")
+    assert "API_URL=http://api:8080" in registered.container("worker")["envs"]
     found = EnvironmentOutputs.parse(registered.exports["environment"])
     assert found.service("api").endpoint("http").internal_url == "http://api:8080"
     assert found.service("worker").endpoint("http").host is None
