@@ -89,7 +89,7 @@ class Pulumi:
         self._docker = machine
 
     def up(
-        self, workspace: Workspace, stack: str, _report: Any, *, ready: Any = lambda _: None, timed: bool = False
+        self, workspace: Workspace, stack: str, _report: Any, *, ready: Any = lambda _: None, **_how: Any
     ) -> EnvironmentOutputs:
         if not state.resources(workspace, stack):
             workspace.state_file(stack).write_text(json.dumps({"version": 3, "checkpoint": {"latest": {}}}))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from ephemera.contract.catalog import Catalog
 from ephemera.contract.errors import EngineError
 from ephemera.contract.outputs import EXPORT, EnvironmentOutputs
 from ephemera.contract.progress import Event
@@ -38,12 +39,15 @@ def up(
     stack: str,
     report: Callable[[Event], None],
     *,
+    catalog: Catalog,
     timed: bool = False,
     ready: Callable[[EnvironmentOutputs], object] = lambda _: None,
 ) -> EnvironmentOutputs:
-    """Run the project's program; every event is reported as it comes. ``timed``: with what a timeline is made of
-    (:mod:`ephemera.driver.timeline`). ``ready``: called with the outputs as soon as they are known, while the engine
-    still writes its state.
+    """Run the project's program, and report every event as it comes.
+
+    ``catalog``: the manifest of the stack's system, which the program then need not rehearse. ``timed``: also report
+    what a timeline is made of (:mod:`ephemera.driver.timeline`). ``ready``: called with the outputs as soon as they are
+    known, while the engine still writes its state.
 
     Raises what the program said stopped it (a :class:`ServiceFailedError` as soon as it is known: the engine is not
     waited for), or :class:`EngineError` with the engine's last lines.
@@ -53,7 +57,11 @@ def up(
     before = state.dependencies(state.resources(workspace, stack)) if timed else {}
     document: EnvironmentOutputs | None = None
     output: list[str] = []
-    with _file() as noise, _running(workspace, stack, _CHILD, arguments, noise) as process:
+    with (
+        _file(json.dumps({name: each.document() for name, each in catalog.items()})) as request,
+        _file() as noise,
+        _running(workspace, stack, _CHILD, arguments, noise, request) as process,
+    ):
         assert process.stdout is not None  # noqa: S101 - asked for as a pipe
         for line in process.stdout:
             event = json.loads(line)
@@ -144,9 +152,17 @@ def _project_folder(workspace: Workspace, stack: str) -> Iterator[Path]:
 
 @contextmanager
 def _running(
-    workspace: Workspace, stack: str, program: str, arguments: Sequence[str], noise: IO[str]
+    workspace: Workspace,
+    stack: str,
+    program: str,
+    arguments: Sequence[str],
+    noise: IO[str],
+    request: IO[str] | None = None,
 ) -> Iterator[subprocess.Popen[str] | Forked]:
-    """Yield a process in a session of its own; at the end, kill what is left of its group."""
+    """Yield a process in a session of its own; at the end, kill what is left of its group.
+
+    ``noise``: takes its standard error. ``request``: its standard input; empty without one.
+    """
     with scratch(stack) as temporary:
         process = _started(
             program,
@@ -154,6 +170,7 @@ def _running(
             environment={**workspace.environment(), _MARK: _mark(stack), "TMPDIR": str(temporary)},
             folder=str(workspace.project) if workspace.project.is_dir() else os.sep,
             noise=noise,
+            request=request,
         )
         leader = ProcessId.of_started(process.pid)
         leases.note(stack, engine=leader)
@@ -171,17 +188,25 @@ def _running(
 
 
 def _started(
-    program: str, arguments: Sequence[str], *, environment: Mapping[str, str], folder: str, noise: IO[str]
+    program: str,
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    folder: str,
+    noise: IO[str],
+    request: IO[str] | None,
 ) -> subprocess.Popen[str] | Forked:
     command = [program, *arguments]
-    if program == _CHILD:
-        warm = client.started(f"{program}:main", arguments, environment=environment, folder=folder, noise=noise)
+    if request is not None:
+        warm = client.started(
+            f"{program}:main", arguments, environment=environment, folder=folder, noise=noise, request=request
+        )
         if warm is not None:
             return warm
         command = [sys.executable, "-m", *command]
     return subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=request or subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=noise,
         text=True,
@@ -191,9 +216,12 @@ def _started(
     )
 
 
-def _file() -> IO[str]:
-    """Open a temporary file."""
-    return tempfile.TemporaryFile("w+", dir=surroundings.temporary())
+def _file(content: str = "") -> IO[str]:
+    """Open a temporary file that holds ``content``, at its start."""
+    file = tempfile.TemporaryFile("w+", dir=surroundings.temporary())  # noqa: SIM115 - the caller's to close
+    file.write(content)
+    file.seek(0)
+    return file
 
 
 def of_another_passphrase(output: Sequence[str]) -> bool:

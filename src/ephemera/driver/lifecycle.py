@@ -194,7 +194,10 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None],
             ):
                 report(phase("engine"))
                 recorded = recording.reporting(stack, listener)
-                outputs = encryption.up(workspace, stack, recorded, timed=request.timed, ready=remember)
+                catalog = {settings.system: system}
+                outputs = encryption.up(
+                    workspace, stack, recorded, catalog=catalog, timed=request.timed, ready=remember
+                )
                 report(phase("finish"))
                 ready(outputs)
         if created:

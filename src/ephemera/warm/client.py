@@ -132,19 +132,27 @@ def forked(
 
 
 def started(
-    program: str, arguments: Sequence[str], *, environment: Mapping[str, str], folder: str, noise: IO[Any]
+    program: str,
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    folder: str,
+    noise: IO[Any],
+    request: IO[Any],
 ) -> Forked | None:
-    """A fork with a pipe from its standard output, whose standard error goes to ``noise``; None as above."""
+    """Return a fork that reads ``request``, with a pipe from its standard output; its standard error goes to ``noise``.
+
+    None as above.
+    """
     reading, writing = os.pipe()
-    with Path(os.devnull).open() as nothing:
-        process = forked(
-            program,
-            arguments,
-            descriptors=(nothing.fileno(), writing, noise.fileno()),
-            environment=environment,
-            folder=folder,
-            fresh=True,
-        )
+    process = forked(
+        program,
+        arguments,
+        descriptors=(request.fileno(), writing, noise.fileno()),
+        environment=environment,
+        folder=folder,
+        fresh=True,
+    )
     os.close(writing)
     if process is None:
         os.close(reading)

@@ -112,14 +112,18 @@ def test_detached_program_is_a_process_of_its_own_either_way(light: Light, tmp_p
 def test_pipe_from_a_forks_output_ends_with_it(light: Light, tmp_path: Path) -> None:
     light()
     with (tmp_path / "noise").open("w+") as noise:
-        process = client.started(f"{PROGRAMS}:write", ["100000"], environment={}, folder=str(_ROOT), noise=noise)
+        process = client.started(
+            f"{PROGRAMS}:write", ["100000"], environment={}, folder=str(_ROOT), noise=noise, request=noise
+        )
         assert process is not None
         assert process.stdout is not None
         with process.stdout as out:
             assert len(out.read()) == 100000
         assert process.wait(20) == 0
     with (tmp_path / "noise").open("w+") as noise:
-        process = client.started(f"{PROGRAMS}:end", ["exception"], environment={}, folder=str(_ROOT), noise=noise)
+        process = client.started(
+            f"{PROGRAMS}:end", ["exception"], environment={}, folder=str(_ROOT), noise=noise, request=noise
+        )
         assert process is not None
         assert process.stdout is not None
         process.stdout.close()
@@ -135,7 +139,7 @@ def test_program_of_the_engine_imports_as_python_does_in_that_folder(
     monkeypatch.setattr(sys, "path", [str(tmp_path / "tests"), *sys.path])
     (tmp_path / "mine.py").write_text("import sys\ndef main(arguments):\n    print(*sys.path, sep='\\n')\n")
     with (tmp_path / "noise").open("w+") as noise:
-        process = client.started("mine:main", [], environment={}, folder=str(tmp_path), noise=noise)
+        process = client.started("mine:main", [], environment={}, folder=str(tmp_path), noise=noise, request=noise)
         assert process is not None
         assert process.stdout is not None
         with process.stdout as out:
