@@ -28,7 +28,7 @@ from ephemera.contract.catalog import Catalog, from_document
 from ephemera.contract.outputs import EXPORT
 from ephemera.contract.text import lines
 from ephemera.driver import timeline
-from ephemera.driver.reads import Reads, secrets_in
+from ephemera.driver.reads import Reads
 from ephemera.machine.toolchain import PLUGIN_VERSION
 from ephemera.resources.manifests import KNOWN
 
@@ -102,7 +102,6 @@ def _program(project: Path, channel: _Channel, reads: Reads, manifests: Catalog)
     document = root.outputs.get(EXPORT)
     if document is not None:
         pulumi.Output.from_input(document).apply(lambda known: channel.send({"type": "outputs", "document": known}))
-        pulumi.Output.from_input(secrets_in(document, pulumi.Output)).apply(reads.check_secrets)
 
 
 def _disable_debug_notes() -> None:

@@ -9,6 +9,7 @@ import pulumi
 import pytest
 from pulumi.runtime import settings
 
+from ephemera.contract import progress
 from ephemera.contract.catalog import Manifest
 from ephemera.driver import child
 from ephemera.machine.toolchain import PLUGIN_VERSION
@@ -50,9 +51,10 @@ def program(environment):
 run(shop)
 """)
     monkeypatch.setattr(child, "_wake_plugin", lambda _: None)
+    monkeypatch.setattr(progress, "_subscribers", [])
     manifests = {"shop": Manifest(suite="tests", services={})}
     channel: Any = SimpleNamespace(timed=False, send=lambda _: None)
-    reads: Any = SimpleNamespace(watch_monitor=lambda _: None, check_secrets=lambda _: None)
+    reads: Any = SimpleNamespace(watch_monitor=lambda _: None)
     programs.run(lambda: child._program(tmp_path, channel, reads, manifests))
     assert (tmp_path / "log").read_text() == "declared "
 
