@@ -38,13 +38,15 @@ class Files:
 
     def fingerprint(self, paths: Iterable[str]) -> Fingerprint:
         """Return the fingerprint of ``paths``."""
-        found = self._found(paths)
-        return {"stamps": _stamps(found), "content": _contents(found)}
+        return {"stamps": self.stamps(paths), "content": _contents(self._found(paths))}
 
     def same(self, known: Fingerprint, paths: Iterable[str]) -> bool:
         """Return whether ``paths`` have that fingerprint. Contents are read only if a file was touched."""
-        found = self._found(paths)
-        return _stamps(found) == known["stamps"] or _contents(found) == known["content"]
+        return self.stamps(paths) == known["stamps"] or _contents(self._found(paths)) == known["content"]
+
+    def stamps(self, paths: Iterable[str]) -> str:
+        """Return a digest of names, times, sizes and inodes."""
+        return _digest((path, _stamp(status)) for path, status in self._found(paths))
 
     def changed_at(self, paths: Iterable[str]) -> int:
         """Return the last change of any file in ``paths``, nanoseconds since the epoch; 0 without files."""
@@ -110,10 +112,6 @@ def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[_Entry]:
     for name in names:
         if not _is_left_out(name):
             yield from _walk(f"{path}{os.sep}{name}", seen)
-
-
-def _stamps(found: Iterable[_Entry]) -> str:
-    return _digest((path, _stamp(status)) for path, status in found)
 
 
 def _contents(found: Iterable[_Entry]) -> str:
