@@ -175,8 +175,8 @@ def test_settings_variables_and_images_are_looked_at(settled: Environment) -> No
         settled.settled()
     known = settled.ephemera.state / "ephemera" / "known" / f"{settled.stack}.json"
     document = json.loads(known.read_text())
-    (reference,) = document["known"]["definition"]["images"]
-    document["known"]["definition"]["images"][reference] = "sha256:of-before"
+    (reference,) = document["known"]["objects"]["images"]
+    document["known"]["objects"]["images"][reference] = "sha256:of-before"
     known.write_text(json.dumps(document))
     assert settled.up()[0], "the image was made anew"
 

@@ -22,7 +22,7 @@ from ephemera.contract import labels
 from ephemera.contract.catalog import Manifest, Service
 from ephemera.contract.errors import EngineError
 from ephemera.contract.outputs import EXPORT, EnvironmentOutputs, ServiceOutputs
-from ephemera.driver import definition, engine, guardian, known, locks, pool, reaper, removal, state
+from ephemera.driver import engine, guardian, known, locks, pool, reaper, removal, state, variables
 from ephemera.driver import workspace as workspace_module
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, leases
@@ -89,7 +89,7 @@ class Pulumi:
         self._docker = machine
 
     def up(
-        self, workspace: Workspace, stack: str, _report: Any, *, ready: Any = lambda _: None, timed: bool = False
+        self, workspace: Workspace, stack: str, _report: Any, *, ready: Any = lambda _: None, **_how: Any
     ) -> EnvironmentOutputs:
         if not state.resources(workspace, stack):
             workspace.state_file(stack).write_text(json.dumps({"version": 3, "checkpoint": {"latest": {}}}))
@@ -160,7 +160,7 @@ def machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     monkeypatch.setattr(locks, "_WRITING_SECONDS", 0.0)
     # What is known is compared with what is there as if nothing else had changed.
     monkeypatch.setattr(known, "_state_is", lambda *_: True)
-    monkeypatch.setattr(definition, "same_variables", lambda _: True)
+    monkeypatch.setattr(variables, "digest", lambda **_: "")
     told = KNOWN.set(_KNOWN)
     yield machine
     KNOWN.reset(told)

@@ -114,6 +114,15 @@ async def resolved(value: Any) -> Any:
     return await pulumi.Output.from_input(value).future()
 
 
+async def secrets_in(value: Any) -> list[Any]:
+    """All plain values in ``value``, a stack's outputs as they are exported, that are marked secret."""
+    if isinstance(value, pulumi.Output):
+        known = await value.future()
+        return [known] if await value.is_secret() else await secrets_in(known)
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return [secret for part in parts for secret in await secrets_in(part)]
+
+
 def environment(
     manifest: Manifest = SHOP,
     *,

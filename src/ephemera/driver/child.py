@@ -1,7 +1,8 @@
 """The process that drives one run of the engine; the driver starts it in a process group of its own.
 
-``python -m ephemera.driver.child PROJECT STACK [events]``: runs the project's ``__main__.py`` as an inline
-Automation API program and writes JSON lines to standard output: the program's events
+``python -m ephemera.driver.child PROJECT STACK [events]``, with manifests by system as JSON on standard input: runs the
+project's ``__main__.py`` as an inline Automation API program, which then rehearses none of these systems, and writes
+JSON lines to standard output: the program's events
 (:mod:`ephemera.contract.progress`), then ``{"type": "outputs", "document"}`` and ``{"type": "reads"}`` with what it is
 made from (:mod:`ephemera.driver.reads`), or ``{"type": "engine_failed", "output"}``. What the program prints goes to
 standard error. With ``events``, every event says when it was, and the engine's steps are among them
@@ -23,11 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ephemera.contract import progress
+from ephemera.contract.catalog import Catalog, from_document
 from ephemera.contract.outputs import EXPORT
 from ephemera.contract.text import lines
 from ephemera.driver import timeline
-from ephemera.driver.reads import Reads, secrets_in
+from ephemera.driver.reads import Reads
 from ephemera.machine.toolchain import PLUGIN_VERSION
+from ephemera.resources.manifests import KNOWN
 
 if TYPE_CHECKING:
     from pulumi import automation
@@ -40,6 +43,7 @@ _KEPT_LINES = 400
 def main(arguments: list[str]) -> int:
     """Run the engine once; exit code 0 when it succeeded."""
     project, stack, *wanted = arguments
+    manifests = {name: from_document(each) for name, each in json.load(sys.stdin).items()}
     reads = Reads(project)
     channel = _Channel(timed=bool(wanted))
     from pulumi import automation
@@ -51,7 +55,7 @@ def main(arguments: list[str]) -> int:
     sys.path.insert(0, project)
     workspace = automation.LocalWorkspace(
         work_dir=project,
-        program=lambda: _program(Path(project), channel, reads),
+        program=lambda: _program(Path(project), channel, reads, manifests),
         pulumi_command=_command(),
     )
     try:
@@ -83,9 +87,10 @@ class _Channel:
             self._file.flush()
 
 
-def _program(project: Path, channel: _Channel, reads: Reads) -> None:
+def _program(project: Path, channel: _Channel, reads: Reads, manifests: Catalog) -> None:
     import pulumi
 
+    KNOWN.set(manifests)
     if channel.timed:
         channel.send(timeline.phase(timeline.PROGRAM))
     monitor = pulumi.runtime.settings.get_monitor()
@@ -97,7 +102,6 @@ def _program(project: Path, channel: _Channel, reads: Reads) -> None:
     document = root.outputs.get(EXPORT)
     if document is not None:
         pulumi.Output.from_input(document).apply(lambda known: channel.send({"type": "outputs", "document": known}))
-        pulumi.Output.from_input(secrets_in(document, pulumi.Output)).apply(reads.check_secrets)
 
 
 def _disable_debug_notes() -> None:

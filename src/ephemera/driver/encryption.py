@@ -16,12 +16,11 @@ from ephemera.contract.errors import EngineError, InputError
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
 from ephemera.driver import engine, removal
+from ephemera.driver.state import is_encrypted
 from ephemera.driver.workspace import Workspace, is_secret, read_yaml
 from ephemera.home.documents import write_whole
 
 _SALT = "encryptionsalt"
-# How Pulumi marks an encrypted value in a state (sdk/go/common/resource/sig).
-_MARK, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 # What a plugin finds an older state by, and does not without all of its values; it does without it, too.
 _DELTA = "__pulumi_raw_state_delta"
 
@@ -70,10 +69,10 @@ def _make_ours(workspace: Workspace, stack: str) -> None:
     if document.pop(_SALT, None) is not None:
         write_whole(path, yaml.safe_dump(document), mode=0o666)  # it is the checkout's
     file = workspace.state_file(stack)
-    state = json.loads(file.read_text())
-    if latest := state["checkpoint"].get("latest"):
+    document = json.loads(file.read_text())
+    if latest := document["checkpoint"].get("latest"):
         latest.pop("secrets_providers", None)
-        write_whole(file, json.dumps(_readable(state)))
+        write_whole(file, json.dumps(_readable(document)))
 
 
 def _secret_keys(document: dict[str, Any]) -> Iterator[str]:
@@ -91,9 +90,5 @@ def _holds_secret(value: Any) -> bool:
 def _readable(value: Any) -> Any:
     """``value`` of a state without what is encrypted in it."""
     if isinstance(value, dict):
-        return {key: _readable(part) for key, part in value.items() if key != _DELTA and not _encrypted(part)}
-    return [_readable(part) for part in value if not _encrypted(part)] if isinstance(value, list) else value
-
-
-def _encrypted(value: Any) -> bool:
-    return isinstance(value, dict) and value.get(_MARK) == _SECRET
+        return {key: _readable(part) for key, part in value.items() if key != _DELTA and not is_encrypted(part)}
+    return [_readable(part) for part in value if not is_encrypted(part)] if isinstance(value, list) else value

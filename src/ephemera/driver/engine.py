@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
+from ephemera.contract.catalog import Catalog
 from ephemera.contract.errors import EngineError
 from ephemera.contract.outputs import EXPORT, EnvironmentOutputs
 from ephemera.contract.progress import Event
@@ -24,13 +23,12 @@ from ephemera.home import identity, leases
 from ephemera.home.scratch import scratch
 from ephemera.host import surroundings
 from ephemera.host.processes import ProcessId, end_group, end_marked
-from ephemera.warm import client
-from ephemera.warm.client import Forked
+from ephemera.warm.client import Forked, piped
 
 _KEPT_LINES = 40
 _MARK = "EPHEMERA_ENGINE_OF"
 _CHILD = "ephemera.driver.child"
-_CLI = "pulumi"
+_Process = TypeVar("_Process", bound="subprocess.Popen[str] | Forked")
 
 
 def up(
@@ -38,12 +36,15 @@ def up(
     stack: str,
     report: Callable[[Event], None],
     *,
+    catalog: Catalog,
     timed: bool = False,
     ready: Callable[[EnvironmentOutputs], object] = lambda _: None,
 ) -> EnvironmentOutputs:
-    """Run the project's program; every event is reported as it comes. ``timed``: with what a timeline is made of
-    (:mod:`ephemera.driver.timeline`). ``ready``: called with the outputs as soon as they are known, while the engine
-    still writes its state.
+    """Run the project's program, and report every event as it comes.
+
+    ``catalog``: the manifest of the stack's system, which the program then need not rehearse. ``timed``: also report
+    what a timeline is made of (:mod:`ephemera.driver.timeline`). ``ready``: called with the outputs as soon as they are
+    known, while the engine still writes its state.
 
     Raises what the program said stopped it (a :class:`ServiceFailedError` as soon as it is known: the engine is not
     waited for), or :class:`EngineError` with the engine's last lines.
@@ -53,23 +54,31 @@ def up(
     before = state.dependencies(state.resources(workspace, stack)) if timed else {}
     document: EnvironmentOutputs | None = None
     output: list[str] = []
-    with _file() as noise, _running(workspace, stack, _CHILD, arguments, noise) as process:
-        assert process.stdout is not None  # noqa: S101 - asked for as a pipe
-        for line in process.stdout:
-            event = json.loads(line)
-            if event["type"] == "outputs":
-                document = EnvironmentOutputs.parse(event["document"])
-                ready(document)
-            elif event["type"] == "engine_failed":
-                output = event["output"]
-            elif event["type"] == "failed":
-                report(event)  # at once: what follows takes its time
-                raise error_from_document(event["error"])
-            else:
-                report(event)
-        if process.wait() != 0:
-            noise.seek(0)
-            raise _failed(f"the engine could not bring up {stack}", output or lines(noise.read())[-_KEPT_LINES:])
+    with _file() as request, _file() as noise:
+        json.dump({name: each.document() for name, each in catalog.items()}, request)
+        request.seek(0)
+
+        def start(environment: Mapping[str, str]) -> subprocess.Popen[str] | Forked:
+            folder = str(workspace.project)
+            return piped(_CHILD, arguments, environment=environment, folder=folder, request=request, noise=noise)
+
+        with _running(workspace, stack, start) as process:
+            assert process.stdout is not None  # noqa: S101 - asked for as a pipe
+            for line in process.stdout:
+                event = json.loads(line)
+                if event["type"] == "outputs":
+                    document = EnvironmentOutputs.parse(event["document"])
+                    ready(document)
+                elif event["type"] == "engine_failed":
+                    output = event["output"]
+                elif event["type"] == "failed":
+                    report(event)  # at once: what follows takes its time
+                    raise error_from_document(event["error"])
+                else:
+                    report(event)
+            if process.wait() != 0:
+                noise.seek(0)
+                raise _failed(f"the engine could not bring up {stack}", output or lines(noise.read()))
     if timed:
         after = state.dependencies(state.resources(workspace, stack))
         report({"type": "dependencies", "of": {**before, **after}})
@@ -109,52 +118,38 @@ def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs:
 
 
 def run(workspace: Workspace, stack: str, arguments: Sequence[str]) -> str:
-    """Run the CLI on a stack; its standard output."""
-    with _project_folder(workspace, stack) as folder:
-        command = [
-            *arguments,
-            "--stack",
-            stack,
-            "--non-interactive",
-            "--color",
-            "never",
-            "--cwd",
-            str(folder),
-        ]
-        with _file() as noise, _running(workspace, stack, _CLI, command, noise) as process:
-            assert process.stdout is not None  # noqa: S101 - asked for as a pipe
-            text = process.stdout.read()
-            if process.wait() != 0:
-                noise.seek(0)
-                output = lines(text + noise.read())[-_KEPT_LINES:]
-                raise _failed(f"`pulumi {' '.join(arguments)}` failed for {stack}", output)
+    """Run the CLI on a stack; return its standard output. Raises :class:`EngineError`."""
+
+    def start(environment: Mapping[str, str]) -> subprocess.Popen[str]:
+        folder = workspace.project
+        if not (folder / "Pulumi.yaml").is_file():  # the checkout is gone: a project of its name stands in
+            folder = Path(environment["TMPDIR"])
+            (folder / "Pulumi.yaml").write_text(f"name: {workspace.name}\nruntime: python\n")
+        return subprocess.Popen(
+            ["pulumi", *arguments, "--stack", stack, "--non-interactive", "--color", "never"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=environment,
+            cwd=folder,
+        )
+
+    with _running(workspace, stack, start) as process:
+        text, noise = process.communicate()
+        if process.returncode != 0:
+            raise _failed(f"`pulumi {' '.join(arguments)}` failed for {stack}", lines(text + noise))
     return text
 
 
 @contextmanager
-def _project_folder(workspace: Workspace, stack: str) -> Iterator[Path]:
-    """Yield the project's folder or, where the checkout is gone, a stand-in with a project of that name."""
-    if (workspace.project / "Pulumi.yaml").is_file():
-        yield workspace.project
-        return
-    with scratch(stack) as elsewhere:
-        (elsewhere / "Pulumi.yaml").write_text(f"name: {workspace.name}\nruntime: python\n")
-        yield elsewhere
-
-
-@contextmanager
-def _running(
-    workspace: Workspace, stack: str, program: str, arguments: Sequence[str], noise: IO[str]
-) -> Iterator[subprocess.Popen[str] | Forked]:
-    """Yield a process in a session of its own; at the end, kill what is left of its group."""
+def _running(workspace: Workspace, stack: str, start: Callable[[Mapping[str, str]], _Process]) -> Iterator[_Process]:
+    """Yield the process that ``start`` starts with these variables, in a session of its own; at the end, kill what is
+    left of its group."""
     with scratch(stack) as temporary:
-        process = _started(
-            program,
-            arguments,
-            environment={**workspace.environment(), _MARK: _mark(stack), "TMPDIR": str(temporary)},
-            folder=str(workspace.project) if workspace.project.is_dir() else os.sep,
-            noise=noise,
-        )
+        environment = {**workspace.environment(), _MARK: _mark(stack), "TMPDIR": str(temporary)}
+        process = start(environment)
         leader = ProcessId.of_started(process.pid)
         leases.note(stack, engine=leader)
         try:
@@ -170,27 +165,6 @@ def _running(
             leases.note(stack, engine=None)
 
 
-def _started(
-    program: str, arguments: Sequence[str], *, environment: Mapping[str, str], folder: str, noise: IO[str]
-) -> subprocess.Popen[str] | Forked:
-    command = [program, *arguments]
-    if program == _CHILD:
-        warm = client.started(f"{program}:main", arguments, environment=environment, folder=folder, noise=noise)
-        if warm is not None:
-            return warm
-        command = [sys.executable, "-m", *command]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=noise,
-        text=True,
-        start_new_session=True,
-        env=environment,
-        cwd=folder,
-    )
-
-
 def _file() -> IO[str]:
     """Open a temporary file."""
     return tempfile.TemporaryFile("w+", dir=surroundings.temporary())
@@ -202,4 +176,5 @@ def of_another_passphrase(output: Sequence[str]) -> bool:
 
 
 def _failed(what: str, output: Sequence[str]) -> EngineError:
+    output = output[-_KEPT_LINES:]
     return EngineError(what, remedy=": ".join(diagnose(output)), output=output)

@@ -187,14 +187,14 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None],
             else:
                 locks.release_dead(workspace, stack)
                 mending.mend(workspace, stack, report)
-            with (
-                recording.of(stack, "up"),
-                remembering(workspace, stack, system, settings, report) as (listener, ready),
-                resetting.remembering(workspace, report) as remember,
-            ):
+            listener, ready = remembering(workspace, stack, system, settings, report)
+            with recording.of(stack, "up"), resetting.remembering(workspace, report) as remember:
                 report(phase("engine"))
                 recorded = recording.reporting(stack, listener)
-                outputs = encryption.up(workspace, stack, recorded, timed=request.timed, ready=remember)
+                catalog = {settings.system: system}
+                outputs = encryption.up(
+                    workspace, stack, recorded, catalog=catalog, timed=request.timed, ready=remember
+                )
                 report(phase("finish"))
                 ready(outputs)
         if created:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from ephemera.contract.catalog import Manifest
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.settings import Settings
-from ephemera.driver import definition, evidence, guardian, known
+from ephemera.driver import evidence, guardian, known
 from ephemera.driver.workspace import Workspace
 from ephemera.home import documents, leases
 from ephemera.home.leases import Lease
@@ -68,7 +68,7 @@ def claim(
     me = ProcessId.of()
     for lease in _members(workspace.project, settings.system):
         found = known.read(lease.stack)
-        if not free(lease) or found is None or not definition.same_request(found.definition, settings):
+        if not free(lease) or found is None or not known.same_request(found, settings):
             continue
         if leases.take(lease.stack, free, holder=me) is None:
             continue  # somebody was faster
@@ -92,7 +92,7 @@ def claim(
             continue  # it was taken down by name meanwhile
         if phase == "disposable":
             guardian.keep(workspace.project, lease.stack)
-        return known.shown(lease.stack, found).model_copy(update={"branch": settings.branch})
+        return known.shown(workspace, lease.stack, found).model_copy(update={"branch": settings.branch})
     return None
 
 

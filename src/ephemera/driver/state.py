@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ephemera.contract.errors import EngineError
+from ephemera.contract.outputs import EXPORT
 from ephemera.driver.workspace import Workspace
 from ephemera.host.files import text_of
 
@@ -20,6 +21,9 @@ VOLUME = "docker:index/volume:Volume"
 PROVIDER = "pulumi:providers:docker"
 ENVIRONMENT = "ephemera:index:Environment"
 """Types of resources, as the state names them."""
+_STACK = "pulumi:pulumi:Stack"
+# How Pulumi marks an encrypted value (sdk/go/common/resource/sig).
+_MARK, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 _KINDS = {"inputs": dict, "outputs": dict, "dependencies": list, "parent": str, "provider": str, "id": str}
 
 
@@ -76,6 +80,16 @@ def engine(found: list[Resource]) -> str:
             identifier = (resource.get("outputs") or {}).get("docker")
             return identifier if isinstance(identifier, str) else ""
     return ""
+
+
+def outputs(found: list[Resource]) -> Any:
+    """Return the stack's outputs document, with its secrets encrypted; None where there is none."""
+    return next((resource.get("outputs") or {} for resource in found if resource["type"] == _STACK), {}).get(EXPORT)
+
+
+def is_encrypted(value: Any) -> bool:
+    """Return whether that value is encrypted."""
+    return isinstance(value, dict) and value.get(_MARK) == _SECRET
 
 
 def dependencies(found: list[Resource]) -> dict[str, list[str]]:

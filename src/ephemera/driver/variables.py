@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from typing import Any
 
 from ephemera.driver.branches import branch_variables
 from ephemera.home import identity
@@ -12,7 +13,7 @@ from ephemera.host import surroundings
 from ephemera.machine.toolchain import steers
 
 _BRANCH_VARIABLES = frozenset(("EPHEMERA_OWNER", *branch_variables()))
-# What differs from one terminal, or one test, to the next, and says nothing of what is to be made.
+# These differ from one terminal, or one test, to the next, and say nothing of what is to be made.
 _VOLATILE = frozenset(
     "PWD OLDPWD SHLVL _ TERM COLUMNS LINES COLORTERM NO_COLOR FORCE_COLOR TERM_PROGRAM TERM_PROGRAM_VERSION "  # noqa: SIM905
     "TERM_SESSION_ID VTE_VERSION WINDOWID XDG_SESSION_ID TMUX TMUX_PANE STY LS_COLORS PS1 EPHEMERA_READY_SECONDS "
@@ -24,11 +25,16 @@ _VOLATILE_PREFIXES = ("SSH_", "PYTEST_")
 def digest(*, any_branch: bool = False) -> str:
     """Return a digest of the variables; with ``any_branch``, without those that differ by branch alone."""
     left_out = _VOLATILE | _BRANCH_VARIABLES if any_branch else _VOLATILE
-    kept = {
-        name: value
-        for name, value in surroundings.variables().items()
-        if name not in left_out and not name.startswith(_VOLATILE_PREFIXES) and not steers(name)
-    }
-    # With the user's key: whoever reads the digest cannot try values against it.
-    text = json.dumps(kept, sort_keys=True).encode("utf-8", "surrogatepass")
+    return digest_of(
+        {
+            name: value
+            for name, value in surroundings.variables().items()
+            if name not in left_out and not name.startswith(_VOLATILE_PREFIXES) and not steers(name)
+        }
+    )
+
+
+def digest_of(document: Any) -> str:
+    """Return a digest of plain values, made with the user's key: they cannot be guessed from it."""
+    text = json.dumps(document, sort_keys=True, default=str).encode("utf-8", "surrogatepass")
     return hmac.new(identity.key(), text, hashlib.sha256).hexdigest()

@@ -23,6 +23,7 @@ from ephemera.home.documents import write_whole
 from ephemera.home.paths import state_dir
 from ephemera.host import engine, surroundings
 from ephemera.host.files import text_of
+from ephemera.host.fingerprint import Files
 from ephemera.machine.toolchain import located, steers, unsteered
 
 # Four times as fast, where the library was built with it.
@@ -49,7 +50,12 @@ class Workspace:
     @cached_property
     def catalog(self) -> Catalog:
         """The project's systems."""
-        return ProjectCatalog(self.project, self._any_config)
+        return ProjectCatalog(self.project, self._any_config, self.files)
+
+    @cached_property
+    def files(self) -> Files:
+        """Files that decide what is made, as they are when they are first looked at."""
+        return Files()
 
     def _any_config(self) -> dict[str, str]:
         """Return config that programs may read: of the project, and of any stack. It reaches none of them."""

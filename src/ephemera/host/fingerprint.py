@@ -9,75 +9,90 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
+
+from ephemera.contract.errors import InputError
 
 _MOST_FILES = 20_000
 _MOST_BYTES = 64 << 20
 _LEFT_OUT = frozenset(("__pycache__", "node_modules", "site-packages", "tests"))
 _OF_TOOLS = frozenset(("__pycache__", ".ephemera", ".git", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".coverage"))
 
-_Found = list[tuple[str, os.stat_result | str]]
-"""Paths with their status, or with what else there is to say."""
+Fingerprint = Mapping[str, str]
+"""``stamps``: digest of names, times, sizes and inodes. ``content``: digest of names and contents; files beyond 64 MiB
+in all count by their stamps."""
+_Entry = tuple[str, os.stat_result | str]
+"""A path with its status, or with what else there is to say."""
 
 
-class TooManyFilesError(Exception):
-    """More files than can be looked at before every command."""
+class Files:
+    """Files and folders as they are now: each path is walked when it is first asked for, and never again.
+
+    Paths may be missing. Methods raise :class:`InputError` for more than 20,000 files.
+    """
+
+    def __init__(self) -> None:
+        self._walked: dict[str, list[_Entry]] = {}
+
+    def fingerprint(self, paths: Iterable[str]) -> Fingerprint:
+        """Return the fingerprint of ``paths``."""
+        return {"stamps": self.stamps(paths), "content": _contents(self._found(paths))}
+
+    def same(self, known: Fingerprint, paths: Iterable[str]) -> bool:
+        """Return whether ``paths`` have that fingerprint. Contents are read only if a file was touched."""
+        return self.stamps(paths) == known["stamps"] or _contents(self._found(paths)) == known["content"]
+
+    def stamps(self, paths: Iterable[str]) -> str:
+        """Return a digest of names, times, sizes and inodes."""
+        return _digest((path, _stamp(status)) for path, status in self._found(paths))
+
+    def changed_at(self, paths: Iterable[str]) -> int:
+        """Return the last change of any file in ``paths``, nanoseconds since the epoch; 0 without files."""
+        statuses = [status for _, status in self._found(paths) if not isinstance(status, str)]
+        return max((max(status.st_mtime_ns, status.st_ctime_ns) for status in statuses), default=0)
+
+    def _found(self, paths: Iterable[str]) -> list[_Entry]:
+        found: list[_Entry] = []
+        for path in sorted(set(paths)):
+            if path not in self._walked:
+                self._walked[path] = []
+                for each in _walk(path, set()):
+                    self._walked[path].append(each)
+                    if len(found) + len(self._walked[path]) > _MOST_FILES:
+                        raise InputError(f"{path} holds more than {_MOST_FILES:,} files")
+            found += self._walked[path]
+        return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fingerprint:
-    """``stamps``: digest of names, times, sizes and inodes. ``content``: digest of names and contents; files beyond
-    64 MiB in all count by their stamps. ``changed_at``: last change of any of them, nanoseconds since the epoch."""
-
-    stamps: str
-    content: str
-    changed_at: int
-
-
-def fingerprint(paths: Iterable[str]) -> Fingerprint:
-    """Return the fingerprint of files and folders, there or not; raise :class:`TooManyFilesError` beyond 20,000."""
-    found = _found(paths)
-    times = [max(status.st_mtime_ns, status.st_ctime_ns) for _, status in found if not isinstance(status, str)]
-    return Fingerprint(stamps=_stamps(found), content=_contents(found), changed_at=max(times, default=0))
+def apart(paths: Iterable[str]) -> list[str]:
+    """Return absolute paths, sorted, without those that count in the fingerprint of another one."""
+    found: list[str] = []
+    for path in sorted(set(paths)):
+        above = next((each for each in reversed(found) if path.startswith(f"{each}{os.sep}")), None)
+        if above is None or any(map(_is_left_out, Path(path[len(above) + 1 :]).parts)):
+            found.append(path)
+    return found
 
 
-def same(known: Fingerprint, paths: Iterable[str]) -> bool:
-    """Return whether they have that fingerprint now. Contents are read only if a file was touched."""
-    found = _found(paths)
-    return _stamps(found) == known.stamps or _contents(found) == known.content
-
-
-def covered(path: str, folders: Iterable[str]) -> bool:
-    """Return whether an absolute path counts in the fingerprint of one of the folders."""
-    for folder in folders:
-        if path == folder or path.startswith(f"{folder}{os.sep}"):
-            return not any(map(_left_out, Path(path[len(folder) + 1 :]).parts))
-    return False
+def stamp(path: str | Path) -> str:
+    """Return times of change, size and inode of a file, which differ once it was written; or why it has none."""
+    try:
+        return _stamp(os.stat(path))  # noqa: PTH116 - of either
+    except OSError as error:
+        return str(error.errno)
 
 
 def _is_of_stack(name: str) -> bool:
     return name.startswith("Pulumi.") and name != "Pulumi.yaml"
 
 
-def _left_out(name: str) -> bool:
+def _is_left_out(name: str) -> bool:
     return _is_of_stack(name) or name.startswith(".") or name in _LEFT_OUT or name.endswith((".md", ".partial", "~"))
 
 
-def _found(paths: Iterable[str]) -> _Found:
-    found: _Found = []
-    seen: set[tuple[int, int]] = set()
-    for path in sorted(set(paths)):
-        for each in _walked(path, seen):
-            found.append(each)
-            if len(found) > _MOST_FILES:
-                raise TooManyFilesError(f"{path} holds more than {_MOST_FILES:,} files")
-    return found
-
-
-def _walked(path: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result | str]]:
+def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[_Entry]:
     try:
         if path.endswith(os.sep):
             names = sorted(set(os.listdir(path)) - _OF_TOOLS)  # noqa: PTH208 - of thousands, as below
@@ -95,15 +110,11 @@ def _walked(path: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, os.sta
     seen.add(place)
     yield path, "folder"
     for name in names:
-        if not _left_out(name):
-            yield from _walked(f"{path}{os.sep}{name}", seen)
+        if not _is_left_out(name):
+            yield from _walk(f"{path}{os.sep}{name}", seen)
 
 
-def _stamps(found: _Found) -> str:
-    return _digest((path, _stamp(status)) for path, status in found)
-
-
-def _contents(found: _Found) -> str:
+def _contents(found: Iterable[_Entry]) -> str:
     def contents() -> Iterator[tuple[str, str]]:
         left = _MOST_BYTES
         for path, status in found:

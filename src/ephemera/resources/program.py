@@ -41,10 +41,13 @@ def run(*systems: System) -> None:
     redactor = Redactor()
     try:
         stack = pulumi.get_stack()
-        config = _config()
-        secret = [key for key in config if runtime_config.is_config_secret(f"{NAMESPACE}:{key}")]
+        # There is no public way to list keys, and a misspelt one must not pass silently.
+        whole = runtime_config.CONFIG.get() or runtime_config.get_config_env()
+        prefix = f"{NAMESPACE}:"
+        config = {key.removeprefix(prefix): value for key, value in whole.items() if key.startswith(prefix)}
+        secret = [key for key in config if runtime_config.is_config_secret(f"{prefix}{key}")]
         redactor.learn_secrets(config[key] for key in secret if config[key] not in ("true", "false"))
-        known = Manifests(systems)
+        known = Manifests(systems, whole)
         settings = read_settings(known, stack, config, secret)
         manifest = find_system(known, settings.system)
         refuse_unmountable(settings, manifest, configured())
@@ -99,13 +102,6 @@ def _identity(stack: str, settings: Settings) -> Identity:
         owner=settings.owner or identity.owner(),
         backend=identity.backend_id(),
     )
-
-
-def _config() -> dict[str, str]:
-    # Pulumi has no public way to list keys, and a misspelt one must be reported.
-    config = runtime_config.CONFIG.get() or runtime_config.get_config_env()
-    prefix = f"{NAMESPACE}:"
-    return {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
 
 
 def _to_pulumi_log(event: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Asking the warm process for forks of it: programs that are there at once.
 
-A request is one JSON object with three descriptors (standard input, output and error) beside it; the answers are one
-JSON object a line: ``{"pid"}``, and ``{"exit"}`` when the fork is about to end by itself. In between the asking process
-answers with one byte: until then the fork does nothing, so that whoever gave up waiting has not started anything.
+A request is one packet, a JSON object, with three descriptors (standard input, output and error) beside it; the answers
+are ``{"pid"}``, and ``{"exit"}`` when the fork is about to end by itself. In between the asking process answers with
+one byte: until then the fork does nothing, so that a request that was given up has started nothing.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from ephemera.contract.errors import InputError, MachineError
-from ephemera.host import clock, surroundings
+from ephemera.host import surroundings
 from ephemera.warm import address
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 GO = b"g"
 _ANSWER_SECONDS = 5.0
 _START_SECONDS = 10.0
-_LINE_BYTES = 4096
+_ANSWER_BYTES = 4096
 
 # The read end of a pipe that a server which this process started closes when it answers.
 _starting: int | None = None
@@ -39,46 +40,40 @@ class Forked:
 
     def __init__(self, connection: socket.socket, pid: int, stdout: IO[str] | None = None) -> None:
         self._connection = connection
-        self._received = b""
         self.pid = pid
         self.stdout = stdout
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """Its exit code; None while it runs."""
-        if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
-            self._read()
-        return self.returncode
+        """Return its exit code; None while it runs."""
+        return self._ended(0)
 
     def signal(self, number: int) -> None:
         """Send it a signal, if it still runs."""
-        # While nothing came its process lives, so that its number is no other's. What came is not read here: this may
+        # While no answer came its process lives, so that its number is no other's. What came is not read here: this may
         # be the handler of a signal that came while it is read.
-        if self.returncode is None and not select.select([self._connection], [], [], 0)[0]:
+        if self.returncode is None and not self._answered(0):
             os.kill(self.pid, number)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Its exit code; -9 for one that was killed, by whatever signal."""
-        deadline = None if timeout is None else clock.monotonic() + timeout
-        while self.returncode is None:
-            left = None if deadline is None else max(0.0, deadline - clock.monotonic())
-            if not select.select([self._connection], [], [], left)[0]:
-                raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout or 0)
-            self._read()
-        return self.returncode
+        """Return its exit code, -9 for one that was killed by whatever signal; raise after ``timeout`` seconds."""
+        code = self._ended(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout or 0)
+        return code
 
-    def _read(self) -> None:
-        """What came: a line with its exit code, then the end; or the end alone."""
-        try:
-            received = self._connection.recv(_LINE_BYTES)
-        except ConnectionError:
-            received = b""
-        if received:
-            self._received += received
-            return
-        line = self._received.partition(b"\n")[0]
-        self.returncode = int(json.loads(line)["exit"]) if line else -signal.SIGKILL
-        self._connection.close()
+    def _answered(self, seconds: float | None) -> bool:
+        return bool(select.select([self._connection], [], [], seconds)[0])
+
+    def _ended(self, seconds: float | None) -> int | None:
+        if self.returncode is None and self._answered(seconds):
+            try:
+                answer = self._connection.recv(_ANSWER_BYTES)
+            except ConnectionError:
+                answer = b""
+            self.returncode = int(json.loads(answer)["exit"]) if answer else -signal.SIGKILL
+            self._connection.close()
+        return self.returncode
 
 
 def forked(
@@ -97,15 +92,11 @@ def forked(
     ``fresh``: imports as ``python -m`` in that folder does, not as this process, where tests may have places of their
     own. ``outlives``: goes on when this process dies. Otherwise it is killed then, as a terminal's programs are not.
     """
-    if not address.wanted():
-        return None
-    likeness = address.likeness()
-    connection = _connected(likeness)
+    connection = _connected() if address.wanted() else None
     if connection is None:
         return None
     try:
         request = {
-            "likeness": likeness,
             "program": program,
             "name": sys.argv[0],
             "arguments": list(arguments),
@@ -116,49 +107,62 @@ def forked(
             "outlives": outlives,
         }
         connection.settimeout(_ANSWER_SECONDS)
-        message = json.dumps(request).encode()
-        socket.send_fds(connection, [len(message).to_bytes(4, "big")], list(descriptors))
-        connection.sendall(message)
-        line = _line(connection)
-        if line is None:
-            connection.close()
-            return None
-        connection.sendall(GO)
+        socket.send_fds(connection, [json.dumps(request).encode()], list(descriptors))
+        pid = int(json.loads(connection.recv(_ANSWER_BYTES))["pid"])
+        connection.send(GO)
         connection.settimeout(None)
-    except (OSError, InputError):  # such as a working directory that is gone: without, the process itself tells
+    except (OSError, ValueError, InputError):  # such as a working directory that is gone: without, the process tells
         connection.close()
         return None
-    return Forked(connection, int(line["pid"]))
+    return Forked(connection, pid)
 
 
-def started(
-    program: str, arguments: Sequence[str], *, environment: Mapping[str, str], folder: str, noise: IO[Any]
-) -> Forked | None:
-    """A fork with a pipe from its standard output, whose standard error goes to ``noise``; None as above."""
+def piped(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    folder: str,
+    request: IO[str],
+    noise: IO[str],
+) -> Forked | subprocess.Popen[str]:
+    """Start ``python -m module``, as a fork where there is a warm process, with a pipe from its standard output.
+
+    ``module`` has a function ``main`` as below. It reads ``request``; its standard error goes to ``noise``.
+    """
     reading, writing = os.pipe()
-    with Path(os.devnull).open() as nothing:
-        process = forked(
-            program,
-            arguments,
-            descriptors=(nothing.fileno(), writing, noise.fileno()),
-            environment=environment,
-            folder=folder,
-            fresh=True,
-        )
+    descriptors = (request.fileno(), writing, noise.fileno())
+    process = forked(
+        f"{module}:main", arguments, descriptors=descriptors, environment=environment, folder=folder, fresh=True
+    )
     os.close(writing)
-    if process is None:
-        os.close(reading)
-        return None
-    process.stdout = os.fdopen(reading)
-    return process
+    if process is not None:
+        process.stdout = os.fdopen(reading)
+        return process
+    os.close(reading)
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=request,
+        stdout=subprocess.PIPE,
+        stderr=noise,
+        text=True,
+        start_new_session=True,
+        env=environment,
+        cwd=folder,
+    )
 
 
 def detached(module: str, arguments: Sequence[str], log: Path) -> Forked | subprocess.Popen[bytes]:
-    """``python -m module``, as a fork where there is a warm process; outlives this one, its output is added to ``log``.
+    """Start ``python -m module``, as a fork where there is a warm process; it outlives this one.
 
-    ``module`` has a function ``main`` that takes the arguments and returns the exit code.
+    ``module`` has a function ``main`` that takes the arguments and returns the exit code. Its output is added to
+    ``log``, or dropped where the disk does not take it.
     """
-    with Path(os.devnull).open() as nothing, _opened(log) as output:
+    try:
+        output = log.open("a")
+    except OSError:
+        output = Path(os.devnull).open("a")  # noqa: SIM115 - closed below
+    with Path(os.devnull).open() as nothing, output:
         descriptors = (nothing.fileno(), output.fileno(), output.fileno())
         process = forked(f"{module}:main", arguments, descriptors=descriptors, folder=os.sep, outlives=True)
         if process is not None:
@@ -166,14 +170,6 @@ def detached(module: str, arguments: Sequence[str], log: Path) -> Forked | subpr
         from ephemera.host.processes import start_detached  # late: the entry point has no use for psutil
 
         return start_detached(module, arguments, output)
-
-
-def _opened(log: Path) -> IO[str]:
-    """Open a log to be added to; on a disk that does not take one, what would be written is dropped."""
-    try:
-        return log.open("a")
-    except OSError:
-        return Path(os.devnull).open("a")
 
 
 def handed_over(program: str, arguments: Sequence[str]) -> int | None:
@@ -208,34 +204,31 @@ def begin() -> None:
     global _starting
     if not address.wanted() or _starting is not None:
         return
-    connection = address.connected(address.likeness())
-    if connection is not None:
-        connection.close()
-        return
     # An interpreter that finds no locale mends that for all that it starts too, so that those do not find the same.
     mode = ["-X", "utf8"] if sys.flags.utf8_mode else []
-    starting, told = os.pipe()
-    try:
+    with suppress(OSError, MachineError):  # a cache that cannot be used: then without
+        connection = address.connected(address.likeness())
+        if connection is not None:
+            connection.close()
+            return
         with (address.folder() / "log").open("w") as log:
-            subprocess.Popen(
-                [sys.executable, *mode, "-m", "ephemera.warm.server", str(told)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=address.environment(),
-                pass_fds=[told],
-                start_new_session=True,
-                cwd=os.sep,
-            ).returncode = 0  # never waited for: it outlives this process
-        _starting = starting
-    except (OSError, MachineError):
-        os.close(starting)  # a cache that cannot be used: then without
-    finally:
-        os.close(told)
+            _starting, told = os.pipe()
+            with os.fdopen(told):
+                subprocess.Popen(
+                    [sys.executable, *mode, "-m", "ephemera.warm.server", str(told)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=address.environment(),
+                    pass_fds=[told],
+                    start_new_session=True,
+                    cwd=os.sep,
+                ).returncode = 0  # never waited for: it outlives this process
 
 
-def _connected(likeness: str) -> socket.socket | None:
+def _connected() -> socket.socket | None:
     global _starting
+    likeness = address.likeness()
     connection = address.connected(likeness)
     if connection is None and _starting is not None:
         # It imports what the program would have to import here: waiting is never longer.
@@ -244,14 +237,3 @@ def _connected(likeness: str) -> socket.socket | None:
         _starting = None
         connection = address.connected(likeness)
     return connection
-
-
-def _line(connection: socket.socket) -> dict[str, Any] | None:
-    received = b""
-    while not received.endswith(b"\n"):
-        more = connection.recv(_LINE_BYTES)
-        if not more:
-            return None
-        received += more
-    answer: dict[str, Any] = json.loads(received)
-    return answer

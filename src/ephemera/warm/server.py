@@ -21,7 +21,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from ephemera.host import surroundings
 from ephemera.host.sockets import short_path
@@ -31,30 +31,17 @@ from ephemera.warm.client import GO
 _IDLE_SECONDS = 900.0
 _LOOK_SECONDS = 30.0
 _REQUEST_SECONDS = 5.0
+_REQUEST_BYTES = 1 << 20  # more than fits into a packet
 _MODULES = (
-    "grpc._channel",
-    "grpc._interceptor",
-    "grpc._server",
-    "grpc._simple_stubs",
-    "pulumi",
     "pulumi.automation",
     "pulumi_docker",
-    "docker",
-    "pydantic.type_adapter",
-    "rich.live",
-    "rich.table",
-    "typer",
-    "yaml",
     "ephemera.cli.entry",
     "ephemera.cli.live",
     "ephemera.cli.main",
     "ephemera.cli.tables",
     "ephemera.driver.child",
-    "ephemera.driver.guardian",
     "ephemera.driver.in_network",
     "ephemera.driver.lifecycle",
-    "ephemera.driver.reaper",
-    "ephemera.images",
     "ephemera.machine.steps",
     "ephemera.resources.program",
     "ephemera.resources.rehearsal",
@@ -65,31 +52,29 @@ _WHERE_INSTALLED = ("psycopg", "redis")
 
 def main(arguments: list[str]) -> int:
     """Serve until there has been nothing to do for a quarter of an hour, or what was imported has changed since."""
-    told = int(arguments[0]) if arguments else None
     likeness = address.likeness()
-    name = address.name_of(likeness)
-    folder = address.folder()
-    with (folder / f"{name}.lock").open("w") as lock:
-        if not _taken(lock):
-            return 0  # another one is at it
-        _tidy(folder)
+    path = address.socket_file(likeness)
+    with (address.folder() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several that begin at once, one imports
+        _tidy(address.folder())
+        if path.exists():
+            return 0  # it serves already
         _plain_signals()
         import_all()
         gc.collect()
         gc.freeze()  # so that a fork's collections do not copy what they share
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with short_path(folder / f"{name}.{os.getpid()}") as path:
-            listener.bind(path)
-            os.chmod(path, 0o600)  # noqa: PTH101 - it is in a folder that only the descriptor names
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with short_path(path) as short:
+            listener.bind(short)
+        path.chmod(0o600)  # nobody can connect yet, and the folder is for the user alone
         listener.listen(128)
-        (folder / f"{name}.{os.getpid()}").rename(folder / f"{name}.sock")
-        try:
-            if told is not None:
-                os.close(told)
-            signal.signal(signal.SIGCHLD, _reap)
-            _serve(listener, lock, likeness)
-        finally:
-            (folder / f"{name}.sock").unlink(missing_ok=True)
+    for told in arguments:
+        os.close(int(told))
+    signal.signal(signal.SIGCHLD, _reap)
+    try:
+        _serve(listener, likeness)
+    finally:
+        path.unlink(missing_ok=True)
     return 0
 
 
@@ -103,39 +88,32 @@ def import_all() -> None:
 
 
 def _reap(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form
-    """Take note of forks that have ended: their processor time is this process's then, where others can read it."""
+    """Wait for forks that have ended: their processor time is this process's then, where others can read it."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
-def _taken(lock: IO[str]) -> bool:
-    """Whether it is ours now, and still the file of that name: whoever tidies removes those that nobody holds."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return Path(lock.name).stat().st_ino == os.fstat(lock.fileno()).st_ino
-    except (BlockingIOError, FileNotFoundError):
-        return False
-
-
 def _tidy(folder: Path) -> None:
-    """Remove what warm processes left that were killed."""
-    for path in folder.glob("*.lock"):
-        with path.open("w") as lock:
-            if _taken(lock):
-                for left in folder.glob(f"{path.stem}.*"):
-                    left.unlink(missing_ok=True)
+    """Remove sockets of warm processes that were killed."""
+    for path in folder.glob("*.sock"):
+        connection = address.connected(path.stem)
+        if connection is None:
+            path.unlink(missing_ok=True)
+        else:
+            connection.close()
 
 
 def _plain_signals() -> None:
-    """As in a program that a shell starts: whoever started this one may ignore or block some, and forks would too."""
+    """Handle signals as a program that a shell starts: the starter of this one may ignore or block some, and forks
+    would too."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # which Python ignores by itself
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
-def _serve(listener: socket.socket, lock: IO[str], likeness: str) -> None:
+def _serve(listener: socket.socket, likeness: str) -> None:
     used = time.monotonic()
     while time.monotonic() - used < _IDLE_SECONDS:
         if not select.select([listener], [], [], _LOOK_SECONDS)[0]:
@@ -143,23 +121,22 @@ def _serve(listener: socket.socket, lock: IO[str], likeness: str) -> None:
                 return
             continue
         used = time.monotonic()
-        with suppress(OSError):  # no process can be made: whoever asks goes without
+        with suppress(OSError):  # no process can be made: the asking one goes without
             connection, _ = listener.accept()
             with connection:
-                # The request is read in the fork: nobody waits for one who connects and says nothing.
+                # The request is read in the fork: one that connects and says nothing keeps no other waiting.
                 if os.fork() == 0:
-                    _become(connection, likeness, listener, lock)
+                    listener.close()
+                    _become(connection)
 
 
-def _become(connection: socket.socket, likeness: str, *servers: socket.socket | IO[str]) -> NoReturn:
-    """Never returns to the server's code: this is another program from here on. ``servers``: what is not for it."""
+def _become(connection: socket.socket) -> NoReturn:
+    """Be the program that is asked for, and end; never return to the server's code."""
     code = 1
     try:
-        for each in servers:
-            each.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
-        asked = _asked(connection, likeness)
+        asked = _asked(connection)
         if asked is not None:
             request, descriptors = asked
             _dress(request, descriptors)
@@ -167,47 +144,35 @@ def _become(connection: socket.socket, likeness: str, *servers: socket.socket | 
                 threading.Thread(target=_die_with, args=(connection,), name="asked-for", daemon=True).start()
             code = _run(request["program"], request["arguments"])
             _flush()
-            with suppress(OSError):  # whoever asked may be gone
-                connection.sendall(json.dumps({"exit": code}).encode() + b"\n")
+            with suppress(OSError):  # the asking process may be gone
+                connection.send(json.dumps({"exit": code}).encode())
     except BaseException:  # noqa: BLE001 - it goes to the log
         traceback.print_exc()
     finally:
-        # Not sys.exit: neither the server's own way out, nor waiting for threads that nobody needs any more.
+        # Not sys.exit: neither the server's own way out, nor waiting for threads that are of no use any more.
         os._exit(code)
 
 
-def _asked(connection: socket.socket, likeness: str) -> tuple[dict[str, Any], list[int]] | None:
-    """The request and its descriptors; None for one that is none, that is not for us, or that was given up."""
+def _asked(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """Return the request and its descriptors; None for one that is damaged, or that was given up."""
     try:
         connection.settimeout(_REQUEST_SECONDS)
-        request, descriptors = _read(connection)
-        if request["likeness"] != likeness:
+        address.check_peer(connection)
+        message, descriptors, _, _ = socket.recv_fds(connection, _REQUEST_BYTES, 3)
+        request = json.loads(message)
+        if len(descriptors) != 3:
             return None
-        connection.sendall(json.dumps({"pid": os.getpid()}).encode() + b"\n")
+        connection.send(json.dumps({"pid": os.getpid()}).encode())
         if connection.recv(1) != GO:
             return None
         connection.settimeout(None)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
     return request, descriptors
 
 
-def _read(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    address.check_peer(connection)
-    size, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
-    if len(size) != 4 or len(descriptors) != 3:
-        raise ValueError(size)
-    message = bytearray()
-    while len(message) < int.from_bytes(size, "big"):
-        more = connection.recv(1 << 16)
-        if not more:
-            raise ValueError(len(message))
-        message += more
-    return json.loads(message), descriptors
-
-
 def _dress(request: dict[str, Any], descriptors: list[int]) -> None:
-    """Take on everything by which a process differs from its parent."""
+    """Take on everything by which the asking process differs from this one."""
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     for descriptor in descriptors:
@@ -227,7 +192,7 @@ def _dress(request: dict[str, Any], descriptors: list[int]) -> None:
 
 
 def _die_with(connection: socket.socket) -> None:
-    """As if killed when whoever asked is gone: those who watch this process clean up after it."""
+    """End as if killed when the asking process is gone: those that watch this one clean up after it."""
     with suppress(OSError):
         while connection.recv(1):
             pass

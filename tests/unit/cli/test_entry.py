@@ -23,10 +23,10 @@ _DEADLINE_SECONDS = 60
 _COMMAND = [sys.executable, "-m", "ephemera"]
 _BEGIN = f"""
 import sys; sys.path[:] = {sys.path!r}
-from ephemera.warm import address, client
+from ephemera.warm import client
 from tests.unit.warm.asking import server_pid
 client.begin()
-connection = client._connected(address.likeness())
+connection = client._connected()
 print(server_pid())
 """
 _ESCAPE = re.compile("\x1b[^m]*m")

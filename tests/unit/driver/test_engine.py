@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from ephemera.contract.catalog import from_document
 from ephemera.contract.errors import EngineError, ServiceFailedError
 from ephemera.contract.progress import Event
 from ephemera.driver import engine
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.host.processes import ProcessId
-from tests.unit.doubles import IDENTITY
+from tests.unit.doubles import IDENTITY, SHOP
 
 _DOCUMENT = {"schema_version": 1, "stack": "shop-main", "system": "shop", "branch": "main", "services": {}}
 
@@ -55,11 +56,11 @@ def _saying(*events: Event) -> str:
 
 
 def test_cli_is_run_on_the_stack_and_answers(workspace: Workspace, pulumi: Script) -> None:
-    pulumi('echo "$PULUMI_BACKEND_URL"; echo "$@"; echo noise >&2')
-    backend, arguments = engine.run(workspace, "shop-main", ["stack", "output"]).splitlines()
+    pulumi('echo "$PULUMI_BACKEND_URL"; echo "$@"; pwd; echo noise >&2')
+    backend, arguments, folder = engine.run(workspace, "shop-main", ["stack", "output"]).splitlines()
     assert backend == workspace.exported()["PULUMI_BACKEND_URL"]
-    assert arguments.startswith("stack output --stack shop-main --non-interactive --color never --cwd ")
-    assert arguments.endswith(f"--cwd {workspace.project}")
+    assert arguments == "stack output --stack shop-main --non-interactive --color never"
+    assert folder == str(workspace.project)
 
 
 def test_failed_cli_tells_its_error_and_last_lines(workspace: Workspace, pulumi: Script) -> None:
@@ -72,7 +73,7 @@ def test_failed_cli_tells_its_error_and_last_lines(workspace: Workspace, pulumi:
 
 def test_stack_outlives_its_checkout(workspace: Workspace, pulumi: Script) -> None:
     assert workspace.name == "demo"
-    pulumi('for last; do :; done; cat "$last/Pulumi.yaml"')
+    pulumi("cat Pulumi.yaml")
     (workspace.project / "Pulumi.yaml").unlink()
     assert engine.run(workspace, "shop-main", ["destroy"]) == "name: demo\nruntime: python\n"
 
@@ -89,8 +90,15 @@ def test_program_reports_as_it_runs_and_gives_its_outputs(workspace: Workspace, 
     gate = {"type": "gate", "service": "db", "state": "ready", "seconds": 1.0, "detail": ""}
     program(_saying(gate, {"type": "outputs", "document": _DOCUMENT}))
     seen: list[Event] = []
-    assert engine.up(workspace, "shop-main", seen.append).document() == _DOCUMENT
+    assert engine.up(workspace, "shop-main", seen.append, catalog={}).document() == _DOCUMENT
     assert seen == [gate]
+
+
+def test_program_is_told_the_manifest_and_gets_no_other_input(workspace: Workspace, program: Script) -> None:
+    program("cat > request; " + _saying({"type": "outputs", "document": _DOCUMENT}))
+    engine.up(workspace, "shop-main", lambda _: None, catalog={"shop": SHOP})
+    (told,) = json.loads((workspace.project / "request").read_text()).items()
+    assert (told[0], from_document(told[1])) == ("shop", SHOP)
 
 
 def test_timed_run_tells_what_is_made_after_what_also_of_what_it_deleted(workspace: Workspace, program: Script) -> None:
@@ -110,7 +118,7 @@ def test_timed_run_tells_what_is_made_after_what_also_of_what_it_deleted(workspa
         + _saying({"type": "outputs", "document": _DOCUMENT})
     )
     seen: list[Event] = []
-    engine.up(workspace, "shop-main", seen.append, timed=True)
+    engine.up(workspace, "shop-main", seen.append, catalog={}, timed=True)
     assert seen == [
         {"type": "notice", "message": "events"},
         {
@@ -125,7 +133,7 @@ def test_failed_gate_is_raised_without_waiting_for_the_engine(workspace: Workspa
     program(_saying({"type": "failed", "error": error.document()["error"]}) + "\nsleep 60")
     started = time.monotonic()
     with pytest.raises(ServiceFailedError) as caught:
-        engine.up(workspace, "shop-main", lambda _: None)
+        engine.up(workspace, "shop-main", lambda _: None, catalog={})
     assert time.monotonic() - started < 10
     assert caught.value.document() == error.document()
 
@@ -134,20 +142,20 @@ def test_failed_engine_tells_its_error(workspace: Workspace, program: Script) ->
     output = ["updating", "    error: port is taken", "done"]
     program(_saying({"type": "engine_failed", "output": output}) + "\nexit 1")
     with pytest.raises(EngineError, match="could not bring up shop-main: port is taken") as caught:
-        engine.up(workspace, "shop-main", lambda _: None)
+        engine.up(workspace, "shop-main", lambda _: None, catalog={})
     assert caught.value.output == tuple(output)
 
 
 def test_program_that_crashes_tells_its_last_line(workspace: Workspace, program: Script) -> None:
     program("echo 'Traceback' >&2; echo 'NameError: x' >&2; exit 1")
     with pytest.raises(EngineError, match="could not bring up shop-main: NameError: x"):
-        engine.up(workspace, "shop-main", lambda _: None)
+        engine.up(workspace, "shop-main", lambda _: None, catalog={})
 
 
 def test_program_without_outputs_is_told_how_to_end(workspace: Workspace, program: Script) -> None:
     program("exit 0")
     with pytest.raises(EngineError, match=r"exports no 'environment': end __main__.py with ephemera.run"):
-        engine.up(workspace, "shop-main", lambda _: None)
+        engine.up(workspace, "shop-main", lambda _: None, catalog={})
 
 
 def test_engine_that_runs_is_in_the_lease_and_ends_as_a_whole(workspace: Workspace, program: Script) -> None:
@@ -167,7 +175,7 @@ def test_engine_that_runs_is_in_the_lease_and_ends_as_a_whole(workspace: Workspa
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        engine.up(workspace, "shop-main", report)
+        engine.up(workspace, "shop-main", report, catalog={})
     assert len(left) == 2
     assert not any(process.alive() for process in left)
     lease = leases.read("shop-main")

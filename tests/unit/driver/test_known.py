@@ -16,17 +16,19 @@ from docker.errors import ImageNotFound
 from ephemera.contract.errors import MachineError
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.settings import Settings
-from ephemera.driver import definition, engine, known
+from ephemera.driver import engine, known
 from ephemera.driver.workspace import Workspace
 from ephemera.home import credentials, identity
 from ephemera.home.paths import state_dir
 from ephemera.host import engine as host_engine
+from ephemera.host import fingerprint
 from tests.unit.doubles import SHOP, FakeClient, marks
 
 _STACK = "shop-main"
 _SETTINGS = Settings(system="shop", branch="main", owner="me@here", images="local")
 _IMAGE = "docker:index/remoteImage:RemoteImage"
 _NETWORK = "docker:index/network:Network"
+_ENCRYPTED = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:x"}
 
 
 class World:
@@ -37,12 +39,13 @@ class World:
         self.api = docker.api
         self.images = {"ephemera/shop:1": "sha256:1"}
         self.reads: dict[str, Any] | None = {
-            "paths": [str(workspace.project)],
+            "paths": [str(workspace.project), str(workspace.project / "tests/data.txt")],
             "credentials": [["db", "password"]],
             "doubts": [],
         }
         image = {"type": _IMAGE, "urn": "a::image", "custom": True, "inputs": {"name": "ephemera/shop:1"}}
         self.resources: list[dict[str, Any]] = [{"type": _NETWORK, "urn": "a::network", "custom": True}, image]
+        self.secret = {"password"}
         self.answering = True
         self.started = time.time_ns() + 10**9
         self.credentials = {"user": "shop", "password": credentials.credential(_STACK, "db", "password")}
@@ -51,50 +54,72 @@ class World:
         self.api.add("container", "shop-main-db", own)
         self.api.add("network", _STACK, own, Id="n1")
         self.api.add("volume", "shop-main-data", own, CreatedAt="today")
-        self.life: dict[str, Any] = {"Status": "running", "Running": True, "StartedAt": "8:00", "ExitCode": 0}
+        self.life: dict[str, Any] = {"Status": "running", "StartedAt": "8:00", "FinishedAt": "0", "ExitCode": 0}
         self.name = "/shop-main-db"
         self.networks = {_STACK: {"NetworkID": "n1", "Aliases": ["db"]}}
         monkeypatch.setattr(self.api, "inspect_container", self._inspect_container)
         monkeypatch.setattr(self.api, "inspect_image", self._inspect_image)
-        monkeypatch.setattr(definition, "references", lambda *_: sorted(self.images))
+        monkeypatch.setattr(known, "_references", lambda *_: sorted(self.images))
         monkeypatch.setattr(known, "clock", SimpleNamespace(now_ns=lambda: self.started))
         monkeypatch.setattr(known, "_answers", lambda *_: self.answering)
+        self.plugin = workspace.project.parent / "pulumi" / "plugins" / "resource-docker-v5"
+        self.packages = workspace.project.parent / "site-packages"
+        for folder in (self.plugin, self.packages, workspace.project / "tests"):
+            folder.mkdir(parents=True)
+        (workspace.project / "tests/data.txt").write_text("1")
+        monkeypatch.setattr(known, "site_folders", lambda: (str(self.packages),))
         workspace.write_config(_STACK, _SETTINGS.to_config())
         self.write_state()
 
     @property
     def outputs(self) -> EnvironmentOutputs:
-        service = {
-            "container": "shop-main-db",
-            "image": "sha256:1",
-            "credentials": self.credentials,
-            "readiness": self.readiness,
-        }
-        return EnvironmentOutputs.parse(
-            {"stack": _STACK, "system": "shop", "branch": "main", "services": {"db": service}}
-        )
+        return EnvironmentOutputs.parse(self._document(self.credentials))
 
     def write_state(self) -> None:
         path = self.workspace.state_file(_STACK)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"checkpoint": {"latest": {"resources": self.resources}}}))
+        written = {key: _ENCRYPTED if key in self.secret else value for key, value in self.credentials.items()}
+        root = {"type": "pulumi:pulumi:Stack", "outputs": {"environment": self._document(written)}}
+        path.write_text(json.dumps({"checkpoint": {"latest": {"resources": [root, *self.resources]}}}))
+
+    def _document(self, credentials: dict[str, Any]) -> dict[str, Any]:
+        service = {
+            "container": "shop-main-db",
+            "image": "sha256:1",
+            "credentials": credentials,
+            "readiness": self.readiness,
+        }
+        return {"stack": _STACK, "system": "shop", "branch": "main", "services": {"db": service}}
 
     def remember(self, during: Callable[[], Any] = lambda: None) -> None:
         said: list[Any] = []
-        with known.remembering(self.workspace, _STACK, SHOP, _SETTINGS, said.append) as (listener, ready):
-            listener({"type": "notice", "message": "hello"})
-            if self.reads is not None:
-                listener({"type": "reads", **self.reads})
-            during()
-            ready(self.outputs)
+        listener, ready = known.remembering(self.workspace, _STACK, SHOP, _SETTINGS, said.append)
+        listener({"type": "notice", "message": "hello"})
+        if self.reads is not None:
+            listener({"type": "reads", **self.reads})
+        during()
+        ready(self.outputs)
         assert said == [{"type": "notice", "message": "hello"}]
 
-    def unchanged(self) -> EnvironmentOutputs | None:
-        return known.unchanged(self.workspace, _STACK, SHOP, _SETTINGS)
+    def unchanged(self, settings: Settings = _SETTINGS) -> EnvironmentOutputs | None:
+        return known.unchanged(Workspace(self.workspace.project), _STACK, SHOP, settings)
+
+    def fits(self, settings: Settings) -> bool:
+        """Whether it is one for a branch with these settings."""
+        found = known.read(_STACK)
+        assert found is not None
+        workspace = Workspace(self.workspace.project)
+        why_not = known.why_not(found, workspace, _STACK, SHOP, settings, any_branch=True)
+        return known.same_request(found, settings) and not why_not
 
     def _inspect_container(self, container: str) -> dict[str, Any]:
         assert container.startswith("shop-main-")
-        return {"State": dict(self.life), "Name": self.name, "NetworkSettings": {"Networks": self.networks}}
+        return {
+            "Id": container,
+            "State": dict(self.life),
+            "Name": self.name,
+            "NetworkSettings": {"Networks": self.networks},
+        }
 
     def _inspect_image(self, reference: str) -> dict[str, Any]:
         if reference not in self.images:
@@ -109,6 +134,11 @@ def world(workspace: Workspace, docker: FakeClient, monkeypatch: pytest.MonkeyPa
 
 def _file() -> Path:
     return state_dir() / "known" / f"{_STACK}.json"
+
+
+def _edit_config(world: World, old: str, new: str) -> None:
+    path = world.workspace.config_file(_STACK)
+    path.write_text(path.read_text().replace(old, new))
 
 
 def test_environment_that_nobody_touched_is_unchanged_and_gives_its_outputs(world: World) -> None:
@@ -131,7 +161,7 @@ def test_no_credential_is_in_the_file_which_is_for_the_user_alone(world: World) 
     "change",
     [
         lambda world: world.life.update(StartedAt="9:00"),
-        lambda world: world.life.update(Status="exited", Running=False, FinishedAt="9:00", ExitCode=137),
+        lambda world: world.life.update(Status="exited", FinishedAt="9:00", ExitCode=137),
         lambda world: world.life.update(Status="paused"),
         lambda world: setattr(world, "name", "/renamed"),
         lambda world: world.networks.clear(),
@@ -152,11 +182,19 @@ def test_no_credential_is_in_the_file_which_is_for_the_user_alone(world: World) 
         lambda world: world.write_state(),
         lambda world: world.workspace.state_file(_STACK).unlink(),
         lambda world: (world.workspace.project / "Pulumi.yaml").write_text("name: demo\n"),
+        lambda world: (world.workspace.project / "tests/data.txt").write_text("2"),
+        lambda world: (world.workspace.project / "yaml.py").write_text(""),
+        lambda world: _edit_config(world, "config:\n", "config:\n  aws:region: eu-1\n"),
+        lambda world: world.workspace.config_file(_STACK).write_text("{"),
+        lambda world: (world.plugin / "pulumi-resource-docker").write_text("another variant"),
+        lambda world: (world.packages / "pulumi-9.dist-info").mkdir(),
+        lambda _: os.environ.update(DOCKER_HOST="unix:///elsewhere.sock"),
         lambda _: os.environ.update(SHOP_SIZE="2"),
+        lambda _: os.environ.update(EPHEMERA_BRANCH="fix"),
         lambda _: (state_dir() / "key").write_text("0" * 64),
         lambda _: _file().write_text("{"),
-        lambda _: _file().write_text(json.dumps({"schema": 2, "known": {"state": []}})),
-        lambda _: _file().write_text(_file().read_text().replace('"schema": 2', '"schema": 0')),
+        lambda _: _file().write_text(json.dumps({"schema": 3, "known": {"state": []}})),
+        lambda _: _file().write_text(_file().read_text().replace('"schema": 3', '"schema": 0')),
         lambda _: known.forget(_STACK),
     ],
 )
@@ -168,6 +206,52 @@ def test_whatever_may_have_changed_is_for_the_engine_to_look_at(
     assert world.unchanged() is not None
     change(world)
     assert world.unchanged() is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda world: (world.workspace.project / "README.md").write_text("x"),
+        lambda world: (world.workspace.project / "Pulumi.shop-other.yaml").write_text("x"),
+        lambda world: (world.workspace.project / "tests/test_shop.py").write_text("x"),
+        lambda world: os.utime(world.workspace.project / "Pulumi.yaml"),
+        lambda world: _edit_config(world, "config:\n", "encryptionsalt: v1:abc\nconfig:\n"),
+        lambda _: os.environ.update(dict.fromkeys(("TERM", "COLUMNS", "SSH_CONNECTION", "OLDPWD"), "other")),
+        lambda _: os.environ.update(
+            PULUMI_CONFIG_PASSPHRASE="x", PULUMI_OPTION_PARALLEL="2", EPHEMERA_DERIVED_KEYS="x"
+        ),
+    ],
+)
+def test_what_makes_no_difference_is_no_change(world: World, change: Callable[[World], Any]) -> None:
+    world.remember()
+    change(world)
+    assert world.unchanged() == world.outputs
+
+
+def test_settings_are_part_of_it_and_a_pools_are_for_any_branch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.remember()
+    other = _SETTINGS.model_copy(update={"branch": "fix", "owner": "you@there"})
+    assert world.unchanged(other) is None
+    monkeypatch.setenv("EPHEMERA_BRANCH", "fix")
+    monkeypatch.setenv("GITHUB_HEAD_REF", "fix")
+    assert world.fits(other)
+    assert not world.fits(other.model_copy(update={"expose": "none"}))
+    monkeypatch.setenv("SHOP_SIZE", "2")
+    assert not world.fits(other)
+
+
+def test_no_value_of_a_variable_is_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", "hunter2")
+    world.remember()
+    assert "hunter2" not in _file().read_text()
+
+
+def test_more_files_than_can_be_looked_at_are_not_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.remember()
+    monkeypatch.setattr(fingerprint, "_MOST_FILES", 2)
+    assert world.unchanged() is None
+    world.remember()
+    assert "more than 2 files" in known.doubt(_STACK)
 
 
 def test_engine_at_work_on_it_is_waited_for(world: World) -> None:
@@ -203,8 +287,8 @@ def _foreign(**fields: Any) -> Callable[[World], Any]:
         (_foreign(external=True), "other is a resource"),
         (_foreign(type=_IMAGE, inputs={"name": "ephemera/shop:1", "build": {"context": "."}}), "other is a"),
         (_foreign(type="pulumi:providers:docker", inputs={"host": "tcp://elsewhere"}), "other is a resource"),
-        (lambda world: world.credentials.update(token="hunter2"), "a secret that is not generated"),
-        (lambda world: world.credentials.update(user=f"u:{world.credentials['password']}"), "a secret that is"),
+        (lambda world: (world.credentials.update(token="hunter2"), world.secret.add("token")), "a secret that is not"),
+        (lambda world: world.credentials.update(password=f"x:{world.credentials['password']}"), "a secret that is not"),
         (lambda world: world.readiness.update(type="MyProbe"), "db has a probe of its own"),
     ],
 )
@@ -239,8 +323,7 @@ def test_file_that_is_written_while_the_engine_runs_is_not_known(world: World) -
 
 def test_run_that_fails_leaves_nothing_known(world: World) -> None:
     world.remember()
-    with pytest.raises(ZeroDivisionError), known.remembering(world.workspace, _STACK, SHOP, _SETTINGS, print):
-        raise ZeroDivisionError
+    known.remembering(world.workspace, _STACK, SHOP, _SETTINGS, print)
     assert known.read(_STACK) is None
 
 
@@ -255,7 +338,7 @@ def test_outputs_are_answered_without_the_engine_until_the_state_changes(
 
     monkeypatch.setattr(engine, "run", run)
     world.remember()
-    world.life.update(Status="exited", Running=False, FinishedAt="9:00")  # which the outputs say nothing of
+    world.life.update(Status="exited", FinishedAt="9:00")  # which the outputs say nothing of
     assert engine.outputs(world.workspace, _STACK) == world.outputs
     assert asked == []
     world.write_state()

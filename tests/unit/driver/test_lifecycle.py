@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ephemera.contract import labels
+from ephemera.contract.catalog import Catalog
 from ephemera.contract.errors import (
     EngineError,
     InputError,
@@ -27,7 +28,7 @@ from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
 from ephemera.home.paths import state_dir
 from ephemera.host.processes import ProcessId
-from tests.unit.doubles import FakeClient, engine_lock, marks
+from tests.unit.doubles import SHOP, FakeClient, engine_lock, marks
 
 _STACK = "shop-main"
 # An image that is to go with the stack, which only the engine sees to.
@@ -66,8 +67,16 @@ class FakePulumi:
         self._docker = docker
 
     def up(
-        self, workspace: Workspace, stack: str, _report: Any, *, ready: Any = None, timed: bool = False
+        self,
+        workspace: Workspace,
+        stack: str,
+        _report: Any,
+        *,
+        catalog: Catalog,
+        ready: Any = None,
+        timed: bool = False,
     ) -> EnvironmentOutputs:
+        assert catalog == {"shop": SHOP}
         made = self._workspace.state_file(stack).read_text() == _STATE
         self.calls.append(f"{'update' if made else 'create'} {stack}")
         lease = leases.read(stack)
@@ -285,9 +294,9 @@ def test_phases_and_what_a_timeline_is_made_of_are_reported(
 ) -> None:
     asked: list[bool] = []
 
-    def up(*given: Any, timed: bool, ready: Any) -> EnvironmentOutputs:
+    def up(*given: Any, timed: bool, **more: Any) -> EnvironmentOutputs:
         asked.append(timed)
-        return pulumi.up(*given)
+        return pulumi.up(*given, **more)
 
     monkeypatch.setattr(engine, "up", up)
     seen: list[Event] = []

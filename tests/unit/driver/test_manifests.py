@@ -4,12 +4,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ephemera.contract.errors import InputError
 from ephemera.driver.manifests import ProjectCatalog
 from ephemera.home.paths import cache_dir
+from ephemera.host import fingerprint
+from ephemera.host.fingerprint import Files
 
 _PROGRAM = """
 import os
@@ -50,7 +53,7 @@ def project(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def catalog(project: Path) -> Catalog:
-    return lambda: ProjectCatalog(project, dict)
+    return lambda: ProjectCatalog(project, dict, Files())
 
 
 def test_system_is_rehearsed_once_as_long_as_nothing_changes(catalog: Catalog, log: Path) -> None:
@@ -74,8 +77,8 @@ def test_changed_file_and_changed_variable_are_noticed(
 
 def test_what_is_remembered_imports_neither_pulumi_nor_the_program(catalog: Catalog, project: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from ephemera.driver.manifests import ProjectCatalog\n"
-        f"assert list(ProjectCatalog(Path({str(project)!r}), dict)['shop'].services) == ['api']\n"
+        "import sys; from pathlib import Path; from ephemera.driver.workspace import Workspace\n"
+        f"assert list(Workspace(Path({str(project)!r})).catalog['shop'].services) == ['api']\n"
         "print('pulumi' in sys.modules)"
     )
     command = [sys.executable, "-c", script]
@@ -92,6 +95,22 @@ def test_memory_that_cannot_be_read_is_made_anew(catalog: Catalog, log: Path, da
     assert log.read_text() == "rehearsed " * 2
 
 
+def test_files_are_looked_at_once(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog()["shop"]
+    walked: list[str] = []
+    walk = fingerprint._walk
+
+    def noted(path: str, seen: set[tuple[int, int]]) -> Any:
+        walked.append(path)
+        return walk(path, seen)
+
+    monkeypatch.setattr(fingerprint, "_walk", noted)
+    again = catalog()
+    assert again["shop"]
+    assert list(again)
+    assert len(walked) == len(set(walked)) > 0
+
+
 def test_system_that_cannot_be_rehearsed_spoils_no_other(catalog: Catalog) -> None:
     with pytest.raises(
         InputError, match=r"program of system 'bank' .*ZeroDivisionError: division by zero .*__main__.py:17"
@@ -102,4 +121,4 @@ def test_system_that_cannot_be_rehearsed_spoils_no_other(catalog: Catalog) -> No
 
 
 def test_programs_are_rehearsed_with_config_of_the_project(project: Path) -> None:
-    assert list(ProjectCatalog(project, lambda: {"mine:name": "other"})["shop"].services) == ["other"]
+    assert list(ProjectCatalog(project, lambda: {"mine:name": "other"}, Files())["shop"].services) == ["other"]

@@ -17,7 +17,7 @@ from ephemera.contract.catalog import Manifest
 from ephemera.contract.names import is_pool_stack, pool_stack_name, stack_name
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.settings import Settings
-from ephemera.driver import definition, guardian, known, pool, reaper
+from ephemera.driver import guardian, known, pool, reaper
 from ephemera.driver.holding import let_go
 from ephemera.driver.pool import Pool
 from ephemera.driver.workspace import Workspace
@@ -37,10 +37,10 @@ class Knowledge:
         self.unlike: dict[str, str] = {}
         self.same_request = True
         self.during: Callable[[str], Any] = lambda _stack: None
-        monkeypatch.setattr(known, "read", lambda stack: SimpleNamespace(definition=None, stack=stack))
-        monkeypatch.setattr(definition, "same_request", lambda *_: self.same_request)
+        monkeypatch.setattr(known, "read", lambda stack: SimpleNamespace(stack=stack))
+        monkeypatch.setattr(known, "same_request", lambda *_: self.same_request)
         monkeypatch.setattr(known, "why_not", self._why_not)
-        monkeypatch.setattr(known, "shown", lambda stack, _: _outputs(stack))
+        monkeypatch.setattr(known, "shown", lambda _, stack, __: _outputs(stack))
         monkeypatch.setattr(guardian, "keep", lambda _, stack: leases.change(stack, guardian=_DEAD))
 
     def _why_not(self, _: Any, __: Workspace, stack: str, *___: Any, any_branch: bool) -> str:
@@ -199,12 +199,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.settings import Settings
-from ephemera.driver import definition, known, pool
+from ephemera.driver import known, pool
 from ephemera.driver.workspace import Workspace
-known.read = lambda stack: SimpleNamespace(definition=None)
-definition.same_request = lambda *_: True
+known.read = lambda stack: SimpleNamespace()
+known.same_request = lambda *_: True
 known.why_not = lambda *_, **__: ""
-known.shown = lambda stack, _: EnvironmentOutputs(stack=stack, system="shop", branch="pool", services={})
+known.shown = lambda _, stack, __: EnvironmentOutputs(stack=stack, system="shop", branch="pool", services={})
 go, ready = os.pipe()
 for number in range(20):
     if os.fork() == 0:

@@ -44,7 +44,7 @@ def test_project_and_folders_that_modules_may_come_from(project: Path) -> None:
     import ephemera
 
     found = _reads(project, "import sys\nsys.path.insert(0, '../lib')\nopen('data.txt', 'w').close()\nopen('data.txt')")
-    assert found["paths"][0] == str(project)
+    assert str(project) in found["paths"]
     assert str(project.parent / "lib") in found["paths"]
     assert str(Path(ephemera.__file__).parents[1]) in found["paths"], "an editable install"
     assert [path for path in found["paths"] if path.startswith(f"{project}/")] == [], "the project counts as a whole"
@@ -134,40 +134,6 @@ def test_functions_of_providers_are_a_doubt(project: Path) -> None:
     assert _reads(project, program + "assert monitor.Invoke(7) == 7")["doubts"] == ["asks a provider"]
 
 
-def test_credentials_are_noted_by_service_and_purpose_and_tell_from_other_secrets(project: Path) -> None:
-    program = (
-        "from ephemera.home import credentials\nmade = credentials.credential('shop-main', 'db', 'password')\n"
-        "reads.check_secrets([made])\n"
-    )
-    found = _reads(project, program)
-    assert found["credentials"] == [["db", "password"]]
-    assert found["doubts"] == []
-    found = _reads(project, program + "reads.check_secrets([made, 'hunter2'])")
-    assert found["doubts"] == ["puts a secret of its own into the outputs"]
-
-
-def test_secrets_are_found_at_any_depth_of_the_outputs() -> None:
-    import asyncio
-
-    from ephemera.driver.reads import secrets_in
-
-    class Output:
-        def __init__(self, value: Any, secret: bool = False) -> None:
-            self._value, self._secret = value, secret
-
-        async def future(self) -> Any:
-            return self._value
-
-        async def is_secret(self) -> bool:
-            return self._secret
-
-    document = {
-        "plain": "a",
-        "one": Output("b", secret=True),
-        "inner": [Output({"two": Output(["c"], secret=True), "open": "d"}), Output({"e": ["f"]}, secret=True)],
-    }
-    assert sorted(asyncio.run(_awaited(secrets_in(document, Output)))) == ["b", "c", "f"]
-
-
-async def _awaited(found: Any) -> Any:
-    return await found
+def test_credentials_are_noted_by_service_and_purpose(project: Path) -> None:
+    program = "from ephemera.home import credentials\ncredentials.credential('shop-main', 'db', 'password')\n"
+    assert _reads(project, program)["credentials"] == [["db", "password"]]

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ephemera.contract.errors import InputError
 from ephemera.host import fingerprint as module
-from ephemera.host.fingerprint import Fingerprint, TooManyFilesError, covered, fingerprint, same
+from ephemera.host.fingerprint import Files, Fingerprint, apart, stamp
+
+
+def fingerprint(paths: Iterable[str]) -> Fingerprint:
+    return Files().fingerprint(paths)
+
+
+def same(known: Fingerprint, paths: Iterable[str]) -> bool:
+    return Files().same(known, paths)
 
 
 @pytest.fixture
@@ -63,7 +72,7 @@ def test_change_of_a_file_or_a_name_is_told(folder: Path, change: Callable[[Path
     assert same(known, [str(folder)])
     change(folder)
     assert not same(known, [str(folder)])
-    assert fingerprint([str(folder)]).content != known.content
+    assert fingerprint([str(folder)])["content"] != known["content"]
 
 
 @pytest.mark.parametrize(
@@ -122,15 +131,25 @@ def test_more_than_64_mib_count_by_their_stamps(folder: Path, monkeypatch: pytes
 
 def test_too_many_files_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_FILES", 3)
-    with pytest.raises(TooManyFilesError, match="more than 3 files"):
+    with pytest.raises(InputError, match="more than 3 files"):
         fingerprint([str(folder)])
 
 
 def test_latest_change_is_told(folder: Path) -> None:
-    before = fingerprint([str(folder)]).changed_at
+    before = Files().changed_at([str(folder)])
     os.utime(folder / "shop.py", ns=(0, before + 10**9))
-    assert fingerprint([str(folder)]).changed_at == before + 10**9
-    assert fingerprint([]) == Fingerprint(stamps=module._stamps([]), content=module._contents([]), changed_at=0)
+    assert Files().changed_at([str(folder)]) == before + 10**9
+    assert Files().changed_at([]) == 0
+
+
+def test_files_are_as_they_were_when_they_were_first_asked_for(folder: Path) -> None:
+    files = Files()
+    known = files.fingerprint([str(folder)])
+    before = stamp(folder / "shop.py")
+    _write("shop.py")(folder)
+    assert files.same(known, [str(folder)])
+    assert not same(known, [str(folder)])
+    assert stamp(folder / "shop.py") != before
 
 
 @pytest.mark.parametrize(
@@ -149,5 +168,6 @@ def test_latest_change_is_told(folder: Path) -> None:
         ("/.env", False),
     ],
 )
-def test_covered_is_what_counts(folder: Path, name: str, expected: bool) -> None:
-    assert covered(f"{folder}{name}", [str(folder.parent / "other"), str(folder)]) is expected
+def test_path_counts_in_a_folder_above_it_unless_it_is_left_out_there(folder: Path, name: str, expected: bool) -> None:
+    above = [str(folder.parent / "other"), str(folder)]
+    assert (apart([f"{folder}{name}", *above]) == sorted(above)) is expected

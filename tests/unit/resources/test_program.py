@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
+import pulumi
 import pytest
 
 from ephemera import Environment, images, run
@@ -151,13 +152,22 @@ def test_foreign_settings_are_not_ours_to_check(gates: OpenGates) -> None:
     registered = Registered()
 
     def ran() -> None:
-        from pulumi.runtime import set_all_config
-
-        set_all_config({"docker:host": "unix:///x", "ephemera:expose": "none"})
+        pulumi.runtime.set_all_config({"docker:host": "unix:///x", "ephemera:expose": "none"})
         run(_SYSTEM)
 
     programs.run(ran, stack="shop-main", registered=registered)
     assert registered.names("network:Network") == ["network"]
+
+
+def test_program_that_requires_config_of_its_own_comes_up(gates: OpenGates) -> None:
+    bank = System("bank")
+    bank.program(lambda _: pulumi.Config("mine").require("name"))
+
+    def ran() -> None:
+        pulumi.runtime.set_all_config({"mine:name": "x"})
+        run(bank)
+
+    assert programs.run(ran, stack="bank-main").exports["environment"]["system"] == "bank"
 
 
 def test_plain_pulumi_is_told_what_happens(gates: OpenGates, caplog: pytest.LogCaptureFixture) -> None:
@@ -175,8 +185,6 @@ def test_plain_pulumi_is_told_what_happens(gates: OpenGates, caplog: pytest.LogC
 
 
 def test_failed_gate_is_printed_without_a_traceback() -> None:
-    import pulumi
-
     assert issubclass(GateError, pulumi.RunError)
     assert issubclass(ProgramError, pulumi.RunError)
 

@@ -49,7 +49,7 @@ def warm(warm_cache: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """The warm process, as the first command starts it, with all that it imports; its pid."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(warm_cache))
     client.begin()
-    connection = client._connected(address.likeness())
+    connection = client._connected()
     assert connection is not None
     connection.close()
     pid = asking.server_pid()

@@ -21,7 +21,6 @@ from tests.unit.processes import heard
 from tests.unit.warm.asking import DEADLINE_SECONDS, PROGRAMS, begun, kill, run, server_pid, until_gone
 from tests.unit.warm.conftest import Light
 
-_ROOT = Path(__file__).parents[3]
 _ASKING = f"""
 import sys; sys.path[:] = {sys.path!r}
 from ephemera.warm import client
@@ -33,10 +32,10 @@ _HANDING_OVER = f"""
 import signal, sys; sys.path[:] = {sys.path!r}
 from ephemera.warm import client
 connected = client._connected
-def early(likeness):
+def early():
     for number in map(int, sys.argv[2:]):
         signal.raise_signal(number)
-    return connected(likeness)
+    return connected()
 client._connected = early
 code = client.handed_over("{PROGRAMS}:" + sys.argv[1], ["exit 3"])
 print("without", flush=True)
@@ -109,23 +108,29 @@ def test_detached_program_is_a_process_of_its_own_either_way(light: Light, tmp_p
     assert log.read_text() == ""
 
 
-def test_pipe_from_a_forks_output_ends_with_it(light: Light, tmp_path: Path) -> None:
-    light()
-    with (tmp_path / "noise").open("w+") as noise:
-        process = client.started(f"{PROGRAMS}:write", ["100000"], environment={}, folder=str(_ROOT), noise=noise)
-        assert process is not None
+def _piped(files: Path, module: str, *arguments: str) -> tuple[Forked, str, str]:
+    """A fork with a pipe that has ended, what it wrote there, and what it complained of."""
+    (files / "request").write_text("hear")
+    with (files / "request").open() as request, (files / "noise").open("w+") as noise:
+        process = client.piped(module, arguments, environment={}, folder=str(files), request=request, noise=noise)
+        assert isinstance(process, Forked)
         assert process.stdout is not None
         with process.stdout as out:
-            assert len(out.read()) == 100000
-        assert process.wait(20) == 0
-    with (tmp_path / "noise").open("w+") as noise:
-        process = client.started(f"{PROGRAMS}:end", ["exception"], environment={}, folder=str(_ROOT), noise=noise)
-        assert process is not None
-        assert process.stdout is not None
-        process.stdout.close()
-        assert process.wait(20) == 1
+            said = out.read()
+        process.wait(20)
         noise.seek(0)
-        assert "JSONDecodeError" in noise.read()
+        return process, said, noise.read()
+
+
+def test_pipe_from_a_forks_output_ends_with_it(light: Light, tmp_path: Path) -> None:
+    light()
+    (tmp_path / "loud.py").write_text(
+        "import sys\ndef main(arguments):\n    print(sys.stdin.read(), arguments, 'x' * 100000)\n    return 1 / 0\n"
+    )
+    process, said, noise = _piped(tmp_path, "loud", "a")
+    assert said == f"hear ['a'] {'x' * 100000}\n"
+    assert process.returncode == 1
+    assert "ZeroDivisionError" in noise
 
 
 def test_program_of_the_engine_imports_as_python_does_in_that_folder(
@@ -134,13 +139,7 @@ def test_program_of_the_engine_imports_as_python_does_in_that_folder(
     light()
     monkeypatch.setattr(sys, "path", [str(tmp_path / "tests"), *sys.path])
     (tmp_path / "mine.py").write_text("import sys\ndef main(arguments):\n    print(*sys.path, sep='\\n')\n")
-    with (tmp_path / "noise").open("w+") as noise:
-        process = client.started("mine:main", [], environment={}, folder=str(tmp_path), noise=noise)
-        assert process is not None
-        assert process.stdout is not None
-        with process.stdout as out:
-            found = out.read().splitlines()
-        assert process.wait(20) == 0
+    found = _piped(tmp_path, "mine")[1].splitlines()
     assert found[0] == str(tmp_path)
     assert str(tmp_path / "tests") not in found
 
@@ -225,7 +224,7 @@ def test_one_that_was_killed_is_replaced_by_the_next_command(nobody_started: Non
     while server_pid() in (None, first):
         assert time.monotonic() < deadline
         client.begin()
-        if (connection := client._connected(address.likeness())) is not None:
+        if (connection := client._connected()) is not None:
             connection.close()
     assert run(tmp_path, "end", "seven").code == 7
 
