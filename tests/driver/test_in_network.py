@@ -232,7 +232,7 @@ def test_credentials_are_handed_in_and_shown_nowhere(ephemera: Ephemera) -> None
     code, _ = _ended(process)
     assert code == 1
     assert "data-tests" in inspected
-    assert "python3 -c" in commands
+    assert "python3 -u -c" in commands
     assert password not in inspected
     assert password not in commands
     kept = [path for path in (ephemera.project / ".ephemera").rglob("*") if path.is_file()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ephemera.contract.errors import InterruptedByUserError, NotReadyError, ServiceFailedError
-from ephemera.plugin.broker import Broker, Closed, ask
+from ephemera.plugin.broker import Broker, ask
 from ephemera.plugin.systems import Wanted
 from tests.plugin.doubles import FakeDriver, Project
 
@@ -73,10 +75,9 @@ def test_worker_that_asks_when_the_run_has_ended(
     broker = Broker(None, print)
     path = broker.listen()
     stack = ask(path, shop).stack
-    closed = broker.close(keep=False)
-    assert closed == Closed(
-        lines=(f"ephemera: {stack} is gone after 0.5 s, nothing left",), leftovers=(), interrupted=False
-    )
+    lines, status = broker.close(keep=False)
+    assert lines == [f"ephemera: {stack} is gone after 0.5 s, nothing left"]
+    assert status == pytest.ExitCode.OK
     with pytest.raises(InterruptedByUserError, match="the run is ending"):
         broker.environment(bank)
     with pytest.raises(NotReadyError, match="the run's controller brought up no 'bank'"):
@@ -91,3 +92,17 @@ def test_controller_that_breaks(
     with pytest.raises(NotReadyError, match="the run's controller brought up no 'shop': its own output says why"):
         ask(broker.listen(), shop)
     assert "a defect" in capsys.readouterr().err
+
+
+def test_other_users_are_not_answered(
+    broker: Broker, driver: FakeDriver, shop: Wanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(f"\0{broker.listen()}")
+        assert connection.recv(1) == b""
+    with pytest.raises(NotReadyError):
+        ask(broker.listen(), shop)
+    assert driver.calls == []

@@ -137,12 +137,12 @@ def test_what_cannot_be_taken_down_is_said_and_keeps_nothing_else(project: Proje
     result.stdout.fnmatch_lines(["ephemera: shop-main-* is gone after 0.5 s, nothing left"])
 
 
-def test_environment_that_somebody_else_took_down_is_no_defect(project: Project) -> None:
+def test_environment_that_another_command_took_down_is_no_defect(project: Project) -> None:
     project.write({"suites/shop/test_1.py": _BEFORE})
     project.driver.stubborn["shop"] = NoSuchEnvironmentError("shop-main", ())
     result = project.run()
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["ephemera: shop-main-* was taken down by somebody else, nothing left"])
+    result.stdout.fnmatch_lines(["ephemera: shop-main-* was taken down by another command, nothing left"])
 
 
 def test_ctrl_c_while_it_is_taken_down_leaves_it_to_the_guardian(project: Project) -> None:

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
-from ephemera.contract.errors import NotReadyError
 from ephemera.driver import recording
-from ephemera.home.paths import state_dir
-from ephemera.plugin.broker import Broker, ask
-from ephemera.plugin.systems import Wanted
 from tests.plugin.doubles import Project
 
 _USES = "def test_uses(environment): pass\n"
@@ -58,48 +52,6 @@ def test_variables_that_pytests_configuration_sets_are_of_the_start(project: Pro
     )
     result = project.pytester.runpytest_subprocess("-p", "as_configured", "suites")
     result.assert_outcomes(errors=1)
-
-
-@pytest.mark.parametrize("where", ["TMPDIR", "XDG_STATE_HOME"])
-def test_workers_are_answered_however_long_paths_are(
-    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
-) -> None:
-    deep = tmp_path / ("d" * 120) / ("e" * 120)
-    deep.mkdir(parents=True)
-    monkeypatch.setenv(where, str(deep))
-    broker = Broker(None, print)
-    wanted = Wanted(project=project.folder, system="shop")
-    assert ask(broker.listen(), wanted).system == "shop"
-    broker.close(keep=False)
-    assert list((state_dir() / "brokers").iterdir()) == []
-
-
-def test_sockets_of_killed_controllers_are_removed(project: Project) -> None:
-    folder = state_dir() / "brokers"
-    folder.mkdir()
-    dead, living = folder / f"{2**22 + 1}-a.sock", folder / f"{os.getppid()}-b.sock"
-    for path in (dead, living):
-        path.touch()
-    broker = Broker(None, print)
-    broker.listen()
-    broker.close(keep=False)
-    assert list(folder.iterdir()) == [living]
-
-
-def test_broker_that_has_ended_leaves_no_socket(project: Project) -> None:
-    broker = Broker(None, print)
-    path = broker.listen()
-    broker.close(keep=False)
-    with pytest.raises(NotReadyError, match="the run's controller brought up no 'shop'"):
-        ask(path, Wanted(project=project.folder, system="shop"))
-
-
-def test_workers_hear_why_they_cannot_ask(project: Project) -> None:
-    (state_dir() / "brokers").touch()
-    project.write({"suites/shop/test_1.py": _USES + "def test_unit(): pass\n"})
-    result = project.pytester.runpytest_subprocess("-n", "1", "-p", "xdist", "-rs", "suites")
-    result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["*no environment: workers cannot ask for environments (*File exists*"])
 
 
 def test_what_cannot_be_noted_ends_no_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

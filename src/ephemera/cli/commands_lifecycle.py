@@ -87,7 +87,7 @@ def run(
     document: dict[str, Any] = {
         "system": system,
         "stack": stack,
-        "tests": result.counts(),
+        "tests": result.document(),
         "seconds": {
             "ready": round(_launcher_seconds() + machine_seconds, 2),
             "up": round(ready.seconds, 2),
@@ -221,7 +221,7 @@ def run_tests(
     document: dict[str, Any] = {
         "system": name,
         "stack": stack,
-        "tests": result.counts(),
+        "tests": result.document(),
         "seconds": {"tests": round(result.seconds, 2)},
         "evidence": str(result.evidence) if result.evidence else None,
         "artifacts": [str(path) for path in result.artifacts],

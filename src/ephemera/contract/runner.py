@@ -12,7 +12,9 @@ from ephemera.contract.images import AnyImage
 from ephemera.contract.names import check_service_name
 
 IN_NETWORK = "--in-network"
-"""The flag of ``test`` and ``run`` that has the suite run there."""
+"""Flag of ``test`` and ``run`` that runs the suite in the environment's network."""
+COUNTED = ("passed", "failed", "skipped", "errors", "xfailed", "xpassed")
+"""Kinds of outcome that are counted in a run of a suite."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from ephemera.contract.catalog import Manifest
 from ephemera.contract.errors import InputError
+from ephemera.contract.runner import COUNTED
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.host import surroundings
@@ -21,33 +22,26 @@ from ephemera.host.processes import ProcessId
 
 _ENDING_SECONDS = 1
 _GRACE_SECONDS = 30
-COUNTED = ("passed", "failed", "skipped", "errors", "xfailed", "xpassed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteResult:
-    """Counts as pytest gives them; ``exit_code`` is pytest's own; ``evidence``: folder, when something failed;
+    """How a suite ended. ``counts``, ``exit_code``: pytest's own; ``evidence``: folder, when something failed;
     ``artifacts``: files that came out of a run in the network."""
 
-    passed: int
-    failed: int
-    skipped: int
-    errors: int
-    xfailed: int = 0
-    xpassed: int = 0
+    counts: Mapping[str, int]
     exit_code: int
     seconds: float
     evidence: Path | None
     artifacts: tuple[Path, ...] = ()
 
-    def counts(self) -> dict[str, int]:
-        """The interface's ``tests`` object."""
-        values = asdict(self)
-        return {key: values[key] for key in (*COUNTED, "exit_code")}
+    def document(self) -> dict[str, int]:
+        """Return the interface's ``tests`` object."""
+        return {**{kind: self.counts.get(kind, 0) for kind in COUNTED}, "exit_code": self.exit_code}
 
 
 def suite_folder(workspace: Workspace, system: Manifest) -> Path:
-    """Folder of the system's suite; raises :class:`InputError` when it is not there."""
+    """Return the folder of the system's suite; raise :class:`InputError` if it does not exist."""
     folder = workspace.project / system.suite
     if not folder.is_dir():
         raise InputError(
@@ -57,34 +51,27 @@ def suite_folder(workspace: Workspace, system: Manifest) -> Path:
 
 
 def with_settings(settings: Mapping[str, str]) -> list[str]:
-    """Return pytest's arguments that give the environments which tests make these settings, key → text as in Pulumi
-    config."""
+    """Return pytest's arguments that give these settings to environments of tests, key → text as in Pulumi config."""
     return [f"--ephemera-config={key}={text}" for key, text in settings.items()]
 
 
 def run(workspace: Workspace, system: Manifest, stack: str, arguments: Sequence[str], to_stderr: bool) -> SuiteResult:
     """Run the suite against ``stack``; with ``to_stderr`` its output goes to standard error.
 
-    An interrupt is passed on to pytest, which is given time to end in order.
+    An interrupt is passed on to pytest, which has 30 s to end in order.
     """
     folder = suite_folder(workspace, system)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=surroundings.temporary()) as scratch:
         summary = Path(scratch) / "summary.json"
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            str(folder),
-            "--ephemera-env",
-            stack,
-            "--ephemera-require-services",
-            "--ephemera-summary",
-            str(summary),
-            *arguments,
-        ]
         process = subprocess.Popen(
-            command,
+            [
+                *(sys.executable, "-m", "pytest", str(folder)),
+                *("--ephemera-env", stack),
+                "--ephemera-require-services",
+                *("--ephemera-summary", str(summary)),
+                *arguments,
+            ],
             cwd=workspace.project,
             env=surroundings.variables(),
             stdout=sys.stderr if to_stderr else None,
@@ -98,11 +85,12 @@ def run(workspace: Workspace, system: Manifest, stack: str, arguments: Sequence[
         finally:
             leases.note(stack, suite=None)
         counts = json.loads(summary.read_text()) if summary.is_file() else {}
+    evidence = counts.pop("evidence", None)
     return SuiteResult(
-        **{key: counts.get(key, 0) for key in COUNTED},
+        counts=counts,
         exit_code=exit_code,
         seconds=time.monotonic() - started,
-        evidence=Path(counts["evidence"]) if counts.get("evidence") else None,
+        evidence=Path(evidence) if evidence else None,
     )
 
 

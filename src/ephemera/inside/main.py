@@ -1,8 +1,8 @@
-"""The first process of a runner's container: runs pytest, tells how it ended, and stays until its results are taken.
+"""The process of a runner's container: runs pytest, tells how it ended, and stays until its results are taken.
 
-Standard output is pytest's, both of its streams. On standard error stands one line of JSON at the end, ``{"ephemera":
-{"exit_code", "counts", "tests", "out_of_memory"}}``, or with ``missing`` alone. Standard input is held by whoever runs
-the suite: a byte says that the results were taken, its end that nobody waits for them any more.
+Standard output is pytest's, both of its streams. On standard error stands one line at the end: ``ephemera`` and JSON
+with ``exit_code``, ``counts`` and ``tests``, or with ``missing``: packages that the image lacks, so that nothing ran.
+Standard input stays open as long as the driver wants the outcome: its end interrupts pytest.
 """
 
 from __future__ import annotations
@@ -13,96 +13,82 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
+from time import sleep
 from typing import Any
 
 ROOT = Path("/run/ephemera/in")
-"""What was handed in: ``lib``, ``project``, ``outputs.json``, ``order.json``."""
+"""Folder of what was handed in: ``lib``, ``project``, ``outputs.json``, ``order.json``."""
 RESULTS = Path("/run/ephemera/results")
 GRACE_SECONDS = 10.0
-"""From the interrupt to the kill of a pytest that is not wanted any more."""
+"""From interrupting pytest to killing it."""
+ACCOUNT = b"ephemera "
+"""Start of the line on standard error."""
 
+_PROJECT = ROOT / "project"
 _COVERAGE = ROOT / "coveragerc"
-_STDIN = 0
-# The number of processes that the kernel killed for lack of memory, in either version of control groups.
-_MEMORY_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+_SUMMARY = ROOT / "summary.json"
 
 
-def main() -> int:
-    """Run the suite as ``order.json`` says; pytest's exit code."""
-    order = json.loads((ROOT / "order.json").read_text())
-    missing = [name for name in ("pytest", "pydantic", *(("coverage",) if order["coverage"] else ())) if not _is(name)]
-    if missing:
-        _tell({"missing": missing})
-        return 1
-    if order["coverage"]:
-        _measure(order["coverage"])
-    summary = ROOT / "summary.json"
-    process = subprocess.Popen(
-        _command(order, summary),
-        cwd=ROOT / "project",
-        env=_variables(order),
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
+def main() -> None:
+    """Run the suite as ``order.json`` says, and wait to be removed."""
+    driver, account = os.dup(0), os.fdopen(os.dup(2), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(1, 2)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
+    with suppress(KeyboardInterrupt):
+        document = _run(json.loads((ROOT / "order.json").read_text()))
+        account.write(ACCOUNT + json.dumps(document).encode() + b"\n")
+        account.flush()
+        threading.Event().wait()
+
+
+def _run(order: dict[str, Any]) -> dict[str, Any]:
+    """Run pytest in this process; return what is told of it."""
+    wanted = ("pytest", "pydantic", *(("coverage",) if order["coverage"] else ()))
+    if missing := [name for name in wanted if find_spec(name) is None]:
+        return {"missing": missing}
+    os.chdir(_PROJECT)
+    sys.path.insert(0, str(_PROJECT))
+    os.environ.update(_variables(order))
+    measured = _measure(order["coverage"]) if order["coverage"] else None
+    import pytest
+
+    exit_code = pytest.main(
+        [
+            *("-p", "ephemera.inside.plugin"),
+            *("-p", "no:cacheprovider"),
+            f"--rootdir={_PROJECT}",
+            f"--junitxml={RESULTS / 'junit.xml'}",
+            f"--ephemera-summary={_SUMMARY}",
+            order["suite"],
+            *order["arguments"],
+        ]
     )
-    unwanted = _Unwanted(process)
-    signal.signal(signal.SIGTERM, unwanted.asked)
-    threading.Thread(target=unwanted.listen, name="standard input", daemon=True).start()
-    exit_code = process.wait()
-    if order["coverage"]:
+    if measured:
+        measured.stop()
+        measured.save()
         _report_coverage()
-    told = json.loads(summary.read_text()) if summary.is_file() else {}
-    _tell({"exit_code": exit_code, "out_of_memory": _out_of_memory(), **told})
-    unwanted.taken.wait()
-    return exit_code if exit_code >= 0 else 128 - exit_code
+    told = json.loads(_SUMMARY.read_text()) if _SUMMARY.is_file() else {}
+    return {"exit_code": int(exit_code), **told}
 
 
-class _Unwanted:
-    """Ends pytest when nobody wants to know how it goes on; ``taken``: the results were taken, or nobody will."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self.taken = threading.Event()
-
-    def listen(self) -> None:
-        """Wait for a word on standard input."""
-        if not os.read(_STDIN, 1):
-            self._end()
-        self.taken.set()
-
-    def asked(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signal module's form
-        """Somebody stops the container."""
-        self._end()
-        self.taken.set()
-
-    def _end(self) -> None:
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            killer = threading.Timer(GRACE_SECONDS, self._process.kill)
-            killer.daemon = True
-            killer.start()
-
-
-def _command(order: dict[str, Any], summary: Path) -> list[str]:
-    return [
-        sys.executable,
-        *("-m", "pytest"),
-        *("-p", "ephemera.inside.plugin"),
-        *("-p", "no:cacheprovider"),
-        f"--rootdir={ROOT / 'project'}",
-        f"--junitxml={RESULTS / 'junit.xml'}",
-        f"--ephemera-summary={summary}",
-        order["suite"],
-        *order["arguments"],
-    ]
+def _end_with(driver: int) -> None:
+    """Interrupt pytest when standard input ends, and end the container after the grace time."""
+    while os.read(driver, 1):
+        pass
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    sleep(GRACE_SECONDS)
+    os._exit(128 + signal.SIGKILL)
 
 
 def _variables(order: dict[str, Any]) -> dict[str, str]:
     paths = (str(ROOT / "lib"), os.environ.get("PYTHONPATH", ""))
     return {
-        **os.environ,
         **order["variables"],
         **({"COVERAGE_PROCESS_START": str(_COVERAGE)} if order["coverage"] else {}),
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
@@ -116,8 +102,8 @@ def _variables(order: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _measure(packages: list[str]) -> None:
-    """Have every Python that is started with the suite's variables measure them: pytest, and what its tests start."""
+def _measure(packages: list[str]) -> Any:
+    """Measure packages in this process, and in every Python that tests start with its variables."""
     (ROOT / "lib" / "sitecustomize.py").write_text("import coverage\n\ncoverage.process_startup()\n")
     _COVERAGE.write_text(
         "[run]\n"
@@ -128,28 +114,12 @@ def _measure(packages: list[str]) -> None:
         "disable_warnings = module-not-imported, module-not-measured, no-data-collected\n"
         f"[xml]\noutput = {RESULTS / 'coverage.xml'}\n"
     )
+    return import_module("coverage").process_startup()
 
 
 def _report_coverage() -> None:
     for verb in ("combine", "xml"):
         command = [sys.executable, "-m", "coverage", verb, "--quiet", f"--rcfile={_COVERAGE}"]
-        if subprocess.run(command, cwd=ROOT / "project", stderr=subprocess.STDOUT, check=False).returncode:
-            return  # it says why: nothing was measured, say
-
-
-def _is(name: str) -> bool:
-    return find_spec(name) is not None
-
-
-def _out_of_memory() -> bool:
-    for path in _MEMORY_EVENTS:
-        try:
-            lines = Path(path).read_text().splitlines()
-        except OSError:
-            continue
-        return any(line.startswith("oom_kill ") and line.split()[1] != "0" for line in lines)
-    return False
-
-
-def _tell(document: dict[str, Any]) -> None:
-    print(json.dumps({"ephemera": document}), file=sys.stderr, flush=True)
+        unmeasured = {**os.environ, "COVERAGE_PROCESS_START": ""}
+        if subprocess.run(command, cwd=_PROJECT, env=unmeasured, check=False).returncode:
+            return  # it says why, for example that nothing was measured

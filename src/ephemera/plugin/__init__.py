@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ephemera.host import surroundings
-from ephemera.inside.options import add_options
-from ephemera.plugin.session import EVIDENCE, Reports, Session, check_options
+from ephemera.inside.both_sides import add_options
+from ephemera.plugin.session import EVIDENCE, Session
 from ephemera.plugin.systems import MARKER
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _STARTED = pytest.StashKey[float]()
 _STATE = pytest.StashKey[Session]()
+# Ways of xdist to hand out tests by group: 3.8 waits for good for those of a worker that crashed.
+_BY_GROUP = ("loadfile", "loadscope", "loadgroup")
 _loaded = False
 
 
@@ -29,8 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_load_initial_conftests() -> None:
-    """Take the surroundings, before any conftest is loaded: pytest's configuration has set variables by now, through
-    pytest-env and the like. A run inside a test is in a process that started long ago."""
+    """Take the surroundings before any conftest is loaded, with the variables that pytest's configuration has set
+    (pytest-env and the like). A run inside a test is in a process that started long ago."""
     global _loaded
     if not _loaded:
         _loaded = True
@@ -39,22 +41,26 @@ def pytest_load_initial_conftests() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{MARKER}(system): the system whose environment the test uses")
-    check_options(config)
-    state = config.stash[_STATE] = Session(config)
-    if not state.is_worker:
-        config.pluginmanager.register(Reports(state), "ephemera-reports")
+    config.stash[_STATE] = Session(config)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of xdist where to ask for environments and what this process started with."""
+    """Tell a worker of xdist where to ask for environments, and the surroundings of this process."""
     node.workerinput["ephemera"] = node.config.stash[_STATE].for_worker()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    with item.config.stash[_STATE].running(item):
-        return (yield)
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object | None) -> None:
+    """End the run after a worker of xdist has crashed, where xdist may wait for its tests for good."""
+    if error and node.config.getoption("dist") in _BY_GROUP:
+        xdist = node.config.pluginmanager.get_plugin("dsession")
+        xdist.shouldstop = xdist.shouldstop or f"worker {node.gateway.id} crashed: run its tests again"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    item.config.stash[_STATE].item = item
 
 
 @pytest.fixture(scope="session")
@@ -77,10 +83,10 @@ def environment(request: pytest.FixtureRequest) -> Iterator[RunningEnvironment]:
 
 @pytest.fixture
 def ephemera_fresh_data(environment: RunningEnvironment, request: pytest.FixtureRequest) -> None:
-    """The environment's data is as it was when the environment became ready, and this test has it alone.
+    """Reset the environment's data to the state in which it became ready, and lock it for this test alone.
 
-    It is brought back before the test and not after it: so it is right whatever other tests left, also those that do
-    not ask for it, and what a failed test left can be looked at.
+    The reset is before the test and not after it: then the data is right even after tests without this fixture, and the
+    data of a failed test can be inspected.
     """
     from ephemera.plugin.failing import failing_plainly
 
@@ -157,6 +163,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report  # type: ignore[return-value]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    config.stash[_STATE].summarize(terminalreporter)
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     state = session.config.stash[_STATE]
@@ -189,7 +199,7 @@ def _factory(request: pytest.FixtureRequest) -> Iterator[EnvironmentFactory]:
 
 
 def _shortened() -> Iterator[Any]:
-    """Around what a test calls: an error of ours shows the test's line, and not where in the driver it was raised."""
+    """Shorten tracebacks of our errors in a test's call: they end at the test's line."""
     try:
         return (yield)
     except Exception as error:

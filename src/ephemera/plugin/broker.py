@@ -1,24 +1,27 @@
 """The controller's side of a run: makes one environment for each system that is asked for, and takes them down.
 
-Workers of xdist ask over a Unix socket in the user's state: one JSON line ``{"project", "system"}``, one answer
-``{"outputs"}`` or ``{"error"}``.
+Workers of xdist ask over an abstract Unix socket, which vanishes with the controller: one JSON line ``{"project",
+"system"}``, one answer ``{"outputs"}`` or ``{"error"}``. Either side checks that the other one is the same user's.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import socketserver
+import struct
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pytest
 from docker.errors import DockerException
 
 from ephemera.contract.catalog import Manifest, find_system
@@ -38,29 +41,20 @@ from ephemera.driver.failures import error_from_document
 from ephemera.driver.way_in import way_into
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
-from ephemera.home.paths import state_dir
 from ephemera.host.development import in_ci
 from ephemera.host.engine import connected
-from ephemera.host.processes import end_group, pid_alive
-from ephemera.host.sockets import short_path
+from ephemera.host.processes import end_group
 from ephemera.plugin import seeding
 from ephemera.plugin.running import RunningEnvironment
-from ephemera.plugin.seeding import Seed
 from ephemera.plugin.systems import Wanted
 
-
-@dataclass(frozen=True, kw_only=True)
-class Closed:
-    """How a run's environments ended: ``lines`` for the user, what was left behind, whether it was cut short."""
-
-    lines: tuple[str, ...]
-    leftovers: tuple[str, ...]
-    interrupted: bool
+_CREDENTIALS = struct.Struct("3i")  # of the kernel's: process, user, group
 
 
 class Broker:
-    """One for a run. ``attached``: a stack to use instead of making one. ``keep_on_failure``: leave what did not become
-    ready. ``config``: settings of what it makes, key → text as in Pulumi config. ``tell``: shows a line to the user."""
+    """Makes and takes down the environments of a run. ``attached``: a stack to use instead of making one.
+    ``keep_on_failure``: leave what did not become ready. ``config``: settings of what it makes, key → text as in Pulumi
+    config. ``tell``: shows a line to the user."""
 
     def __init__(
         self,
@@ -82,13 +76,12 @@ class Broker:
         self._cut_short: list[str] = []
         self._uses = ExitStack()
         self._closing = False
-        self._server: socketserver.ThreadingUnixStreamServer | None = None
-        self._socket: Path | None = None
+        self._server: _Server | None = None
 
     def environment(self, wanted: Wanted) -> EnvironmentOutputs:
-        """The run's environment of that system, made and seeded when first asked for.
+        """Return the run's environment of that system, made and seeded when first asked for.
 
-        Raises what kept it from coming up; a second ask does not try again. Systems do not wait for each other.
+        Raises the error that kept it from coming up; a second call does not try again. Systems come up side by side.
         """
         with self._lock:
             first = wanted not in self._answers
@@ -105,49 +98,45 @@ class Broker:
         return answer.result()
 
     def listen(self) -> str:
-        """Answer workers; the socket's path."""
-        if self._server is None or self._socket is None:
-            self._socket = _folder() / f"{os.getpid()}-{random_suffix()}.sock"
-            with short_path(self._socket) as path:
-                self._server = _Server(path, _handler(self))
+        """Answer workers from now on; return the address for :func:`ask`."""
+        if self._server is None:
+            self._server = _Server(self)
             threading.Thread(target=self._server.serve_forever, name="ephemera-broker", daemon=True).start()
-        return str(self._socket)
+        return self._server.name
 
-    def close(self, *, keep: bool) -> Closed:
-        """Take every environment down, or let go of them.
+    def close(self, *, keep: bool) -> tuple[list[str], pytest.ExitCode]:
+        """Take every environment down, or ``keep`` them; return lines for the user, and the exit status of this end.
 
-        Interrupted once more, it leaves the rest to their guardians, which act as soon as this process has ended.
+        When it is interrupted, guardians take down the rest as soon as this process has ended.
         """
         lines: list[str] = []
-        leftovers: list[str] = []
-        interrupted = False
+        status = pytest.ExitCode.OK
         try:
-            self._end_what_comes_up()
+            self._end_starts()
             lines += (f"ephemera: {stack} is gone before it was ready, nothing left" for stack in self._cut_short)
             for stack, workspace in list(self._there.items()):
                 if keep:
                     lifecycle.let_go(stack)
                     self._kept[stack] = workspace
                 else:
-                    line, left = self._take_down(workspace, stack)
+                    line, clean = self._take_down(workspace, stack)
                     lines.append(line)
-                    leftovers += left
-                self._there.pop(stack, None)
+                    status = status if clean else pytest.ExitCode.TESTS_FAILED
+                del self._there[stack]
             for stack, workspace in self._kept.items():
                 lines += _told_how_to_get_in(workspace, stack)
         except KeyboardInterrupt:
-            interrupted = True
+            status = pytest.ExitCode.INTERRUPTED
             left_alone = ", ".join((*self._coming_up, *self._there))
             lines.append(f"ephemera: interrupted again, so {left_alone} is taken down in the background")
         self._uses.close()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
-        if self._socket is not None:
-            self._socket.unlink(missing_ok=True)
-        return Closed(lines=tuple(lines), leftovers=tuple(leftovers), interrupted=interrupted)
+        return lines, status
 
-    def _end_what_comes_up(self) -> None:
+    def _end_starts(self) -> None:
+        """Cut short what comes up, and wait until its thread has cleaned up."""
         with self._lock:
             self._closing = True
             coming_up = dict(self._coming_up)
@@ -157,15 +146,16 @@ class Broker:
         for ended in coming_up.values():
             ended.wait()
 
-    def _take_down(self, workspace: Workspace, stack: str) -> tuple[str, Sequence[str]]:
+    def _take_down(self, workspace: Workspace, stack: str) -> tuple[str, bool]:
+        """Return a line for the user, and whether nothing is left."""
         try:
             gone = lifecycle.down(workspace, stack, self._notice)
         except NoSuchEnvironmentError:
-            return f"ephemera: {stack} was taken down by somebody else, nothing left", ()
-        except Exception as error:  # noqa: BLE001 - whatever tests left changed in this process, all others are next
-            return f"ephemera: {stack} is LEFT BEHIND: {error}", [stack]
+            return f"ephemera: {stack} was taken down by another command, nothing left", True
+        except Exception as error:  # noqa: BLE001 - tests may have changed this process, and the others are next
+            return f"ephemera: {stack} is LEFT BEHIND: {error}", False
         left = f"LEFT BEHIND: {', '.join(gone.leftovers)}" if gone.leftovers else "nothing left"
-        return f"ephemera: {stack} is gone after {gone.seconds:.1f} s, {left}", gone.leftovers
+        return f"ephemera: {stack} is gone after {gone.seconds:.1f} s, {left}", not gone.leftovers
 
     def _make(self, wanted: Wanted) -> EnvironmentOutputs:
         workspace = Workspace(wanted.project)
@@ -195,32 +185,36 @@ class Broker:
                 self._cut_short.append(stack)
             raise
         else:
-            self._there[ready.outputs.stack] = workspace
+            stack = ready.outputs.stack  # of a pool's, when it was claimed
+            self._there[stack] = workspace
         finally:
-            del self._coming_up[stack]
+            self._coming_up.pop(stack, None)
             ended.set()
         source = ", claimed from its pool" if ready.claimed else ""
-        self._tell(f"ephemera: {ready.outputs.stack} is ready after {ready.seconds:.1f} s{source}")
-        if seed is not None:
-            self._seed_made(workspace, system, seed, ready.outputs)
+        self._tell(f"ephemera: {stack} is ready after {ready.seconds:.1f} s{source}")
+        try:
+            self._seed(workspace, system, seed, ready.outputs)
+        except seeding.SeedError:
+            # While the run is ending, its end takes it down.
+            if not self._closing and self._there.pop(stack, None) is not None:
+                if self._keep_on_failure:
+                    lifecycle.let_go(stack)
+                    self._kept[stack] = workspace
+                else:
+                    self._tell(self._take_down(workspace, stack)[0])
+            raise
         return ready.outputs
 
-    def _seed_made(self, workspace: Workspace, system: Manifest, seed: Seed, outputs: EnvironmentOutputs) -> None:
-        try:
-            self._seed(workspace, system, seed, outputs)
-        except seeding.SeedError:
-            # Not while the run is ending: then it is the end's to take it down.
-            if not self._closing and self._there.pop(outputs.stack, None) is not None:
-                if self._keep_on_failure:
-                    lifecycle.let_go(outputs.stack)
-                    self._kept[outputs.stack] = workspace
-                else:
-                    self._tell(self._take_down(workspace, outputs.stack)[0])
-            raise
-
-    def _seed(self, workspace: Workspace, system: Manifest, seed: Seed, outputs: EnvironmentOutputs) -> None:
-        seconds = seeding.seed(system.seed, seed, RunningEnvironment(outputs, workspace))
-        self._tell(f"ephemera: {outputs.stack} is seeded by {system.seed} after {seconds:.1f} s")
+    def _seed(
+        self,
+        workspace: Workspace,
+        system: Manifest,
+        function: Callable[[Any], None] | None,
+        outputs: EnvironmentOutputs,
+    ) -> None:
+        if function is not None:
+            seconds = RunningEnvironment(outputs, workspace).seed(system.seed, function)
+            self._tell(f"ephemera: {outputs.stack} is seeded by {system.seed} after {seconds:.1f} s")
 
     def _attach(self, wanted: Wanted) -> EnvironmentOutputs:
         workspace = Workspace(wanted.project)
@@ -229,8 +223,13 @@ class Broker:
             raise lifecycle.wrong_system(outputs, wanted.system)
         system = find_system(workspace.catalog, wanted.system)
         with placement.connected(workspace, outputs.stack) as client:
-            services.refuse_missing(services.containers(client, outputs.stack), outputs, system)
-        self._tell_development(outputs.stack)
+            containers = services.containers(client, outputs.stack)
+            services.refuse_missing(containers, outputs, system)
+        if developed := ", ".join(services.developed(containers)):
+            what = f"{outputs.stack} is in development mode: {developed}, from source folders"
+            if in_ci():
+                raise InputError(what, remedy="bring it up with `ephemera up`, which runs what images hold")
+            self._tell(f"ephemera: {what}")
         seed = seeding.load(system)
         with leases.exclusive(outputs.stack):  # of several runs that attach, one seeds
             lease = leases.read(outputs.stack)
@@ -239,26 +238,15 @@ class Broker:
                     identity = removal.identity_of(client, outputs.stack)
                 lease = listing.first_seen(workspace, outputs.stack, identity)
             self._uses.enter_context(leases.using(outputs.stack))
-            if seed is not None and not lease.seeded:
+            if not lease.seeded:
                 self._seed(workspace, system, seed, outputs)
         return outputs
-
-    def _tell_development(self, stack: str) -> None:
-        """Say that sources are tested and not images, which CI refuses."""
-        with connected() as client:
-            developed = ", ".join(services.developed(services.containers(client, stack)))
-        if not developed:
-            return
-        what = f"{stack} is in development mode: {developed}, from source folders"
-        if in_ci():
-            raise InputError(what, remedy="bring it up with `ephemera up`, which runs what images hold")
-        self._tell(f"ephemera: {what}")
 
     def _progress(self, event: Event) -> None:
         if event["type"] != "notice":
             if self._closing:
                 raise InterruptedByUserError("the run is ending")
-        elif not self._closing:  # what an engine that we ended leaves behind is no news
+        elif not self._closing:  # an engine that we ended leaves nothing worth telling
             self._notice(event)
 
     def _notice(self, event: Event) -> None:
@@ -266,12 +254,12 @@ class Broker:
             self._tell(f"ephemera: {event['message']}")
 
 
-def ask(path: str, wanted: Wanted) -> EnvironmentOutputs:
-    """A worker's question: the run's environment of that system; raises what kept it from coming up."""
+def ask(address: str, wanted: Wanted) -> EnvironmentOutputs:
+    """Ask the controller for the run's environment of a system, for a worker; raise the error that it met."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            with short_path(Path(path)) as short:
-                connection.connect(short)
+            connection.connect(f"\0{address}")
+            _refuse_others(connection)
             with connection.makefile("rw") as stream:
                 stream.write(json.dumps({**asdict(wanted), "project": str(wanted.project)}) + "\n")
                 stream.flush()
@@ -293,37 +281,38 @@ def _told_how_to_get_in(workspace: Workspace, stack: str) -> list[str]:
     return [f"ephemera: {first}", *rest]
 
 
-def _folder() -> Path:
-    """Where brokers have their sockets, without those of brokers that were killed."""
-    folder = state_dir() / "brokers"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for left in folder.glob("*.sock"):
-        if not pid_alive(int(left.name.partition("-")[0])):
-            left.unlink(missing_ok=True)
-    return folder
+def _refuse_others(connection: socket.socket) -> None:
+    """Raise :class:`PermissionError` if a process of another user is at the other end."""
+    _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    if user != os.geteuid():
+        raise PermissionError(f"user {user} is not the run's")
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    server: _Server
+
+    def handle(self) -> None:
+        _refuse_others(self.connection)
+        line = self.rfile.readline()
+        if not line:
+            return
+        question = json.loads(line)
+        wanted = Wanted(project=Path(question["project"]), system=question["system"])
+        try:
+            answer = {"outputs": self.server.broker.environment(wanted).document(show_secrets=True)}
+        except EphemeraError as error:
+            answer = error.document()
+        self.wfile.write(json.dumps(answer).encode() + b"\n")
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
 
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.name = f"ephemera-{secrets.token_hex(16)}"
+        super().__init__(f"\0{self.name}", _Handler)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # a worker that died does not hear the answer
+        if not isinstance(sys.exception(), OSError):  # a worker that died, or another user
             super().handle_error(request, client_address)
-
-
-def _handler(broker: Broker) -> type[socketserver.BaseRequestHandler]:
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            line = self.rfile.readline()
-            if not line:
-                return
-            question = json.loads(line)
-            wanted = Wanted(project=Path(question["project"]), system=question["system"])
-            try:
-                # The socket is in a folder of mode 0700: no other user is told credentials.
-                answer = {"outputs": broker.environment(wanted).document(show_secrets=True)}
-            except EphemeraError as error:
-                answer = error.document()
-            self.wfile.write(json.dumps(answer).encode() + b"\n")
-
-    return Handler

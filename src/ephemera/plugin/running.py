@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from docker.errors import DockerException
 
 from ephemera.contract.catalog import find_system
 from ephemera.contract.errors import EphemeraError, NoSuchEnvironmentError, UnknownNameError
@@ -21,7 +23,7 @@ from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.host import clock, surroundings
 from ephemera.host.engine import connect
-from ephemera.inside.reaching import ReachableEnvironment
+from ephemera.inside.both_sides import ReachableEnvironment
 from ephemera.plugin import seeding
 from ephemera.plugin.failing import NO_SERVICE, failing_plainly
 from ephemera.plugin.fresh import Database, DatabaseMaker
@@ -44,7 +46,7 @@ class RunningEnvironment(ReachableEnvironment):
         self._run = (lease.run if lease else "") or evidence.new_run(self.stack)
 
     def database(self, service: str = "postgres", *, name_prefix: str = "test", durable: bool = False) -> Database:
-        """A database of the test's own, with the data that the environment had when it became ready: cloned from a
+        """Make a database for the test, with the data that the environment had when it became ready: cloned from a
         template that is made once. Dropped when the test has ended, or the block of a ``with``.
 
         It is in memory as long as there is room. ``durable``: on the disk, where it outlives a restart of the server.
@@ -52,26 +54,44 @@ class RunningEnvironment(ReachableEnvironment):
         return self._databases.make(service, name_prefix, durable=durable)
 
     def reset(self, *services: str) -> None:
-        """Bring the data of these services, or of all, back to what it was when the environment became ready. Nobody
-        is kept from using it meanwhile: in an environment that tests share, ask for ``ephemera_fresh_data`` instead."""
+        """Bring the data of these services, or of all, back to what it was when the environment became ready.
+
+        Takes no lock: in an environment that tests share, ask for ``ephemera_fresh_data`` instead.
+        """
         resetting.reset(self._workspace, self.outputs, services)
 
     def remember(self) -> None:
-        """Take the state that the data has now for the one to come back to."""
+        """Save the current data as the reset point."""
         resetting.remember(self._workspace, self.outputs)
 
-    def seeded(self) -> None:
-        """Its data is as tests are to find it. What cannot be remembered is told when somebody wants it back."""
+    def seed(self, name: str, function: Callable[[Any], None]) -> float:
+        """Seed this environment with ``function``, close it, and save the seeded data as the reset point; seconds.
+
+        Raises :class:`~ephemera.plugin.seeding.SeedError`, after evidence was taken.
+        """
+        started = clock.monotonic()
+        try:
+            function(self)
+        # A test's own means to end, used in a seed, are no more than any other exception: no test is running.
+        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
+            failure = seeding.failure(name, self.stack, error)
+            with suppress(EphemeraError, DockerException, OSError):  # Docker in trouble may be the cause
+                failure.output += (f"evidence: {self.evidence(failure)}",)
+            raise failure from error
+        finally:
+            self.close()
+        leases.change(self.stack, seeded=True)
         resetting.remember_ready(self._workspace, self.outputs, _quiet, again=True)
+        return clock.monotonic() - started
 
     def service(self, name: str) -> ServiceHandle:
-        """A service: its logs and files, commands in it, and what breaks and mends it."""
+        """Return a service: its logs and files, commands in it, and means to break and mend it."""
         return ServiceHandle(self._client, self.stack, name, self.outputs.service(name))
 
     def require(self, name: str) -> ServiceHandle:
-        """The service, if this environment has it; else the test is skipped, or fails where services are required.
+        """Return the service if this environment has it; else skip the test, or fail it where services are required.
 
-        A service that the system does not even declare is an :class:`~ephemera.contract.errors.UnknownNameError`.
+        Raises :class:`~ephemera.contract.errors.UnknownNameError` if the system does not declare it.
         """
         if name in self.outputs.services:
             return self.service(name)
@@ -86,41 +106,34 @@ class RunningEnvironment(ReachableEnvironment):
         pytest.skip(reason)
 
     def evidence(self, error: EphemeraError | None = None) -> Path:
-        """Keep logs and inspect of every container now, and what went wrong; the folder."""
+        """Keep logs and inspect of every container now, and ``error``; the folder."""
         return evidence.collect(self._workspace, self.stack, self._run, error, outputs=self.outputs)
 
     def note(self, test: str, phase: str, start: float, stop: float, outcome: str, text: str) -> None:
-        """Record when a test ran and how it ended, with the text of its failure; for evidence, now or later.
+        """Record when a test ran and how it ended, with the text of its failure, for evidence.
 
-        Never raises, as :meth:`account`.
+        Never raises, like :meth:`account`.
         """
         with suppress(Exception):
-            self._note(test, phase, start, stop, outcome, text)
-
-    def _note(self, test: str, phase: str, start: float, stop: float, outcome: str, text: str) -> None:
-        if text:
-            text = hiding.redactor_for(self._workspace, self.stack, self.outputs).text(text)
-        text = text[-_TEXT_LENGTH:]  # a credential cut in two would be missed
-        start = max(start, self._since)
-        # All workers of a run share that variable; without workers there is one process.
-        session = surroundings.variables().get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
-        recording.append(
-            self.stack,
-            "test",
-            session=session,
-            nodeid=test,
-            phase=phase,
-            start=start,
-            stop=stop,
-            outcome=outcome,
-            text=text,
-        )
+            recording.append(
+                self.stack,
+                "test",
+                # All workers of a run share that variable; without workers there is one process.
+                session=surroundings.variables().get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid()),
+                nodeid=test,
+                phase=phase,
+                start=max(start, self._since),
+                stop=stop,
+                outcome=outcome,
+                # Redacted before it is cut: a credential cut in two would be missed.
+                text=text and hiding.redactor_for(self._workspace, self.stack, self.outputs).text(text)[-_TEXT_LENGTH:],
+            )
 
     def account(self, start: float, stop: float) -> tuple[str, Path | None]:
-        """What a failing test's report says: which services may be why, their lines, and the folder of the evidence.
+        """Return text for a failing test's report (suspect services and their lines), and the folder of the evidence.
 
-        Never raises, which would end the whole session: an engine that is in trouble may be why the test failed, and
-        what the test has put in the place of something is still there.
+        Never raises, which would end the session: trouble with Docker may be why the test failed, and its
+        monkeypatches are still in place.
         """
         try:
             return evidence.account(self._workspace, self.outputs, self._run, max(start, self._since), stop)
@@ -132,13 +145,9 @@ class RunningEnvironment(ReachableEnvironment):
         self._databases.end_of_test()
 
 
-def _quiet(event: Event) -> None:
-    """A test's own environment comes up without a word."""
-
-
 class EnvironmentFactory:
-    """Makes environments of the asking test's own, held by this process. ``settings``: the run's, key → text as in
-    Pulumi config; those of a call come before them."""
+    """Makes environments for one test or module; this process holds them. ``settings``: the run's, key → text as in
+    Pulumi config. ``in_use``: list of open environments, which it keeps up to date."""
 
     def __init__(
         self,
@@ -166,8 +175,10 @@ class EnvironmentFactory:
         config: Mapping[str, str] | None = None,
         seed: bool = True,
     ) -> RunningEnvironment:
-        """Bring one up and wait until it is ready. ``config``: further settings, key → text as in Pulumi config.
-        ``seed``: put the suite's seed data in, if the system has some. What is not given is as the run's options say.
+        """Bring an environment up and wait until it is ready.
+
+        ``config``: further settings, key → text as in Pulumi config; settings that are not given are the run's.
+        ``seed``: put the system's seed data in, if it has some.
         """
         lists = {"profiles": profiles, "only": only}
         own = {**{key: ",".join(names) for key, names in lists.items() if names is not None}, **(config or {})}
@@ -181,28 +192,29 @@ class EnvironmentFactory:
                 config={key: text for key, text in settings.items() if text or key not in lists},
                 phase="disposable",
             )
-            plant = seeding.load(declared) if seed else None
+            function = seeding.load(declared) if seed else None
             outputs = lifecycle.up(self._workspace, request, _quiet).outputs
             running = RunningEnvironment(outputs, self._workspace, required=self._required)
             self._made.append(running)
             self._in_use.append(running)
-            if plant is not None:
-                seeding.seed(declared.seed, plant, RunningEnvironment(outputs, self._workspace))
+            if function is not None:
+                RunningEnvironment(outputs, self._workspace).seed(declared.seed, function)
         return running
 
     def close(self) -> None:
-        """Take all of them down, whatever happens to one; one error says what went wrong, or was left behind."""
+        """Take all of them down; raise one error that names all that went wrong or was left behind."""
         problems = []
-        while self._made:
+        for running in reversed(self._made):
             try:
-                self._take_down(self._made.pop())
-            except Exception as error:  # noqa: BLE001 - what a test put in the place of something may still be there
+                running.close()
+                self._in_use.remove(running)
+                with suppress(NoSuchEnvironmentError):  # the test did it
+                    lifecycle.proven(lifecycle.down(self._workspace, running.stack))
+            except Exception as error:  # noqa: BLE001 - a test's monkeypatches may still be in place
                 problems.append(str(error))
         if problems:
             raise EphemeraError("\n".join(problems))
 
-    def _take_down(self, running: RunningEnvironment) -> None:
-        running.close()
-        self._in_use.remove(running)
-        with suppress(NoSuchEnvironmentError):  # the test did it
-            lifecycle.proven(lifecycle.down(self._workspace, running.stack))
+
+def _quiet(event: Event) -> None:
+    """Ignore progress: a test's own environment comes up silently."""

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING
-
-import pytest
-from docker.errors import DockerException
+from typing import Any
 
 from ephemera.contract.catalog import Manifest
 from ephemera.contract.errors import EngineError, EphemeraError
 from ephemera.contract.system import imported
-from ephemera.home import leases
-from ephemera.host import clock
 from ephemera.plugin.failing import shorten
 
-if TYPE_CHECKING:
-    from ephemera.plugin.running import RunningEnvironment
-
 _SHOWN_LINES = 12
-
-Seed = Callable[["RunningEnvironment"], None]
 
 
 class SeedError(EngineError):
@@ -31,36 +20,16 @@ class SeedError(EngineError):
     kind = "seed"
 
 
-def load(system: Manifest) -> Seed | None:
-    """Import the system's seed, or None; what is wrong with it is found out before anything is made."""
+def load(system: Manifest) -> Callable[[Any], None] | None:
+    """Import the system's seed, if it has one; raise :class:`~ephemera.contract.errors.InputError` if that fails."""
     if not system.seed:
         return None
-    function: Seed = imported(system.seed, Callable)
+    function: Callable[[Any], None] = imported(system.seed, Callable)
     return function
 
 
-def seed(name: str, function: Seed, running: RunningEnvironment) -> float:
-    """Call it, close what it was handed out, and remember it in the lease; seconds.
-
-    Raises :class:`SeedError`, after evidence was taken.
-    """
-    started = clock.monotonic()
-    try:
-        function(running)
-    # A test's own means to end, used in a seed, are no more than any other exception: no test is running.
-    except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
-        failure = _failure(name, running.stack, error)
-        with suppress(EphemeraError, DockerException, OSError):  # an engine in trouble may be why
-            failure.output += (f"evidence: {running.evidence(failure)}",)
-        raise failure from error
-    finally:
-        running.close()
-    leases.change(running.stack, seeded=True)
-    running.seeded()
-    return clock.monotonic() - started
-
-
-def _failure(name: str, stack: str, error: BaseException) -> SeedError:
+def failure(name: str, stack: str, error: BaseException) -> SeedError:
+    """Return the error for seed ``name``, called directly by the caller of this, that raised ``error``."""
     if isinstance(error, EphemeraError):
         shorten(error)
     told = traceback.TracebackException.from_exception(error)

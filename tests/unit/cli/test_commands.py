@@ -23,7 +23,7 @@ from tests.unit.cli.conftest import Command
 from tests.unit.doubles import SHOP, FakeClient, lease_of, marks
 from tests.unit.users import belongs_to
 
-_RESULT = SuiteResult(passed=2, failed=0, skipped=1, errors=0, exit_code=0, seconds=1.5, evidence=None)
+_RESULT = SuiteResult(counts={"passed": 2, "skipped": 1}, exit_code=0, seconds=1.5, evidence=None)
 
 
 class Driver:
@@ -132,7 +132,7 @@ def test_timeline_is_shown_when_asked_for(ephemera: Command, driver: Driver) -> 
 
 
 def test_failed_tests_exit_with_1_and_still_go_down(ephemera: Command, driver: Driver) -> None:
-    driver.result = replace(_RESULT, failed=1, exit_code=1, evidence=Path("/evidence"))
+    driver.result = replace(_RESULT, counts={"failed": 1}, exit_code=1, evidence=Path("/evidence"))
     said = ephemera("run", "shop", "--output", "json")
     assert said.exit_code == 1
     assert said.document["evidence"] == "/evidence"

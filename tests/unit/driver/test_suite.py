@@ -56,7 +56,7 @@ def test_counts_and_exit_code_are_pytests_own(workspace: Workspace, project: Pat
     _pytest(project, f"Path({summary}).write_text({json.dumps(counts)!r}); sys.exit(1)")
     result = _run(workspace)
     counts.pop("evidence")
-    assert result.counts() == {**counts, "exit_code": 1}
+    assert result.document() == {**counts, "exit_code": 1}
     assert result.evidence == Path("/somewhere")
     assert result.seconds > 0
 
@@ -65,7 +65,7 @@ def test_pytest_that_ends_without_a_summary_counts_nothing(workspace: Workspace,
     _pytest(project, "sys.exit(4)")
     result = _run(workspace)
     kinds = ("passed", "failed", "skipped", "errors", "xfailed", "xpassed")
-    assert result.counts() == {**dict.fromkeys(kinds, 0), "exit_code": 4}
+    assert result.document() == {**dict.fromkeys(kinds, 0), "exit_code": 4}
     assert result.evidence is None
 
 

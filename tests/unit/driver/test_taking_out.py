@@ -69,7 +69,7 @@ def test_texts_are_redacted_and_other_files_stay_as_they_are(tmp_path: Path) -> 
 )
 def test_a_path_that_leads_elsewhere_is_refused_and_nothing_stays(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "run" / "results"
-    with pytest.raises(ResultsError, match="a suite left"):
+    with pytest.raises(ResultsError):
         unpack(_archive(("results/first", b"1"), (name, b"2")), folder, _plain)
     assert list(tmp_path.rglob("*")) == [tmp_path / "run"]
 

@@ -18,24 +18,24 @@ from ephemera.contract.progress import Event
 from ephemera.contract.runner import IN_NETWORK, Runner
 from ephemera.contract.settings import Images, Settings
 from ephemera.driver import evidence, hiding, recording, removal
-from ephemera.driver.in_network import account, handing_in, taking_out
+from ephemera.driver.in_network import handing_in, taking_out
 from ephemera.driver.in_network.container import RunnerContainer
-from ephemera.driver.suite import COUNTED, SuiteResult, suite_folder
+from ephemera.driver.suite import SuiteResult, suite_folder
 from ephemera.driver.workspace import Workspace
 from ephemera.home.paths import checkout_dir
 from ephemera.host import surroundings
 from ephemera.host.engine import connected
 
-_RESULTS = "results"
-
 
 def check(workspace: Workspace, name: str, system: Manifest) -> tuple[str, Runner]:
-    """Return the system's runner; raise :class:`InputError` when its suite cannot be run in the network, or with fewer
-    CPUs only. Creates nothing."""
+    """Return the system's runner and the name of its service, before anything is created.
+
+    Raises :class:`InputError` if it has none, its suite is missing, or it needs more CPUs than the Docker host has.
+    """
     if system.runner is None:
         raise InputError(
             f"system {name!r} has no service that runs its suite in the network",
-            remedy="declare one in the catalog, Service(runner=Runner(…)), or leave out --in-network",
+            remedy="declare one, System(…, runner=Runner(…)), or leave out --in-network",
         )
     suite_folder(workspace, system)
     service, runner = system.runner
@@ -46,7 +46,7 @@ def check(workspace: Workspace, name: str, system: Manifest) -> tuple[str, Runne
 
 
 def prepare(system: Manifest, settings: Settings, report: Callable[[Event], None]) -> None:
-    """Have the runner's image there, where its profile is asked for, and tell how to run it."""
+    """Pull or build the runner's image if its profile is asked for, and tell how to run it."""
     if system.runner is None or system.services[system.runner[0]].profile not in settings.profiles:
         return
     service, runner = system.runner
@@ -63,22 +63,24 @@ def run(
     to_stderr: bool,
     report: Callable[[Event], None],
 ) -> SuiteResult:
-    """Run the suite of system ``name`` in the network of the environment that ``outputs`` are of.
+    """Run the suite of system ``name`` in the network of the environment with these ``outputs``.
 
     With ``to_stderr`` its output goes to standard error. Raises :class:`InputError`, and
     :class:`~ephemera.contract.errors.ServiceFailedError` when the runner ended before its suite had. However it ends,
-    its container is gone; after an interrupt, once pytest has had the time to end in order.
+    its container is removed; after an interrupt, pytest first has time to end in order.
     """
     service, runner = check(workspace, name, system)
     stack = outputs.stack
     sink = (sys.stderr if to_stderr else sys.stdout).buffer
+    colours = sink.isatty() and "NO_COLOR" not in surroundings.variables()
     order = {
         "suite": system.suite,
         "arguments": list(arguments),
         "coverage": list(runner.coverage),
         "system": name,
         "services": list(system.services),
-        "variables": _terminal(sink.isatty()),
+        # What pytest cannot see from inside.
+        "variables": {"COLUMNS": str(shutil.get_terminal_size().columns), "PY_COLORS": "1" if colours else "0"},
     }
     archive = handing_in.archive(workspace.project, system.suite, runner.files, outputs, order)
     redacted = hiding.redactor_for(workspace, stack, outputs).text
@@ -95,29 +97,27 @@ def run(
         if not identity.backend:
             raise NoSuchEnvironmentError(stack, ())
         started = time.monotonic()
-        with (
-            recording.of(stack, "tests"),
-            RunnerContainer(client, service, runner, reference, identity, redacted) as container,
-        ):
+        container = RunnerContainer(
+            client=client, service=service, runner=runner, identity=identity, redacted=redacted, show=show
+        )
+        with recording.of(stack, "tests"), container:
             try:
-                told = container.run(archive, show)
+                account = container.run(reference, archive)
             except EphemeraError as error:
                 if not isinstance(error, InputError | InterruptedByUserError):
                     evidence.take(workspace, stack, this_run, error, report)
                 raise
             seconds = time.monotonic() - started
-            account.record(stack, this_run, told, redacted)
-            found = _evidence(workspace, outputs, this_run, report) if told.exit_code else None
-            try:
-                folder = checkout_dir(workspace.project) / "artifacts" / this_run / _RESULTS
-                artifacts, left_out = taking_out.unpack(container.results(), folder, redacted)
-            finally:
-                container.dismiss()
+            for test in account.tests:
+                recording.append(stack, "test", session=this_run, **{**test.model_dump(), "text": redacted(test.text)})
+            found = _evidence(workspace, outputs, this_run, report) if account.exit_code else None
+            folder = checkout_dir(workspace.project) / "artifacts" / this_run / "results"
+            artifacts, left_out = taking_out.unpack(container.results(), folder, redacted)
     for path in left_out:
         report({"type": "notice", "message": f"{path} is no regular file, and was left in the runner"})
     return SuiteResult(
-        **{key: told.counts.get(key, 0) for key in COUNTED},
-        exit_code=told.exit_code,
+        counts=account.counts,
+        exit_code=account.exit_code,
         seconds=seconds,
         evidence=found,
         artifacts=tuple(artifacts),
@@ -138,9 +138,3 @@ def _evidence(
     except OSError as trouble:
         report({"type": "notice", "message": f"no evidence could be kept: {trouble}"})
         return None
-
-
-def _terminal(is_one: bool) -> dict[str, str]:
-    """What pytest cannot see from inside: how wide lines may be, and whether anybody sees colours."""
-    colours = is_one and "NO_COLOR" not in surroundings.variables()
-    return {"COLUMNS": str(shutil.get_terminal_size().columns), "PY_COLORS": "1" if colours else "0"}
