@@ -111,17 +111,18 @@ class _Maker:
             sent = dockerfiles.labelled(text, marks)
             parameters |= {"rm": "1", "forcerm": "1"}
         begins(image.name, docker_host())
-        with tempfile.TemporaryFile(dir=surroundings.temporary()) as archive:
-            try:
+        build = Build(self._client, image.name, needs, arguments, self._report)
+        try:
+            with tempfile.TemporaryFile(dir=surroundings.temporary()) as archive:
                 packed = context.pack(image.context, image.dockerfile, archive, (text, sent))
                 archive.seek(0)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                cause = f"the disk of {surroundings.temporary()} is full"
-                raise ImageBuildError(image.name, "packing its context", cause, "make room there") from error
-            reference = tag(image, packed, bases)
-            Build(self._client, image.name, needs, arguments, self._report).run({**parameters, "t": reference}, archive)
+                reference = tag(image, packed, bases)
+                build.run({**parameters, "t": reference}, archive)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            cause = f"the disk of {surroundings.temporary()} is full"
+            raise ImageBuildError(image.name, "packing its context", cause, "make room there") from error
         return reference
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -173,3 +175,12 @@ def test_mount_that_only_a_client_could_fill_is_explained(build: Build) -> None:
     api = _Api(events=[{"error": "failed to solve: no active sessions"}], made=False)
     with pytest.raises(ImageBuildError, match="a build is given no secrets and no SSH agent: leave out its"):
         build(api, "FROM x\nRUN --mount=type=secret,id=token cat /run/secrets/token\n")
+
+
+def test_full_disk_of_this_machine_is_told_from_the_engines(
+    build: Build, image: ServiceImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (image.context / "large").write_bytes(bytes(1 << 20))
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: io.BufferedWriter(io.FileIO("/dev/full", "w")))
+    with pytest.raises(ImageBuildError, match=r"the disk of /.* is full \(at packing its context\): make room there"):
+        build(_Api())

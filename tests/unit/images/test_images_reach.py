@@ -123,6 +123,7 @@ def test_builds_run_in_the_engines_own_network_unless_another_one_is_asked_for(m
         ("add --chown=1 HTTP://user@LOCALHOST/x /x", True),
         ('ADD ["http://[::1]:1/x", "/x"]', True),
         ("ARG HOST=localhost\nADD http://${HOST}:$PORT/x /x", True),
+        ("ADD http://localhost/$UNKNOWN /x", True),
         ("ADD https://files.example/127.0.0.1 /x", False),
         ("ADD localhost /x", False),
         ("RUN curl http://127.0.0.1/", False),
