@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import pulumi
@@ -101,7 +102,8 @@ class Gatekeeper:
         try:
             yield
         except NotFound:
-            raise self._gone(service, container) from None
+            cause = "is gone: its container was removed"
+            raise self._failed(service, container, cause, None, tail=False, remedy=_REMEDY_GONE) from None
         except HTTPError as error:  # as docker's APIError is
             cause = f"cannot go on: the Docker engine says {said(error)!r}"
             raise self._failed(service, container, cause, None) from None
@@ -114,8 +116,9 @@ class Gatekeeper:
     ) -> None:
         started = news = time.monotonic()
         progress.emit({"type": "gate", "service": service, "state": "waiting", "seconds": 0.0, "detail": ""})
-        life = self._life(service, container)
-        target = Target(host=host, port=port, execute=_Executor(self._client, container, over), exit_code=None)
+        life = self._life(container)
+        execute = partial(_execute, self._client, container, over)
+        target = Target(host=host, port=port, execute=execute, exit_code=None)
         asking = _Asking(gate.probe, target, self._notify)
         while True:
             # After an exit, another process might answer at the service's address.
@@ -134,7 +137,7 @@ class Gatekeeper:
                 raise self._failed(service, container, cause, None)
             if now - news >= _NEWS_INTERVAL_SECONDS:
                 news = now
-                life = self._life(service, container)  # in case an event was lost
+                life = self._life(container)  # in case an event was lost
                 self._tell(service, "waiting", started, "".join(self._tail(container, 1)))
         self._tell(service, "ready", started, "")
 
@@ -154,21 +157,14 @@ class Gatekeeper:
         seconds = round(time.monotonic() - started, 3)
         progress.emit({"type": "gate", "service": service, "state": state, "seconds": seconds, "detail": detail})
 
-    def _life(self, service: str, container: str) -> _Life:
+    def _life(self, container: str) -> _Life:
         with self._changed:
             life = self._lives.setdefault(container, _Life())
         # It may have ended before its events were heard.
-        try:
-            state = self._client.api.inspect_container(container)["State"]
-        except NotFound:
-            raise self._gone(service, container) from None
+        state = self._client.api.inspect_container(container)["State"]
         if not state["Running"] and state["Status"] in ("exited", "dead"):
             life.exit_code, life.out_of_memory = state["ExitCode"], state["OOMKilled"]
         return life
-
-    def _gone(self, service: str, container: str) -> GateError:
-        cause = "is gone: its container was removed"
-        return self._failed(service, container, cause, None, tail=False, remedy=_REMEDY_GONE)
 
     def _failed(
         self,
@@ -270,29 +266,22 @@ class _Asking:
         return f"{type(self._probe).__name__}{silent}"
 
 
-class _Executor:
-    """Runs a command in the container and returns its exit code; -1 if the container is not up, or when the gate ends,
-    which leaves the command running."""
-
-    def __init__(self, client: DockerClient, container: str, over: threading.Event) -> None:
-        self._client = client
-        self._container = container
-        self._over = over
-
-    def __call__(self, command: Sequence[str]) -> int:
-        try:
-            execution = self._client.api.exec_create(self._container, list(command))["Id"]
-            # Detached: reading the command's output would wait for its end.
-            self._client.api.exec_start(execution, detach=True)
-            pause = _EXEC_POLL_SECONDS
-            while not self._over.wait(pause):
-                state = self._client.api.exec_inspect(execution)
-                if not state["Running"] and state["ExitCode"] is not None:
-                    return int(state["ExitCode"])
-                pause = min(pause * 1.2, _EXEC_LONGEST_POLL_SECONDS)
-        except APIError:
-            return -1
-        return -1
+def _execute(client: DockerClient, container: str, over: threading.Event, command: Sequence[str]) -> int:
+    """Run a command in the container and return its exit code; -1 if the container is not up, or when the gate is
+    ``over``, which leaves the command running."""
+    try:
+        execution = client.api.exec_create(container, list(command))["Id"]
+        # Detached: reading the command's output would wait for its end.
+        client.api.exec_start(execution, detach=True)
+        pause = _EXEC_POLL_SECONDS
+        while not over.wait(pause):
+            state = client.api.exec_inspect(execution)
+            if not state["Running"] and state["ExitCode"] is not None:
+                return int(state["ExitCode"])
+            pause = min(pause * 1.2, _EXEC_LONGEST_POLL_SECONDS)
+    except APIError:
+        pass
+    return -1
 
 
 def beside(work: Callable[[], _T], name: str) -> asyncio.Future[_T]:
