@@ -28,7 +28,8 @@ from typing import Any, ClassVar
 
 
 class EphemeraError(Exception):
-    """Base of all. ``message``: what happened to what. ``remedy``: what to do about it."""
+    """Base of all errors. ``message``: what happened to what. ``remedy``: what to do about it. ``kind``: its name in
+    JSON. ``exit_code``: of the command that it ends."""
 
     kind: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
