@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ephemera.contract.images import EngineImage
     from ephemera.contract.runner import Runner
     from ephemera.contract.system import System
-    from ephemera.host.probes import Exec, ExitZero, Http, Probe, Target, Tcp
+    from ephemera.host.probes import Exec, ExitZero, Http, PostgresProbe, Probe, RedisProbe, Target, Tcp
     from ephemera.images.declaring import Build
     from ephemera.resources.arguments import HealthCheck, Port
     from ephemera.resources.container import Container, component
@@ -41,7 +41,9 @@ __all__ = [
     "Http",
     "Option",
     "Port",
+    "PostgresProbe",
     "Probe",
+    "RedisProbe",
     "Runner",
     "Source",
     "System",
@@ -79,7 +81,7 @@ __getattr__ = lazily(
         "contract.runner": ("Runner",),
         "contract.system": ("System",),
         "images.declaring": ("Build",),
-        "host.probes": ("Exec", "ExitZero", "Http", "Probe", "Target", "Tcp"),
+        "host.probes": ("Exec", "ExitZero", "Http", "PostgresProbe", "Probe", "RedisProbe", "Target", "Tcp"),
         "resources.arguments": ("HealthCheck", "Port"),
         "resources.container": ("Container", "component"),
         "resources.environment": ("Environment",),
