@@ -91,7 +91,7 @@ class Postgres(Container):
             if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
                 raise InputError(
                     f"{what} {declared.shown(value)} of {owner} is not valid",
-                    remedy="lower-case letters, digits and _, at most 63 characters",
+                    remedy="use lower-case letters, digits and _, at most 63 characters",
                 )
         if self.user.startswith("pg_"):
             raise InputError(f"user {self.user!r} of {owner} is not valid", remedy="pg_ begins the server's own")

@@ -219,7 +219,7 @@ class Environment(pulumi.ComponentResource):
         if self._addresses == _ADDRESSES:
             raise InputError(
                 f"service {service!r} is one container too many: an environment's network has {_ADDRESSES} addresses",
-                remedy="leave some out, with profiles say, or make two systems of it",
+                remedy="leave some out, by profiles for example, or split the system in two",
             )
         self._addresses += 1
 

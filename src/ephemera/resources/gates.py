@@ -105,10 +105,10 @@ class Gatekeeper:
             cause = "is gone: its container was removed"
             raise self._failed(service, container, cause, None, tail=False, remedy=_REMEDY_GONE) from None
         except HTTPError as error:  # as docker's APIError is
-            cause = f"cannot go on: the Docker engine says {said(error)!r}"
+            cause = f"failed: the Docker engine says {said(error)!r}"
             raise self._failed(service, container, cause, None) from None
         except (DockerException, RequestException) as error:
-            cause = f"is out of sight, since the Docker engine does not answer any more ({error})"
+            cause = f"cannot be watched: the Docker engine has stopped answering ({error})"
             raise self._failed(service, container, cause, None) from None
 
     def _wait(

@@ -267,7 +267,7 @@ def test_engine_that_goes_away_fails_the_gate_in_one_line(
 ) -> None:
     _engine_says(client, monkeypatch, RequestsConnectionError("refused"))
     failure = _fails(_passed(keeper, Asked()))
-    assert failure.cause.startswith("is out of sight, since the Docker engine does not answer any more")
+    assert failure.cause.startswith("cannot be watched: the Docker engine has stopped answering")
     assert failure.__suppress_context__
 
 
@@ -277,7 +277,7 @@ def test_refusal_of_an_engine_that_lives_is_told_in_its_words(
 ) -> None:
     _engine_says(client, monkeypatch, refusal(status))
     failure = _fails(_passed(keeper, Asked()))
-    assert failure.cause == "cannot go on: the Docker engine says 'no space left on device'"
+    assert failure.cause == "failed: the Docker engine says 'no space left on device'"
     assert failure.__suppress_context__
 
 
