@@ -172,11 +172,7 @@ def _saved_over_connection(service: DataService, steps: str) -> bool | None:
             connection.execute(steps.encode())
             found = connection.execute("SELECT is_new FROM ephemera.ready").fetchone()
         except psycopg.Error as error:
-            said = error.diag.message_primary or str(error)
-            raise DataError(
-                f"the data of {service.name!r}: {said}",
-                remedy="nothing was changed; see the server's log, with `ephemera logs`",
-            ) from error
+            raise _error(service, error.diag.message_primary or str(error)) from error
     return found == (True,)
 
 
@@ -187,7 +183,11 @@ def _run(service: DataService, step: str, stdin: str | None = None) -> str:
         return output.strip()
     told = _ERROR.search(output)
     said = told[1] if told else (output.strip().splitlines() or [f"exit code {code}"])[-1]
-    raise DataError(
+    raise _error(service, said)
+
+
+def _error(service: DataService, said: str) -> DataError:
+    return DataError(
         f"the data of {service.name!r}: {said}",
         remedy="nothing was changed; see the server's log, with `ephemera logs`",
     )

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from ephemera.images.declaring import Build
     from ephemera.resources.arguments import HealthCheck, Port
     from ephemera.resources.container import Container, component
-    from ephemera.resources.environment import Environment
+    from ephemera.resources.environment import Environment, Volume
     from ephemera.resources.program import run
     from ephemera.resources.rehearsal import check_policy
-    from ephemera.resources.volume import Volume
 
 __version__ = "0.1.0"
 
@@ -84,9 +83,8 @@ __getattr__ = lazily(
         "host.probes": ("Exec", "ExitZero", "Http", "PostgresProbe", "Probe", "RedisProbe", "Target", "Tcp"),
         "resources.arguments": ("HealthCheck", "Port"),
         "resources.container": ("Container", "component"),
-        "resources.environment": ("Environment",),
+        "resources.environment": ("Environment", "Volume"),
         "resources.program": ("run",),
         "resources.rehearsal": ("check_policy",),
-        "resources.volume": ("Volume",),
     },
 )

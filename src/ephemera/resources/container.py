@@ -20,9 +20,8 @@ from ephemera.contract.redaction import PUBLIC_PURPOSES
 from ephemera.host.probes import Exec, Probe, describe
 from ephemera.resources import arguments, given, policy
 from ephemera.resources.arguments import HealthCheck, Port
-from ephemera.resources.environment import Environment, current
+from ephemera.resources.environment import Environment, Volume, current
 from ephemera.resources.gates import Gate, beside
-from ephemera.resources.volume import Volume
 
 _C = TypeVar("_C")
 _Endpoints = Mapping[str, tuple[Port, tuple[str, int] | None]]

@@ -1,4 +1,4 @@
-"""The environment: one stack's network, and what its components share: names, images, secrets, policy, outputs."""
+"""The environment: one stack's network, volumes, and what its components share: names, images, secrets, outputs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ephemera.contract.errors import InputError, UnknownNameError
 from ephemera.contract.images import AnyImage, PublicImage
 from ephemera.contract.labels import Identity
 from ephemera.contract.settings import Settings
+from ephemera.resources.arguments import check_volume_name
 from ephemera.resources.docker_host import DockerHost
 from ephemera.resources.gates import Gatekeeper
 from ephemera.resources.naming import Names
@@ -274,3 +275,30 @@ class Environment(pulumi.ComponentResource):
 
     def _known_secrets(self) -> tuple[str, ...]:
         return (*self._secrets, *self._secret_options.texts)
+
+
+class Volume(pulumi.ComponentResource):
+    """A volume named ``<stack>-<name>``, removed with the stack.
+
+    Type token ``ephemera:index:Volume``. Makes one ``docker.Volume``. ``name``: 1 to 100 letters, digits, ``_``, ``.``
+    and ``-``, beginning with a letter or digit; any other, or one that is taken, raises ``InputError`` before anything
+    is created. ``opts``: of Pulumi; the parent is the environment unless given.
+    """
+
+    volume: pulumi.Output[str]
+    """Name of the volume on the Docker host."""
+
+    def __init__(self, name: str, *, opts: pulumi.ResourceOptions | None = None) -> None:
+        check_volume_name("the environment", name)
+        environment = current()
+        environment.claim("volume", name)
+        parent = pulumi.ResourceOptions(parent=environment)
+        super().__init__("ephemera:index:Volume", name, None, pulumi.ResourceOptions.merge(parent, opts))
+        volume = docker.Volume(
+            name,
+            name=f"{environment.stack}-{name}",
+            labels=[docker.VolumeLabelArgs(label=key, value=value) for key, value in environment.labels().items()],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.volume = volume.name
+        self.register_outputs({"volume": self.volume})
