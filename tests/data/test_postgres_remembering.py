@@ -40,7 +40,7 @@ def test_rows_and_schema_come_back(database: Database, way: str) -> None:
     before = database.dump()
     database.remember()
     database.run("DROP TABLE people CASCADE; INSERT INTO audit VALUES ('dirt')")
-    assert "anew" in database.restore()
+    assert "rebuilt" in database.restore()
     assert database.dump() == before
 
 
@@ -51,7 +51,7 @@ def test_new_database_is_made_anew_and_cloned_without_a_definition_of_its_own(da
     database.run("CREATE TABLE t (x integer); INSERT INTO t VALUES (1)")
     assert database.restore() == "0 changed brought back, 1 created since dropped"
     database.run(_ALTERED)
-    assert "anew" in database.restore()
+    assert "rebuilt" in database.restore()
     assert database.dump() == before
     assert database.value("SELECT count(*) FROM pg_database WHERE datname = 'ephemera_building'") == 0
 
