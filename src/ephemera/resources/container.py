@@ -21,7 +21,7 @@ from ephemera.host.probes import Exec, Probe, describe
 from ephemera.resources import arguments, given, policy
 from ephemera.resources.arguments import HealthCheck, Port
 from ephemera.resources.environment import Environment, Volume, current
-from ephemera.resources.gates import Gate, beside
+from ephemera.resources.gates import beside
 
 _C = TypeVar("_C")
 _Endpoints = Mapping[str, tuple[Port, tuple[str, int] | None]]
@@ -141,8 +141,8 @@ class Container(pulumi.ComponentResource):
         }
         # A probe from outside asks the first endpoint that is published over TCP, as in `ServiceOutputs.asked`.
         asked = next((host for port, host in endpoints.values() if host is not None and port.protocol == "tcp"), None)
-        gate = Gate(probe=self._probe(published=asked is not None), timeout_seconds=self.timeout_seconds)
-        if not gate.probe.finishes:  # a one-shot gives its address back when it ends
+        probe = self._probe(published=asked is not None)
+        if not probe.finishes:  # a one-shot gives its address back when it ends
             environment.take_address(service)
         parent = pulumi.ResourceOptions(parent=environment)
         super().__init__(
@@ -151,8 +151,8 @@ class Container(pulumi.ComponentResource):
         environment.policy.vouch(self, service, self._reasons())
         if source is not None:
             environment.policy.mount_source(service, str(source.path), source.target)
-        self.resource = container = self._registered(source, endpoints, finishes=gate.probe.finishes)
-        self.started = container.id.apply(lambda identifier: self._passed(identifier, gate, asked))
+        self.resource = container = self._registered(source, endpoints, finishes=probe.finishes)
+        self.started = container.id.apply(lambda identifier: self._passed(identifier, probe, asked))
         self.endpoints = {
             name: self.started.apply(partial(given.endpoint, service, port, host))
             for name, (port, host) in endpoints.items()
@@ -172,7 +172,7 @@ class Container(pulumi.ComponentResource):
                     name: arguments.text_of(f"engine capability {name!r} of service {service!r}", value)
                     for name, value in self.engine_capabilities.items()
                 },
-                "readiness": describe(gate.probe),
+                "readiness": describe(probe),
                 "data": self.data,
             },
         )
@@ -354,17 +354,17 @@ class Container(pulumi.ComponentResource):
             mounts.append(docker.ContainerVolumeArgs(container_path=target, host_path=folder, read_only=True))
         return mounts
 
-    async def _passed(self, identifier: str, gate: Gate, asked: tuple[str, int] | None) -> str:
+    async def _passed(self, identifier: str, probe: Probe, asked: tuple[str, int] | None) -> str:
         """Return the container's id when the service is ready, in a preview at once."""
         if not pulumi.runtime.is_dry_run():
             service, host, gatekeeper = self.name, self.environment.host, self.environment.gatekeeper
-            finishes = gate.probe.finishes
+            finishes = probe.finishes
             with gatekeeper.in_sight(service, identifier):
                 # Here, and not all at once beforehand: what it needs is ready by now.
                 await beside(lambda: host.revive(identifier, self.memory_mb, finishes=finishes), f"revive {service}")
                 await asyncio.gather(
                     beside(lambda: host.limit_processes(identifier, self.pids), f"limit {service}"),
-                    gatekeeper.passed(service, identifier, gate, *(asked or (None, None))),
+                    gatekeeper.passed(service, identifier, probe, timeout_seconds=self.timeout_seconds, asked=asked),
                 )
         return identifier
 
