@@ -51,7 +51,7 @@ class Postgres(Container):
 
     def prepare(self) -> None:
         self._check_server()
-        _refuse_renamed(self, self.environment.host.variables(self.name))
+        _refuse_renamed(self, self.environment.host.existing_variables(self.name))
         password = self.environment.credential(self.name, "password")
         parameters = [part for parameter in (*_PARAMETERS, *self.parameters) for part in ("-c", parameter)]
         self.complete(

@@ -273,10 +273,7 @@ class Container(pulumi.ComponentResource):
         image = environment.image_config(self.image)
         words = source.command if source is not None and source.command else self.command
         command, entrypoint = given.command(service, words, image)
-        present = environment.present(service, self.variables)
-        variables = environment.marked(
-            {**present, **(environment.development_variables() if source is not None else {})}
-        )
+        variables = environment.variables(service, self.variables, developed=source is not None)
         tmpfs = {arguments.place(path): options for path, options in self.tmpfs.items()}
         healthcheck = given.healthcheck(service, self.healthcheck, image, finishes=finishes)
         for purpose in self.credentials.keys() - PUBLIC_PURPOSES:

@@ -134,10 +134,6 @@ class Environment(pulumi.ComponentResource):
         raised = self.settings.development and name == _LOG_LEVEL and isinstance(value, str)
         return _DEBUG if raised and value == self._manifest.options[name].default else value
 
-    def development_variables(self) -> Mapping[str, str]:
-        """Return the variables of a service with a mounted source: ``LOG_LEVEL``, if the system has no such option."""
-        return {"LOG_LEVEL": _DEBUG} if _LOG_LEVEL not in self.settings.options else {}
-
     def credential(self, service: str, purpose: str) -> pulumi.Output[str]:
         """Return a generated credential as a secret: 32 characters, safe in a URL, the same on every run and different
         in every stack."""
@@ -198,11 +194,18 @@ class Environment(pulumi.ComponentResource):
         """Return whether the service is part of this environment: ``--only`` and profiles may leave it out."""
         return service in self._selected or service not in self._manifest.services
 
-    def present(self, service: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``variables`` without those that hold outputs of services which are not part of this environment."""
+    def variables(self, service: str, given: Mapping[str, Any], *, developed: bool) -> dict[str, Any]:
+        """Return the variables of a service's container, of those ``given``; parts with secret options are secrets.
+
+        Variables that hold outputs of services which are not part of this environment are left out. ``developed``: its
+        source folder is mounted, so ``LOG_LEVEL`` is ``debug``, unless the system has an option for it.
+        """
         declared = self._manifest.services.get(service)
         uses = declared.uses if declared is not None else {}
-        return {name: value for name, value in variables.items() if all(self.has(each) for each in uses.get(name, ()))}
+        present = {name: value for name, value in given.items() if all(self.has(each) for each in uses.get(name, ()))}
+        if developed and _LOG_LEVEL not in self.settings.options:
+            present[_LOG_LEVEL.upper()] = _DEBUG
+        return {name: self._secret_options.marked(value) for name, value in present.items()}
 
     def declare(self, service: str, component: pulumi.Resource) -> None:
         """Record that the program declares a service; raise if it has declared it before."""
@@ -224,11 +227,6 @@ class Environment(pulumi.ComponentResource):
             )
         self._addresses += 1
 
-    def marked(self, value: Any) -> Any:
-        """Return ``value`` with every part that contains a secret option marked secret. Inputs of resources are marked
-        anyway: this is for code that asks whether they are."""
-        return self._secret_options.marked(value)
-
     def offer(self, service: str, outputs: pulumi.Input[Any]) -> None:
         """Add a service's outputs (a ``ServiceOutputs`` as plain values) to the environment's document."""
         self._outputs[service] = outputs
@@ -240,7 +238,7 @@ class Environment(pulumi.ComponentResource):
             "stack": self.stack,
             "system": self.identity.system,
             "branch": self.identity.branch,
-            "services": self.marked(self._outputs),
+            "services": self._secret_options.marked(self._outputs),
         }
 
     def refuse(self, failure: BaseException) -> None:
@@ -265,7 +263,7 @@ class Environment(pulumi.ComponentResource):
 
         options = pulumi.ResourceOptions.merge(args.opts, None)
         options.depends_on = pulumi.Output.from_input(declared())
-        return pulumi.ResourceTransformationResult(self.marked(args.props), options)
+        return pulumi.ResourceTransformationResult(self._secret_options.marked(args.props), options)
 
     def _reference(self, named: AnyImage | str) -> str:
         image = PublicImage(reference=named) if isinstance(named, str) else named

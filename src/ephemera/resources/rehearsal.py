@@ -115,7 +115,7 @@ class _NoHost(DockerHost):
     def image_config(self, reference: str) -> Mapping[str, Any]:  # noqa: ARG002
         return {}
 
-    def variables(self, service: str) -> Mapping[str, str]:  # noqa: ARG002
+    def existing_variables(self, service: str) -> Mapping[str, str]:  # noqa: ARG002
         return {}
 
     def cores(self) -> int:
