@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ephemera.components.opensearch_http import Cluster, Refusal
+from ephemera.components.opensearch_http import Cluster, Refusal, connected
 from ephemera.contract.data import DataError, DataService
 
 _REPOSITORY = "/_snapshot/ephemera"
@@ -54,7 +53,7 @@ class OpenSearchData:
 
     def remember(self, service: DataService) -> str:
         """Take a snapshot of all indexes, in place of any before; return its name and all data's state as JSON."""
-        with _asking(service) as cluster:
+        with connected(service) as cluster:
             cluster.ask("GET", _SETTLED)
             cluster.ask("PUT", _REPOSITORY, {"type": "fs", "settings": {"location": "ready"}})
             before = [each["snapshot"] for each in cluster.ask("GET", f"{_REPOSITORY}/_all")["snapshots"]]
@@ -66,7 +65,7 @@ class OpenSearchData:
     def restore(self, service: DataService, remembered: str) -> str:
         """Restore what differs."""
         known = json.loads(remembered)
-        with _asking(service) as cluster:
+        with connected(service) as cluster:
             for attempt in range(1, _ATTEMPTS + 1):
                 state = _state(cluster)
                 try:
@@ -79,19 +78,6 @@ class OpenSearchData:
 
 
 DATA = OpenSearchData()
-
-
-@contextmanager
-def _asking(service: DataService) -> Iterator[Cluster]:
-    """Yield the cluster; turn its refusals into :class:`DataError`."""
-    try:
-        with Cluster(service) as cluster:
-            yield cluster
-    except Refusal as error:
-        raise DataError(
-            f"the data of {service.name!r}: {error}",
-            remedy="see whether it runs, with `ephemera status`, and try again",
-        ) from error
 
 
 def _snapshot(cluster: Cluster, service: str) -> tuple[str, State]:
@@ -231,13 +217,5 @@ def _quoted(names: Iterable[str]) -> str:
 
 
 def _told(back: int, dropped: int, defined: int) -> str:
-    parts = [
-        f"{count} {what}"
-        for count, what in (
-            (back, "indexes put back"),
-            (dropped, "dropped"),
-            (defined, "definitions put back"),
-        )
-        if count
-    ]
-    return ", ".join(parts) or "nothing had changed"
+    counts = {"indexes put back": back, "dropped": dropped, "definitions put back": defined}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing had changed"

@@ -8,11 +8,10 @@ from functools import cached_property
 
 import pulumi
 
-from ephemera import Container, HealthCheck, Port, component
+from ephemera import Container, HealthCheck, Port, PostgresProbe, component
 from ephemera.contract import declared
 from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, EngineImage
-from ephemera.host.probes import PostgresProbe
 
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=.*", re.DOTALL)
@@ -52,7 +51,7 @@ class Postgres(Container):
 
     def prepare(self) -> None:
         self._check_server()
-        _refuse_renamed(self, self.environment.host.variables(self.name))
+        _refuse_renamed(self, self.environment.host.existing_variables(self.name))
         password = self.environment.credential(self.name, "password")
         parameters = [part for parameter in (*_PARAMETERS, *self.parameters) for part in ("-c", parameter)]
         self.complete(
@@ -92,7 +91,7 @@ class Postgres(Container):
             if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
                 raise InputError(
                     f"{what} {declared.shown(value)} of {owner} is not valid",
-                    remedy="lower-case letters, digits and _, at most 63 characters",
+                    remedy="use lower-case letters, digits and _, at most 63 characters",
                 )
         if self.user.startswith("pg_"):
             raise InputError(f"user {self.user!r} of {owner} is not valid", remedy="pg_ begins the server's own")

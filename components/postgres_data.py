@@ -5,15 +5,13 @@ changed, or objects were created since, it restores the rows of the tables that 
 or dropped, it rebuilds the whole schema from its definition. Both are one transaction.
 
 ``psql`` and ``pg_dump`` run in the server's own container, so the versions agree, nothing has to be published, and no
-client library is imported. Every ``up`` waits until data is saved, and starting a program in the container takes most
-of that time; so it is saved over a connection if psycopg is imported already (ADR 0030).
+client library is imported. Only databases for tests need psycopg.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 
 _SQL, _SHELL = (Path(__file__).with_suffix(suffix) for suffix in (".sql", ".sh"))
 _SECONDS = 60.0
-# As in the script.
-_OPTIONS = f"-c client_min_messages=warning -c statement_timeout={_SECONDS:g}s -c session_replication_role=replica"
 _REBUILD = "rebuild: "
 _ERROR = re.compile(r"\b(?:ERROR|FATAL): +(.+)")
 _OWNER = 1_701_865_576  # "eph": the first of the two numbers of our locks
@@ -40,11 +36,7 @@ class PostgresData:
         generation = secrets.token_hex(4)
         call = f"SELECT ephemera.remember('{generation}');"
         steps = "\n".join(("BEGIN ISOLATION LEVEL REPEATABLE READ;", _SQL.read_text(), call, "COMMIT;"))
-        is_new = _saved_over_connection(service, steps)
-        if is_new is None:
-            _run(service, "remember", steps)
-        elif not is_new:
-            _run(service, "keep_later")
+        _run(service, "remember", steps)
         return generation
 
     def restore(self, service: DataService, remembered: str) -> str:  # noqa: ARG002 - it is in the database
@@ -81,7 +73,7 @@ class _Clones:
                 f"{service.name!r} publishes nothing, so tests cannot connect to a database of their own",
                 remedy="bring the environment up with another `expose` than none",
             )
-        self._server = _connected(service, "postgres")
+        self._server = _connected(service)
         self._template, _, self._memory = _run(service, "template").partition(" ")
         self._number = secrets.randbelow(2**31)
         self._names: set[str] = set()
@@ -132,7 +124,7 @@ class _Clones:
         return [row[0] for row in found]
 
 
-def _connected(service: DataService, database: str, options: str = "") -> psycopg.Connection[Any]:
+def _connected(service: DataService) -> psycopg.Connection[Any]:
     try:
         import psycopg
     except ImportError as error:
@@ -145,36 +137,11 @@ def _connected(service: DataService, database: str, options: str = "") -> psycop
         port=endpoint.port,
         user=known["user"],
         password=known["password"],
-        dbname=database,
+        dbname="postgres",
         autocommit=True,
         connect_timeout=10,
-        options=options,
         application_name="ephemera",
     )
-
-
-def _saved_over_connection(service: DataService, steps: str) -> bool | None:
-    """Return whether the database is new; None, with nothing done, if psycopg is not imported, which would take longer
-    than it saves, or if the server cannot be reached."""
-    known = service.outputs.secrets()
-    if sys.modules.get("psycopg") is None or not {"user", "password", "database"} <= known.keys():
-        return None
-    if service.outputs.endpoint().host is None:
-        return None
-    import psycopg
-
-    try:
-        connection = _connected(service, known["database"], _OPTIONS)
-    except psycopg.OperationalError:
-        return None
-    with connection:
-        try:
-            connection.execute(steps.encode())
-            found = connection.execute("SELECT is_new FROM ephemera.ready").fetchone()
-        except psycopg.Error as error:
-            said = error.diag.message_primary or str(error)
-            raise DataError(f"the data of {service.name!r}: {said}", remedy="nothing was changed") from error
-    return found == (True,)
 
 
 def _run(service: DataService, step: str, stdin: str | None = None) -> str:
@@ -184,4 +151,11 @@ def _run(service: DataService, step: str, stdin: str | None = None) -> str:
         return output.strip()
     told = _ERROR.search(output)
     said = told[1] if told else (output.strip().splitlines() or [f"exit code {code}"])[-1]
-    raise DataError(f"the data of {service.name!r}: {said}", remedy="nothing was changed")
+    raise _error(service, said)
+
+
+def _error(service: DataService, said: str) -> DataError:
+    return DataError(
+        f"the data of {service.name!r}: {said}",
+        remedy="nothing was changed; see the server's log, with `ephemera logs`",
+    )

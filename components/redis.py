@@ -6,10 +6,9 @@ from functools import cached_property
 
 import pulumi
 
-from ephemera import Container, HealthCheck, Port, component
+from ephemera import Container, HealthCheck, Port, RedisProbe, component
 from ephemera.contract import declared
 from ephemera.contract.images import AnyImage, EngineImage
-from ephemera.host.probes import RedisProbe
 
 _DATA = "/data"
 _PORT = 6379

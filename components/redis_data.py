@@ -3,14 +3,10 @@
 It is saved as the commands that restore it, as ``redis-cli`` reads them. A restored key has
 the time to live that it had when it was saved. Configuration, users and cached scripts are left alone.
 
-``redis-cli`` runs in the server's own container, and takes the password from the variable ``REDISCLI_AUTH``. Every
-``up`` waits until data is saved, and starting a program in the container takes most of that time; so it is saved over a
-connection if redis-py is imported already (ADR 0030).
+``redis-cli`` runs in the server's own container, and takes the password from the variable ``REDISCLI_AUTH``.
 """
 
 from __future__ import annotations
-
-import sys
 
 from ephemera.contract.data import DataError, DataService
 
@@ -48,7 +44,9 @@ class RedisData:
 
     def remember(self, service: DataService) -> str:
         """Return the commands that restore the current data."""
-        functions, keys = _read_over_connection(service) or _read_in_container(service)
+        said = _ask(service, ["sh", "-c", _REMEMBER, "sh", _SNAPSHOT])
+        dumped, _, keys = said.partition("\n")
+        functions, keys = "" if _UNKNOWN in dumped else _checked(service, dumped), _checked(service, keys)
         restored = functions and f"FUNCTION RESTORE {functions} FLUSH"
         return "\n".join(line for line in ("FLUSHALL", restored, keys) if line)
 
@@ -63,50 +61,6 @@ class RedisData:
 
 
 DATA = RedisData()
-
-
-def _read_in_container(service: DataService) -> tuple[str, str]:
-    """Return the functions, as one word, and the commands that restore the keys."""
-    said = _ask(service, ["sh", "-c", _REMEMBER, "sh", _SNAPSHOT])
-    dumped, _, keys = said.partition("\n")
-    return "" if _UNKNOWN in dumped else _checked(service, dumped), _checked(service, keys)
-
-
-def _read_over_connection(service: DataService) -> tuple[str, str] | None:
-    """Return the same; None if redis-py is not imported, which would take longer than it saves, or if the server cannot
-    be reached."""
-    endpoint = service.outputs.endpoint()
-    known = service.outputs.secrets()
-    if (
-        sys.modules.get("redis") is None
-        or endpoint.host is None
-        or endpoint.port is None
-        or known.keys() - {"password"}
-    ):
-        return None
-    import redis
-
-    try:
-        with redis.Redis(
-            endpoint.host, endpoint.port, socket_timeout=_SECONDS, password=known.get("password")
-        ) as client:
-            keys = client.eval(_SNAPSHOT, 0)
-            try:
-                functions = _quoted(client.function_dump())
-            except redis.ResponseError as error:
-                if _UNKNOWN not in str(error):
-                    raise
-                functions = ""
-    except redis.ConnectionError:
-        return None
-    except redis.RedisError as error:
-        raise _error(service, str(error)) from error
-    return functions, keys.decode()
-
-
-def _quoted(data: bytes) -> str:
-    """Return ``data`` as ``redis-cli`` reads it."""
-    return '"' + "".join(f"\\x{byte:02x}" for byte in data) + '"'
 
 
 def _ask(service: DataService, command: list[str], stdin: str | None = None) -> str:

@@ -25,7 +25,7 @@ olav = System(
     },
     fixed_ports={
         "manual": dict(zip(_PORTS, (55432, 9200, 6379, 8080, 8001), strict=True)),
-        # Beside `manual`, and beside what a developer's machine runs anyway.
+        # Leaves room for `manual`, and for what a developer's machine runs anyway.
         "test": dict(zip(_PORTS, (15432, 19200, 16379, 18080, 18001), strict=True)),
     },
     runner=Runner(
@@ -56,7 +56,7 @@ def program(environment: Environment) -> None:
         name: environment.credential("olav-server", name)
         for name in ("admin_password", "operator_password", "viewer_password", "jwt_secret_key")
     }
-    # Used where both are part of the environment: with `--only olav-server`, sessions, roles and status work without
+    # Set only if both are part of the environment: with `--only olav-server`, sessions, roles and status work without
     # them. With one alone the orchestrator stays off: a model without an address would be the real one.
     graph = pulumi.Output.all(search.url, model.started)
     variables: dict[str, pulumi.Input[str | float | bool]] = {
@@ -96,7 +96,7 @@ def program(environment: Environment) -> None:
         cpus=min(2.0, environment.cores()),
         stop_grace_seconds=5,
         credentials=secrets,
-        # A fork of a process that has imported the libraries: importing those anew would take seconds.
+        # Forks a process that has imported the libraries, which takes seconds.
         source=Source(
             folder="services/olav/src",
             target="/app/src",

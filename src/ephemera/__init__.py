@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from ephemera.contract.images import EngineImage
     from ephemera.contract.runner import Runner
     from ephemera.contract.system import System
-    from ephemera.host.probes import Exec, ExitZero, Http, Probe, Target, Tcp
+    from ephemera.host.probes import Exec, ExitZero, Http, PostgresProbe, Probe, RedisProbe, Target, Tcp
     from ephemera.images.declaring import Build
     from ephemera.resources.arguments import HealthCheck, Port
     from ephemera.resources.container import Container, component
-    from ephemera.resources.environment import Environment
+    from ephemera.resources.environment import Environment, Volume
     from ephemera.resources.program import run
     from ephemera.resources.rehearsal import check_policy
-    from ephemera.resources.volume import Volume
 
 __version__ = "0.1.0"
 
@@ -41,7 +40,9 @@ __all__ = [
     "Http",
     "Option",
     "Port",
+    "PostgresProbe",
     "Probe",
+    "RedisProbe",
     "Runner",
     "Source",
     "System",
@@ -79,12 +80,11 @@ __getattr__ = lazily(
         "contract.runner": ("Runner",),
         "contract.system": ("System",),
         "images.declaring": ("Build",),
-        "host.probes": ("Exec", "ExitZero", "Http", "Probe", "Target", "Tcp"),
+        "host.probes": ("Exec", "ExitZero", "Http", "PostgresProbe", "Probe", "RedisProbe", "Target", "Tcp"),
         "resources.arguments": ("HealthCheck", "Port"),
         "resources.container": ("Container", "component"),
-        "resources.environment": ("Environment",),
+        "resources.environment": ("Environment", "Volume"),
         "resources.program": ("run",),
         "resources.rehearsal": ("check_policy",),
-        "resources.volume": ("Volume",),
     },
 )

@@ -245,7 +245,7 @@ def test_what_no_schema_holds_is_refused_by_name(database: Database) -> None:
     database.remember()
     for grant, how in (
         ("SELECT", "1 created since dropped"),
-        (f"GRANT CREATE ON SCHEMA public TO {database.name}_more", "anew"),
+        (f"GRANT CREATE ON SCHEMA public TO {database.name}_more", "rebuilt"),
     ):
         database.run(f"CREATE ROLE {database.name}_more; {grant}")
         assert how in database.restore()

@@ -21,7 +21,7 @@ from ephemera.contract.catalog import Manifest
 from ephemera.contract.images import AnyImage
 from ephemera.contract.labels import Identity
 from ephemera.contract.settings import Settings
-from ephemera.resources.gates import Gate
+from ephemera.host.probes import Probe
 from tests.unit.doubles import IDENTITY, SHOP
 
 REFERENCES: dict[AnyImage, str] = {image: f"ephemera/image-{at}:1" for at, image in enumerate(SHOP.images)}
@@ -139,7 +139,7 @@ def environment(
 class OpenGates:
     """Stands for the gatekeeper: every gate is open, unless the test holds or fails it."""
 
-    asked: list[tuple[str, str, Gate, str | None, int | None]] = field(default_factory=list)
+    asked: list[tuple[str, str, Probe, float, tuple[str, int] | None]] = field(default_factory=list)
     failures: dict[str, Exception] = field(default_factory=dict)
     before: Callable[[str], None] = lambda _: None
 
@@ -147,8 +147,10 @@ class OpenGates:
         """The engine always answers."""
         return nullcontext()
 
-    async def passed(self, service: str, container: str, gate: Gate, host: str | None, port: int | None) -> None:
-        self.asked.append((service, container, gate, host, port))
+    async def passed(
+        self, service: str, container: str, probe: Probe, *, timeout_seconds: float, asked: tuple[str, int] | None
+    ) -> None:
+        self.asked.append((service, container, probe, timeout_seconds, asked))
         self.before(service)
         if service in self.failures:
             raise self.failures[service]

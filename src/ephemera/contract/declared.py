@@ -119,7 +119,7 @@ def check_option_names(names: Iterable[str], reserved: Iterable[str]) -> None:
         if not _OPTION_NAME.fullmatch(name) or name in reserved:
             raise InputError(
                 f"option name {name!r} is not valid",
-                remedy=f"lower-case letters, digits and _, and none of {', '.join(reserved)}",
+                remedy=f"use lower-case letters, digits and _, and none of {', '.join(reserved)}",
             )
 
 

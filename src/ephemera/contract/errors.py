@@ -23,12 +23,14 @@ Tree (exit code in brackets)::
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 
 class EphemeraError(Exception):
-    """Base of all. ``message``: what happened to what. ``remedy``: what to do about it."""
+    """Base of all errors. ``message``: what happened to what. ``remedy``: what to do about it. ``kind``: its name in
+    JSON. ``exit_code``: of the command that it ends."""
 
     kind: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
@@ -73,8 +75,6 @@ class UnknownNameError(InputError):
     kind = "unknown_name"
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        import difflib  # a millisecond, which every command would pay
-
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         remedy = f"did you mean {near[0]!r}? " if near else ""

@@ -78,7 +78,7 @@ def check_system_name(system: str) -> None:
     if not _SYSTEM.fullmatch(system):
         raise InputError(
             f"system name {system!r} is not valid",
-            remedy="1 to 24 lower-case letters, digits and hyphens, starting with a letter, not ending with a hyphen",
+            remedy="use 1 to 24 lower-case letters, digits and hyphens, a letter first and no hyphen last",
         )
 
 
@@ -87,7 +87,7 @@ def check_service_name(service: str) -> None:
     if not _SERVICE.fullmatch(service):
         raise InputError(
             f"service name {service!r} is not valid",
-            remedy="a DNS label of at most 40 characters: lower-case letters, digits, -",
+            remedy="use a DNS label of at most 40 characters: lower-case letters, digits, -",
         )
 
 
@@ -96,7 +96,7 @@ def check_stack_name(stack: str) -> None:
     if not _STACK.fullmatch(stack):
         raise InputError(
             f"stack name {stack!r} is not valid",
-            remedy=f"1 to {MAX_STACK_LENGTH} lower-case letters, digits and hyphens, not at its ends",
+            remedy=f"use 1 to {MAX_STACK_LENGTH} lower-case letters, digits and hyphens, no hyphen at its ends",
         )
 
 

@@ -10,10 +10,8 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    SerializerFunctionWrapHandler,
     ValidationError,
     field_serializer,
-    model_serializer,
 )
 
 from ephemera.contract.errors import EngineError, UnknownNameError
@@ -45,12 +43,6 @@ class Endpoint(_Model):
     internal_port: Port
     internal_url: str
     protocol: Literal["tcp", "udp"] = "tcp"
-
-    @model_serializer(mode="wrap")
-    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A document without it means TCP.
-        document: dict[str, Any] = handler(self)
-        return document if self.protocol != "tcp" else {k: v for k, v in document.items() if k != "protocol"}
 
     def inside(self) -> Endpoint:
         """Return the endpoint as seen from inside the environment's network."""

@@ -51,7 +51,7 @@ def _checked(name: str, value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{name} is no valid Unicode, and cannot be a variable", remedy="use --format json") from None
+        raise InputError(f"{name} is not valid Unicode and cannot be a variable", remedy="use --format json") from None
     if "\0" in value:
-        raise InputError(f"{name} holds a NUL, and cannot be a variable", remedy="use --format json")
+        raise InputError(f"{name} has a NUL character and cannot be a variable", remedy="use --format json")
     return value

@@ -20,9 +20,8 @@ from ephemera.contract.redaction import PUBLIC_PURPOSES
 from ephemera.host.probes import Exec, Probe, describe
 from ephemera.resources import arguments, given, policy
 from ephemera.resources.arguments import HealthCheck, Port
-from ephemera.resources.environment import Environment, current
-from ephemera.resources.gates import Gate, beside
-from ephemera.resources.volume import Volume
+from ephemera.resources.environment import Environment, Volume, current
+from ephemera.resources.gates import beside
 
 _C = TypeVar("_C")
 _Endpoints = Mapping[str, tuple[Port, tuple[str, int] | None]]
@@ -142,8 +141,8 @@ class Container(pulumi.ComponentResource):
         }
         # A probe from outside asks the first endpoint that is published over TCP, as in `ServiceOutputs.asked`.
         asked = next((host for port, host in endpoints.values() if host is not None and port.protocol == "tcp"), None)
-        gate = Gate(probe=self._probe(published=asked is not None), timeout_seconds=self.timeout_seconds)
-        if not gate.probe.finishes:  # a one-shot gives its address back when it ends
+        probe = self._probe(published=asked is not None)
+        if not probe.finishes:  # a one-shot gives its address back when it ends
             environment.take_address(service)
         parent = pulumi.ResourceOptions(parent=environment)
         super().__init__(
@@ -152,8 +151,8 @@ class Container(pulumi.ComponentResource):
         environment.policy.vouch(self, service, self._reasons())
         if source is not None:
             environment.policy.mount_source(service, str(source.path), source.target)
-        self.resource = container = self._registered(source, endpoints, finishes=gate.probe.finishes)
-        self.started = container.id.apply(lambda identifier: self._passed(identifier, gate, asked))
+        self.resource = container = self._registered(source, endpoints, finishes=probe.finishes)
+        self.started = container.id.apply(lambda identifier: self._passed(identifier, probe, asked))
         self.endpoints = {
             name: self.started.apply(partial(given.endpoint, service, port, host))
             for name, (port, host) in endpoints.items()
@@ -173,7 +172,7 @@ class Container(pulumi.ComponentResource):
                     name: arguments.text_of(f"engine capability {name!r} of service {service!r}", value)
                     for name, value in self.engine_capabilities.items()
                 },
-                "readiness": describe(gate.probe),
+                "readiness": describe(probe),
                 "data": self.data,
             },
         )
@@ -274,10 +273,7 @@ class Container(pulumi.ComponentResource):
         image = environment.image_config(self.image)
         words = source.command if source is not None and source.command else self.command
         command, entrypoint = given.command(service, words, image)
-        present = environment.present(service, self.variables)
-        variables = environment.marked(
-            {**present, **(environment.development_variables() if source is not None else {})}
-        )
+        variables = environment.variables(service, self.variables, developed=source is not None)
         tmpfs = {arguments.place(path): options for path, options in self.tmpfs.items()}
         healthcheck = given.healthcheck(service, self.healthcheck, image, finishes=finishes)
         for purpose in self.credentials.keys() - PUBLIC_PURPOSES:
@@ -355,17 +351,17 @@ class Container(pulumi.ComponentResource):
             mounts.append(docker.ContainerVolumeArgs(container_path=target, host_path=folder, read_only=True))
         return mounts
 
-    async def _passed(self, identifier: str, gate: Gate, asked: tuple[str, int] | None) -> str:
+    async def _passed(self, identifier: str, probe: Probe, asked: tuple[str, int] | None) -> str:
         """Return the container's id when the service is ready, in a preview at once."""
         if not pulumi.runtime.is_dry_run():
             service, host, gatekeeper = self.name, self.environment.host, self.environment.gatekeeper
-            finishes = gate.probe.finishes
+            finishes = probe.finishes
             with gatekeeper.in_sight(service, identifier):
                 # Here, and not all at once beforehand: what it needs is ready by now.
                 await beside(lambda: host.revive(identifier, self.memory_mb, finishes=finishes), f"revive {service}")
                 await asyncio.gather(
                     beside(lambda: host.limit_processes(identifier, self.pids), f"limit {service}"),
-                    gatekeeper.passed(service, identifier, gate, *(asked or (None, None))),
+                    gatekeeper.passed(service, identifier, probe, timeout_seconds=self.timeout_seconds, asked=asked),
                 )
         return identifier
 

@@ -83,7 +83,7 @@ class DockerHost:
                 self._image_configs[reference] = {}
         return self._image_configs[reference]
 
-    def variables(self, service: str) -> Mapping[str, str]:
+    def existing_variables(self, service: str) -> Mapping[str, str]:
         """Return the environment variables of the service's existing container; empty if there is none."""
         try:
             config = self.client.api.inspect_container(f"{self._identity.stack}-{service}")["Config"]

@@ -1,4 +1,4 @@
-"""The environment: one stack's network, and what its components share: names, images, secrets, policy, outputs."""
+"""The environment: one stack's network, volumes, and what its components share: names, images, secrets, outputs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ephemera.contract.errors import InputError, UnknownNameError
 from ephemera.contract.images import AnyImage, PublicImage
 from ephemera.contract.labels import Identity
 from ephemera.contract.settings import Settings
+from ephemera.resources.arguments import check_volume_name
 from ephemera.resources.docker_host import DockerHost
 from ephemera.resources.gates import Gatekeeper
 from ephemera.resources.naming import Names
@@ -133,10 +134,6 @@ class Environment(pulumi.ComponentResource):
         raised = self.settings.development and name == _LOG_LEVEL and isinstance(value, str)
         return _DEBUG if raised and value == self._manifest.options[name].default else value
 
-    def development_variables(self) -> Mapping[str, str]:
-        """Return the variables of a service with a mounted source: ``LOG_LEVEL``, if the system has no such option."""
-        return {"LOG_LEVEL": _DEBUG} if _LOG_LEVEL not in self.settings.options else {}
-
     def credential(self, service: str, purpose: str) -> pulumi.Output[str]:
         """Return a generated credential as a secret: 32 characters, safe in a URL, the same on every run and different
         in every stack."""
@@ -197,11 +194,18 @@ class Environment(pulumi.ComponentResource):
         """Return whether the service is part of this environment: ``--only`` and profiles may leave it out."""
         return service in self._selected or service not in self._manifest.services
 
-    def present(self, service: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``variables`` without those that hold outputs of services which are not part of this environment."""
+    def variables(self, service: str, given: Mapping[str, Any], *, developed: bool) -> dict[str, Any]:
+        """Return the variables of a service's container, of those ``given``; parts with secret options are secrets.
+
+        Variables that hold outputs of services which are not part of this environment are left out. ``developed``: its
+        source folder is mounted, so ``LOG_LEVEL`` is ``debug``, unless the system has an option for it.
+        """
         declared = self._manifest.services.get(service)
         uses = declared.uses if declared is not None else {}
-        return {name: value for name, value in variables.items() if all(self.has(each) for each in uses.get(name, ()))}
+        present = {name: value for name, value in given.items() if all(self.has(each) for each in uses.get(name, ()))}
+        if developed and _LOG_LEVEL not in self.settings.options:
+            present[_LOG_LEVEL.upper()] = _DEBUG
+        return {name: self._secret_options.marked(value) for name, value in present.items()}
 
     def declare(self, service: str, component: pulumi.Resource) -> None:
         """Record that the program declares a service; raise if it has declared it before."""
@@ -219,14 +223,9 @@ class Environment(pulumi.ComponentResource):
         if self._addresses == _ADDRESSES:
             raise InputError(
                 f"service {service!r} is one container too many: an environment's network has {_ADDRESSES} addresses",
-                remedy="leave some out, with profiles say, or make two systems of it",
+                remedy="leave some out, by profiles for example, or split the system in two",
             )
         self._addresses += 1
-
-    def marked(self, value: Any) -> Any:
-        """Return ``value`` with every part that contains a secret option marked secret. Inputs of resources are marked
-        anyway: this is for code that asks whether they are."""
-        return self._secret_options.marked(value)
 
     def offer(self, service: str, outputs: pulumi.Input[Any]) -> None:
         """Add a service's outputs (a ``ServiceOutputs`` as plain values) to the environment's document."""
@@ -239,7 +238,7 @@ class Environment(pulumi.ComponentResource):
             "stack": self.stack,
             "system": self.identity.system,
             "branch": self.identity.branch,
-            "services": self.marked(self._outputs),
+            "services": self._secret_options.marked(self._outputs),
         }
 
     def refuse(self, failure: BaseException) -> None:
@@ -264,7 +263,7 @@ class Environment(pulumi.ComponentResource):
 
         options = pulumi.ResourceOptions.merge(args.opts, None)
         options.depends_on = pulumi.Output.from_input(declared())
-        return pulumi.ResourceTransformationResult(self.marked(args.props), options)
+        return pulumi.ResourceTransformationResult(self._secret_options.marked(args.props), options)
 
     def _reference(self, named: AnyImage | str) -> str:
         image = PublicImage(reference=named) if isinstance(named, str) else named
@@ -274,3 +273,30 @@ class Environment(pulumi.ComponentResource):
 
     def _known_secrets(self) -> tuple[str, ...]:
         return (*self._secrets, *self._secret_options.texts)
+
+
+class Volume(pulumi.ComponentResource):
+    """A volume named ``<stack>-<name>``, removed with the stack.
+
+    Type token ``ephemera:index:Volume``. Makes one ``docker.Volume``. ``name``: 1 to 100 letters, digits, ``_``, ``.``
+    and ``-``, beginning with a letter or digit; any other, or one that is taken, raises ``InputError`` before anything
+    is created. ``opts``: of Pulumi; the parent is the environment unless given.
+    """
+
+    volume: pulumi.Output[str]
+    """Name of the volume on the Docker host."""
+
+    def __init__(self, name: str, *, opts: pulumi.ResourceOptions | None = None) -> None:
+        check_volume_name("the environment", name)
+        environment = current()
+        environment.claim("volume", name)
+        parent = pulumi.ResourceOptions(parent=environment)
+        super().__init__("ephemera:index:Volume", name, None, pulumi.ResourceOptions.merge(parent, opts))
+        volume = docker.Volume(
+            name,
+            name=f"{environment.stack}-{name}",
+            labels=[docker.VolumeLabelArgs(label=key, value=value) for key, value in environment.labels().items()],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.volume = volume.name
+        self.register_outputs({"volume": self.volume})

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import pulumi
@@ -44,14 +45,6 @@ _REMEDY_GONE = "bring back what is missing with `ephemera up`, or with `pulumi u
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gate:
-    """When a service counts as ready. ``timeout_seconds``: from its container's start until then."""
-
-    probe: Probe
-    timeout_seconds: float = 60.0
-
-
 class GateError(ServiceFailedError, pulumi.RunError):
     """A gate failed. Pulumi prints a RunError's message alone, without a traceback."""
 
@@ -77,20 +70,26 @@ class Gatekeeper:
         # Daemon: a blocked read of the event stream must not keep the program alive.
         threading.Thread(target=self._listen, name="engine-events", daemon=True).start()
 
-    async def passed(self, service: str, container: str, gate: Gate, host: str | None, port: int | None) -> None:
+    async def passed(
+        self, service: str, container: str, probe: Probe, *, timeout_seconds: float, asked: tuple[str, int] | None
+    ) -> None:
         """Return when ``service`` in ``container`` (id) is ready; raise :class:`GateError` as soon as it cannot become
-        ready, at the latest after the gate's ``timeout_seconds``.
+        ready, at the latest after ``timeout_seconds``.
 
-        ``host``, ``port``: where a probe from outside connects to; None if nothing is published.
+        ``asked``: host and port that a probe from outside connects to; None if nothing is published.
         """
         over = threading.Event()
         with self.in_sight(service, container):
-            waiting = beside(lambda: self._wait(service, container, gate, host, port, over), f"gate {service}")
+            host, port = asked or (None, None)
+            execute = partial(_execute, self._client, container, over)
+            target = Target(host=host, port=port, execute=execute, exit_code=None)
+            asking = _Asking(probe, target, self._notify)
+            waiting = beside(lambda: self._wait(service, container, asking, timeout_seconds), f"gate {service}")
             try:
                 # The thread itself sees no deadline while it waits for an answer of Docker's.
-                await asyncio.wait_for(waiting, gate.timeout_seconds + _GRACE_SECONDS)
+                await asyncio.wait_for(waiting, timeout_seconds + _GRACE_SECONDS)
             except TimeoutError:
-                cause = f"was not ready within {gate.timeout_seconds:g} s, and the Docker engine hangs"
+                cause = f"was not ready within {timeout_seconds:g} s, and the Docker engine hangs"
                 raise self._failed(service, container, cause, None, tail=False) from None
             finally:
                 over.set()
@@ -101,40 +100,38 @@ class Gatekeeper:
         try:
             yield
         except NotFound:
-            raise self._gone(service, container) from None
+            cause = "is gone: its container was removed"
+            raise self._failed(service, container, cause, None, tail=False, remedy=_REMEDY_GONE) from None
         except HTTPError as error:  # as docker's APIError is
-            cause = f"cannot go on: the Docker engine says {said(error)!r}"
+            cause = f"failed: the Docker engine says {said(error)!r}"
             raise self._failed(service, container, cause, None) from None
         except (DockerException, RequestException) as error:
-            cause = f"is out of sight, since the Docker engine does not answer any more ({error})"
+            cause = f"cannot be watched: the Docker engine has stopped answering ({error})"
             raise self._failed(service, container, cause, None) from None
 
-    def _wait(
-        self, service: str, container: str, gate: Gate, host: str | None, port: int | None, over: threading.Event
-    ) -> None:
+    def _wait(self, service: str, container: str, asking: _Asking, timeout_seconds: float) -> None:
         started = news = time.monotonic()
         progress.emit({"type": "gate", "service": service, "state": "waiting", "seconds": 0.0, "detail": ""})
-        life = self._life(service, container)
-        target = Target(host=host, port=port, execute=_Executor(self._client, container, over), exit_code=None)
-        asking = _Asking(gate.probe, target, self._notify)
+        life = self._life(container)
+        finishes = asking.probe.finishes
         while True:
             # After an exit, another process might answer at the service's address.
             due = asking.ask() if life.exit_code is None else math.inf
-            self._pause(asking, life, min(due, news + _NEWS_INTERVAL_SECONDS, started + gate.timeout_seconds))
-            if asking.answered_yes() or (gate.probe.finishes and life.exit_code == 0):
+            self._pause(asking, life, min(due, news + _NEWS_INTERVAL_SECONDS, started + timeout_seconds))
+            if asking.answered_yes() or (finishes and life.exit_code == 0):
                 break
             if life.exit_code is not None:
-                raise self._failed(service, container, _cause_of_death(life, gate), life.exit_code)
+                raise self._failed(service, container, _cause_of_death(life, finishes), life.exit_code)
             now = time.monotonic()
             if self._lost:
                 cause = f"was given up after {now - started:.1f} s, because service {self._lost!r} failed"
                 raise GateError(service, cause)
-            if now - started >= gate.timeout_seconds:
-                cause = f"was not ready within {gate.timeout_seconds:g} s ({asking.in_words()})"
+            if now - started >= timeout_seconds:
+                cause = f"was not ready within {timeout_seconds:g} s ({asking.in_words()})"
                 raise self._failed(service, container, cause, None)
             if now - news >= _NEWS_INTERVAL_SECONDS:
                 news = now
-                life = self._life(service, container)  # in case an event was lost
+                life = self._life(container)  # in case an event was lost
                 self._tell(service, "waiting", started, "".join(self._tail(container, 1)))
         self._tell(service, "ready", started, "")
 
@@ -154,21 +151,14 @@ class Gatekeeper:
         seconds = round(time.monotonic() - started, 3)
         progress.emit({"type": "gate", "service": service, "state": state, "seconds": seconds, "detail": detail})
 
-    def _life(self, service: str, container: str) -> _Life:
+    def _life(self, container: str) -> _Life:
         with self._changed:
             life = self._lives.setdefault(container, _Life())
         # It may have ended before its events were heard.
-        try:
-            state = self._client.api.inspect_container(container)["State"]
-        except NotFound:
-            raise self._gone(service, container) from None
+        state = self._client.api.inspect_container(container)["State"]
         if not state["Running"] and state["Status"] in ("exited", "dead"):
             life.exit_code, life.out_of_memory = state["ExitCode"], state["OOMKilled"]
         return life
-
-    def _gone(self, service: str, container: str) -> GateError:
-        cause = "is gone: its container was removed"
-        return self._failed(service, container, cause, None, tail=False, remedy=_REMEDY_GONE)
 
     def _failed(
         self,
@@ -233,7 +223,7 @@ class _Asking:
     """
 
     def __init__(self, probe: Probe, target: Target, notify: Callable[[], None]) -> None:
-        self._probe = probe
+        self.probe = probe
         self._target = target
         self._notify = notify
         self._open: list[Future[bool]] = []
@@ -242,11 +232,11 @@ class _Asking:
     def ask(self) -> float:
         """Call the probe if it is time, which never comes for one that finishes; return when to call it next, on the
         monotonic clock."""
-        if self._probe.finishes:
+        if self.probe.finishes:
             return math.inf
         if time.monotonic() >= self._due and len(self._open) < _MOST_OPEN:
-            self._due = time.monotonic() + self._probe.timeout_seconds
-            question = begin(lambda: self._probe.ready(self._target), "probe")
+            self._due = time.monotonic() + self.probe.timeout_seconds
+            question = begin(lambda: self.probe.ready(self._target), "probe")
             self._open.append(question)
             question.add_done_callback(lambda _: self._notify())
         return self._due if len(self._open) < _MOST_OPEN else math.inf
@@ -260,39 +250,32 @@ class _Asking:
         answered = [question for question in self._open if question.done()]
         self._open = [question for question in self._open if question not in answered]
         if answered:
-            self._due = time.monotonic() + self._probe.interval_seconds
+            self._due = time.monotonic() + self.probe.interval_seconds
         return any(question.result() for question in answered)
 
     def in_words(self) -> str:
         """Return the probe's name, and whether it answers at all."""
         overdue = len(self._open) - (time.monotonic() < self._due)
-        silent = f", without an answer within {self._probe.timeout_seconds:g} s" if overdue > 0 else ""
-        return f"{type(self._probe).__name__}{silent}"
+        silent = f", without an answer within {self.probe.timeout_seconds:g} s" if overdue > 0 else ""
+        return f"{type(self.probe).__name__}{silent}"
 
 
-class _Executor:
-    """Runs a command in the container and returns its exit code; -1 if the container is not up, or when the gate ends,
-    which leaves the command running."""
-
-    def __init__(self, client: DockerClient, container: str, over: threading.Event) -> None:
-        self._client = client
-        self._container = container
-        self._over = over
-
-    def __call__(self, command: Sequence[str]) -> int:
-        try:
-            execution = self._client.api.exec_create(self._container, list(command))["Id"]
-            # Detached: reading the command's output would wait for its end.
-            self._client.api.exec_start(execution, detach=True)
-            pause = _EXEC_POLL_SECONDS
-            while not self._over.wait(pause):
-                state = self._client.api.exec_inspect(execution)
-                if not state["Running"] and state["ExitCode"] is not None:
-                    return int(state["ExitCode"])
-                pause = min(pause * 1.2, _EXEC_LONGEST_POLL_SECONDS)
-        except APIError:
-            return -1
-        return -1
+def _execute(client: DockerClient, container: str, over: threading.Event, command: Sequence[str]) -> int:
+    """Run a command in the container and return its exit code; -1 if the container is not up, or when the gate is
+    ``over``, which leaves the command running."""
+    try:
+        execution = client.api.exec_create(container, list(command))["Id"]
+        # Detached: reading the command's output would wait for its end.
+        client.api.exec_start(execution, detach=True)
+        pause = _EXEC_POLL_SECONDS
+        while not over.wait(pause):
+            state = client.api.exec_inspect(execution)
+            if not state["Running"] and state["ExitCode"] is not None:
+                return int(state["ExitCode"])
+            pause = min(pause * 1.2, _EXEC_LONGEST_POLL_SECONDS)
+    except APIError:
+        pass
+    return -1
 
 
 def beside(work: Callable[[], _T], name: str) -> asyncio.Future[_T]:
@@ -301,7 +284,7 @@ def beside(work: Callable[[], _T], name: str) -> asyncio.Future[_T]:
     return asyncio.wrap_future(begin(work, name))
 
 
-def _cause_of_death(life: _Life, gate: Gate) -> str:
-    ended = "did not end well" if gate.probe.finishes else "exited before it was ready"
+def _cause_of_death(life: _Life, finishes: bool) -> str:
+    ended = "did not end well" if finishes else "exited before it was ready"
     reason = "was killed for lack of memory" if life.out_of_memory else ended
     return f"{reason} (exit code {life.exit_code})"

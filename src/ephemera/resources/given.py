@@ -129,8 +129,7 @@ def endpoint(service: str, port: Port, host: tuple[str, int] | None, _ready: str
         "internal_host": service,
         "internal_port": port.number,
         "internal_url": f"{port.scheme}://{service}:{port.number}{port.path}",
-        # A document without it means TCP.
-        **({"protocol": port.protocol} if port.protocol != "tcp" else {}),
+        "protocol": port.protocol,
     }
 
 

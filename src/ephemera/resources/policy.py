@@ -132,9 +132,9 @@ def _broken(
 
 def _container(given: Mapping[str, Any], ours: bool, mountable: tuple[str, str] | None) -> Iterator[tuple[str, str]]:
     if not ours:
-        yield "raw", "it is made by pulumi_docker's Container, not by ephemera.resources'"
+        yield "raw", "it is made by pulumi_docker's Container, not by ephemera's"
     user = _get(given, "user")
-    # Without one, the image's own holds: our Container has asked the engine for it by now.
+    # Without one, the image's user counts, which our own Container has checked by now.
     if (user is None and not ours) or (user is not None and (not isinstance(user, str) or is_root(user))):
         yield "root", f"user is {user!r}"
     if _get(given, "read_only") is not True:

@@ -57,7 +57,8 @@ def manifest_of(system: System, *, config: Mapping[str, str] | None = None) -> M
     if system.runner is not None:
         if system.runner.name in services:
             raise InputError(
-                f"service {system.runner.name!r} has the name of the runner", remedy='Runner(name="…") gives it another'
+                f"service {system.runner.name!r} has the name of the runner",
+                remedy='rename the service, or the runner: Runner(name="…")',
             )
         services[system.runner.name] = Service(profile=system.runner.profile, required=False, runner=system.runner)
     declared.check_tables(system.fixed_ports, services)
@@ -114,7 +115,7 @@ class _NoHost(DockerHost):
     def image_config(self, reference: str) -> Mapping[str, Any]:  # noqa: ARG002
         return {}
 
-    def variables(self, service: str) -> Mapping[str, str]:  # noqa: ARG002
+    def existing_variables(self, service: str) -> Mapping[str, str]:  # noqa: ARG002
         return {}
 
     def cores(self) -> int:

@@ -46,8 +46,6 @@ _MODULES = (
     "ephemera.resources.program",
     "ephemera.resources.rehearsal",
 )
-_WHERE_INSTALLED = ("psycopg", "redis")
-"""What components work with where the project has it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -82,9 +80,6 @@ def import_all() -> None:
     """Import what forks are to have. An interpreter that writes bytecode has compiled it by then."""
     for module in _MODULES:
         importlib.import_module(module)
-    for module in _WHERE_INSTALLED:
-        with suppress(ImportError):
-            importlib.import_module(module)
 
 
 def _reap(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form

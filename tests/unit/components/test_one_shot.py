@@ -8,7 +8,6 @@ from ephemera import Container, Exec, ExitZero
 from ephemera.components import OneShot
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.resources.gates import Gate
 from tests.unit import programs
 from tests.unit.programs import OpenGates, Registered
 
@@ -29,8 +28,8 @@ def _migrated(registered: Registered | None = None, **given: Any) -> Registered:
 
 def test_it_is_gated_by_its_end_and_publishes_nothing(gates: OpenGates) -> None:
     registered = _migrated(variables={"A": "b"}, timeout_seconds=7)
-    service, _, gate, host, port = gates.asked[0]
-    assert (service, gate, host, port) == ("migration", Gate(probe=ExitZero(), timeout_seconds=7), None, None)
+    service, _, *asked = gates.asked[0]
+    assert (service, asked) == ("migration", [ExitZero(), 7, None])
     container = registered.container("migration")
     assert (container["command"], container["envs"], container["mustRun"]) == (["migrate"], ["A=b"], False)
     assert container["readOnly"] is True

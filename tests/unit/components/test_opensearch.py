@@ -73,7 +73,7 @@ def test_data_is_on_a_volume_or_in_memory(gates: OpenGates) -> None:
 def test_gate_asks_for_the_clusters_health(gates: OpenGates) -> None:
     registered = _opensearch()
     found = EnvironmentOutputs.parse(registered.exports["environment"]).service("search")
-    probe = gates.asked[0][2].probe
+    probe = gates.asked[0][2]
     assert isinstance(probe, Http)
     assert probe.path.startswith("/_cluster/health?wait_for_status=yellow")
     assert (found.endpoint().scheme, found.endpoint().port) == ("http", 9200)

@@ -45,7 +45,7 @@ def test_server_has_a_volume_a_user_and_a_generated_password(gates: OpenGates) -
 
 def test_gate_speaks_the_servers_protocol(gates: OpenGates) -> None:
     _postgres()
-    assert gates.asked[0][2].probe == PostgresProbe(user="app", database="shop")
+    assert gates.asked[0][2] == PostgresProbe(user="app", database="shop")
 
 
 def test_url_is_for_inside_the_network_and_a_secret(gates: OpenGates) -> None:

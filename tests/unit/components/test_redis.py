@@ -62,7 +62,7 @@ def test_variables_are_added(gates: OpenGates) -> None:
 
 def test_gate_speaks_the_servers_protocol_and_outputs_tell_all_that_a_client_needs(gates: OpenGates) -> None:
     found = EnvironmentOutputs.parse(_redis().exports["environment"]).service("cache")
-    assert gates.asked[0][2].probe == RedisProbe()
+    assert gates.asked[0][2] == RedisProbe()
     assert (found.endpoint().scheme, found.endpoint().port) == ("redis", 6379)
     assert load_data(found.data) is DATA
     assert found.credentials["password"].get_secret_value() == credential(IDENTITY.stack, "cache", "password")

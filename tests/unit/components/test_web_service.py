@@ -6,7 +6,6 @@ from ephemera import Http
 from ephemera.components import WebService
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.resources.gates import Gate
 from tests.unit import programs
 from tests.unit.programs import OpenGates, Registered
 
@@ -33,7 +32,7 @@ def _served(registered: Registered | None = None) -> Registered:
 
 def test_it_is_gated_by_its_health_and_checked_by_a_means_of_its_own(gates: OpenGates) -> None:
     registered = _served()
-    assert (gates.asked[0][0], gates.asked[0][2]) == ("api", Gate(probe=Http("/health")))
+    assert (gates.asked[0][0], *gates.asked[0][2:4]) == ("api", Http("/health"), 60)
     health = registered.container("api")["healthcheck"]
     assert health["tests"] == ["CMD", "python", "-m", "shop.probe", "8080"]
     assert (health["startPeriod"], registered.container("worker")["healthcheck"]["startPeriod"]) == ("15s", "20s")

@@ -21,6 +21,7 @@ def _endpoint(scheme: str, port: int | None, internal: int, host: str = "127.83.
         "internal_host": "inside",
         "internal_port": internal,
         "internal_url": f"{scheme}://inside:{internal}",
+        "protocol": "tcp",
     }
 
 
@@ -67,7 +68,7 @@ def test_document_with_secrets_is_what_was_parsed(outputs: EnvironmentOutputs) -
     assert outputs.services["db"].credentials["password"].get_secret_value() == _SECRET
 
 
-def test_protocol_of_an_endpoint_is_in_the_document_where_it_is_not_tcp() -> None:
+def test_protocol_of_an_endpoint_is_in_the_document() -> None:
     document = _document()
     document["services"]["db"]["endpoints"]["statsd"] = {**_endpoint("udp", 8125, 8125), "protocol": "udp"}
     outputs = EnvironmentOutputs.parse(document)

@@ -226,7 +226,7 @@ def make(docker: FakeClient, gates: OpenGates, monkeypatch: pytest.MonkeyPatch) 
             pulumi.export("document", environment.document())
 
         registered = programs.run(program)
-        asked = [each[2] for each in gates.asked if each[0] == "it"]
+        asked = [each[2:4] for each in gates.asked if each[0] == "it"]
         document = registered.exports["document"]["services"]["it"]
         needs = "other" in registered.names("container:Container")
         limit = docker.api.process_limits["it-id"]

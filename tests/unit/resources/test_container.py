@@ -16,7 +16,7 @@ from ephemera.contract.errors import InputError
 from ephemera.contract.images import AnyImage, EngineImage, PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home import addresses
-from ephemera.resources.gates import Gate, GateError
+from ephemera.resources.gates import GateError
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY, SHOP, FakeClient, marks
 from tests.unit.programs import OpenGates, Registered
@@ -134,7 +134,7 @@ def test_document_is_not_known_before_the_gate_of_a_service_without_ports_has_pa
     known: list[Any] = []
     at_the_gate: list[int] = []
 
-    async def passed(*_: Any) -> None:
+    async def passed(*_: Any, **__: Any) -> None:
         for _turn in range(50):
             await asyncio.sleep(0)  # whatever can be known by now, is
         at_the_gate.append(len(known))
@@ -157,7 +157,7 @@ def test_nothing_is_published_when_told_so(gates: OpenGates, given: dict[str, An
     endpoint = EnvironmentOutputs.parse(registered.exports["environment"]).service("api").endpoint()
     assert (endpoint.host, endpoint.port, endpoint.url) == (None, None, None)
     assert endpoint.internal_url == "http://api:8080"
-    assert gates.asked[0][3:] == (None, None)
+    assert gates.asked[0][4] is None
 
 
 def test_stopped_containers_are_started_each_after_what_it_needs(docker: FakeClient, gates: OpenGates) -> None:
@@ -198,7 +198,7 @@ def test_endpoints_with_one_container_port_are_published_apart(gates: OpenGates)
     endpoints = EnvironmentOutputs.parse(registered.exports["environment"]).services["api"].endpoints
     assert endpoints["ws"].url == f"ws://{allocation.address}:{picked}/s"
     assert endpoints["ws"].internal_url == "ws://api:8000/s"
-    assert gates.asked[0][3:] == (allocation.address, 8000)
+    assert gates.asked[0][4] == (allocation.address, 8000)
 
 
 _UDP = {"dns": Port(53, protocol="udp"), "tcp": Port(53, scheme="dns"), "web": Port(80)}
@@ -216,14 +216,14 @@ def test_endpoint_of_udp_is_published_and_never_probed(gates: OpenGates) -> None
     assert service.endpoints["dns"].url == f"udp://{allocation.address}:53"
     assert [endpoint.protocol for endpoint in service.endpoints.values()] == ["udp", "tcp", "tcp"]
     assert service.asked == service.endpoints["tcp"]
-    assert gates.asked[0][3:] == (allocation.address, 53)
+    assert gates.asked[0][4] == (allocation.address, 53)
 
 
 def test_service_of_udp_alone_cannot_be_asked_from_outside(gates: OpenGates) -> None:
     with pytest.raises(InputError, match=r"publishes nothing over TCP, .*: .*Exec"):
         _one(ports={"dns": Port(53, protocol="udp")}, ready=Tcp())
     _one(ports={"dns": Port(53, protocol="udp")})
-    assert gates.asked[0][3:] == (None, None)
+    assert gates.asked[0][4] is None
 
 
 def test_protocol_that_is_neither_is_refused() -> None:
@@ -234,7 +234,7 @@ def test_protocol_that_is_neither_is_refused() -> None:
 def test_what_publishes_nothing_is_asked_inside_by_its_health_check(gates: OpenGates) -> None:
     health = HealthCheck(command=["healthy"], interval_seconds=5, timeout_seconds=3, retries=3, start_period_seconds=1)
     _one(ports={"http": Port(8080)}, publish=False, ready=Http(), timeout_seconds=7, healthcheck=health)
-    assert gates.asked[0][2] == Gate(probe=Exec(["healthy"]), timeout_seconds=7)
+    assert gates.asked[0][2:4] == (Exec(["healthy"]), 7)
 
 
 def test_what_publishes_nothing_and_cannot_be_asked_inside_is_refused(gates: OpenGates) -> None:
@@ -304,7 +304,7 @@ def test_gate_is_asked_at_the_published_address(gates: OpenGates) -> None:
     _one(ports={"http": Port(8080)})
     allocation = addresses.lookup(IDENTITY.stack)
     assert allocation is not None
-    assert gates.asked == [("api", "api-id", Gate(probe=_READY), allocation.address, 8080)]
+    assert gates.asked == [("api", "api-id", _READY, 60, (allocation.address, 8080))]
 
 
 def test_preview_passes_through_the_gates_and_limits_nothing(docker: FakeClient, gates: OpenGates) -> None:
@@ -479,7 +479,7 @@ def test_words_of_a_probe_are_text_too(gates: OpenGates) -> None:
     health = HealthCheck(command=["ask", 1], interval_seconds=1, timeout_seconds=1, retries=1, start_period_seconds=0)
     _one(ready=Exec(["ask", 8000, True]))  # type: ignore[list-item]
     _one(ports={"http": Port(80)}, publish=False, ready=Http(), healthcheck=health)
-    assert [asked[2].probe for asked in gates.asked] == [
+    assert [asked[2] for asked in gates.asked] == [
         Exec(["ask", "8000", "true"]),
         Exec(["ask", "1"]),
     ]

@@ -18,9 +18,9 @@ from requests.exceptions import ConnectionError as RequestsConnectionError
 from ephemera.contract import labels
 from ephemera.contract.progress import Event
 from ephemera.driver.failures import error_from_document
-from ephemera.host.probes import Exec, ExitZero, Probe, Target, Tcp
+from ephemera.host.probes import Exec, ExitZero, Probe, Target
 from ephemera.resources import gates
-from ephemera.resources.gates import Gate, GateError, Gatekeeper
+from ephemera.resources.gates import GateError, Gatekeeper
 from tests.unit.doubles import FakeClient, refusal
 
 _SECRET = "s3cret-value"  # noqa: S105
@@ -61,8 +61,8 @@ def _wait(*waits: Coroutine[Any, Any, None]) -> list[BaseException | None]:
 
 
 def _passed(keeper: Gatekeeper, probe: Any, service: str = "api", timeout: float = 10) -> Coroutine[Any, Any, None]:
-    gate = Gate(probe=probe, timeout_seconds=timeout)
-    return keeper.passed(service, f"{service}-id", gate, "127.83.1.1", 8080)
+    asked = ("127.83.1.1", 8080)
+    return keeper.passed(service, f"{service}-id", probe, timeout_seconds=timeout, asked=asked)
 
 
 def _fails(*waits: Coroutine[Any, Any, None]) -> GateError:
@@ -267,7 +267,7 @@ def test_engine_that_goes_away_fails_the_gate_in_one_line(
 ) -> None:
     _engine_says(client, monkeypatch, RequestsConnectionError("refused"))
     failure = _fails(_passed(keeper, Asked()))
-    assert failure.cause.startswith("is out of sight, since the Docker engine does not answer any more")
+    assert failure.cause.startswith("cannot be watched: the Docker engine has stopped answering")
     assert failure.__suppress_context__
 
 
@@ -277,7 +277,7 @@ def test_refusal_of_an_engine_that_lives_is_told_in_its_words(
 ) -> None:
     _engine_says(client, monkeypatch, refusal(status))
     failure = _fails(_passed(keeper, Asked()))
-    assert failure.cause == "cannot go on: the Docker engine says 'no space left on device'"
+    assert failure.cause == "failed: the Docker engine says 'no space left on device'"
     assert failure.__suppress_context__
 
 
@@ -432,7 +432,7 @@ def test_gate_ends_when_its_time_is_over_though_the_engine_hangs(
 
 _LEFT_BEHIND = """
 import asyncio, threading
-from ephemera.resources.gates import Gate, GateError, Gatekeeper
+from ephemera.resources.gates import GateError, Gatekeeper
 from ephemera.host.probes import Probe, Target
 from tests.unit.doubles import FakeClient
 
@@ -445,7 +445,7 @@ client = FakeClient()
 client.api.run("api-id")
 keeper = Gatekeeper(client, "shop-main", tuple)
 try:
-    asyncio.run(keeper.passed("api", "api-id", Gate(probe=Hangs(), timeout_seconds=0.1), None, None))
+    asyncio.run(keeper.passed("api", "api-id", Hangs(), timeout_seconds=0.1, asked=None))
 except GateError as error:
     print(error.cause)
 """
@@ -468,7 +468,3 @@ def test_waiting_services_tell_their_last_line(
 
     assert _wait(_passed(keeper, Told())) == [None]
     assert "using ***" in {event["detail"] for event in events}
-
-
-def test_time_out_of_a_gate_is_a_minute_unless_told_otherwise() -> None:
-    assert Gate(probe=Tcp()).timeout_seconds == 60
