@@ -35,7 +35,7 @@ _INDEX_SECONDS = 20
 _CONTAINER_SECONDS = 20.0
 _ADDRESS = "127.83.255.254"
 _REFUSED = (OSError, http.client.HTTPException, EphemeraError)
-"""What asking the Docker engine may come to."""
+"""Errors of asking the Docker engine."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def main(argv: Sequence[str], *further: Step) -> int:
 
 def examine(further: Sequence[Step] = ()) -> list[Check]:
     """Return every check, in the order in which a person would put things right."""
-    # An older Python does not get here: the launcher says so.
+    # The launcher has refused an older Python.
     found = [Check("python", "ok", f"{sys.version.split()[0]} at {sys.executable}"), _architecture()]
     try:
         state_dir(), cache_dir()
