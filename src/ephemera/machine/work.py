@@ -74,16 +74,14 @@ class Children:
                 text=True, errors="replace", start_new_session=True,
             )  # fmt: skip
             self._running.add(child)
-        try:
-            yield child
-        finally:
-            if child.poll() is None:
-                _signal_group(child, signal.SIGKILL)
-            child.wait()
-            if child.stdout:
-                child.stdout.close()
-            with self._lock:
-                self._running.discard(child)
+        with child:
+            try:
+                yield child
+            finally:
+                if child.poll() is None:
+                    _signal_group(child, signal.SIGKILL)
+                with self._lock:
+                    self._running.discard(child)
 
     def cancel(self) -> None:
         """End every child and its descendants, and start no more."""
