@@ -37,7 +37,10 @@ class BuiltToolchain:
     name = "toolchain"
 
     def check(self) -> bool:
-        return toolchain.is_complete(toolchain.toolchain_dir()) or toolchain.prebuilt() is not None
+        if not toolchain.is_complete(toolchain.toolchain_dir()):
+            return toolchain.prebuilt() is not None
+        toolchain.check_programs()
+        return True
 
     def run(self, work: Work) -> None:
         folder = toolchain.toolchain_dir()
