@@ -122,7 +122,10 @@ _UPSTREAM = _Patch(
     module="github.com/kreuzwerker/terraform-provider-docker",
     replaces="github.com/terraform-providers/terraform-provider-docker",
     copy="patched/upstream",
-    edits={"internal/provider/docker_buildx_build.go": {'\t_ "github.com/docker/buildx/driver/kubernetes"\n': ""}},
+    edits={
+        f"internal/provider/{file}.go": {'\t_ "github.com/docker/buildx/driver/kubernetes"\n': ""}
+        for file in ("docker_buildx_build", "resource_docker_buildx_builder")
+    },
 )
 _PATCHES = (_SDK, _ENGINE, _LANGUAGE_HOST, _UPSTREAM)
 

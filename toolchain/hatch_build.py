@@ -21,6 +21,7 @@ class ToolchainHook(BuildHookInterface[Any]):
         from ephemera.machine.work import Work
 
         BuiltToolchain().run(Work("toolchain", self.app.display_info))
+        toolchain.located()
         folder, machine = toolchain.toolchain_dir(), os.uname().machine
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-manylinux_2_17_{machine}.musllinux_1_1_{machine}"

@@ -11,6 +11,8 @@ from typing import Any
 import docker
 import pytest
 
+from ephemera.home.paths import cache_dir
+from ephemera.machine.toolchain import located
 from tests.driver_command import PROJECT, Done, Ephemera, command_in
 
 _PROGRAM = """
@@ -194,8 +196,8 @@ def test_what_was_removed_by_hand_is_never_taken_for_there(environment: Environm
 
 def test_outputs_are_answered_without_an_engine(settled: Environment, tmp_path: Path) -> None:
     expected = settled.ephemera("outputs", settled.stack).json
-    broken = tmp_path / "cache" / "ephemera"
-    shutil.copytree(Path.home() / ".cache" / "ephemera" / "pulumi-home", broken / "pulumi-home", symlinks=True)
+    home = located().pulumi_home
+    shutil.copytree(home, tmp_path / "cache" / "ephemera" / home.relative_to(cache_dir()))
     # No engine is to be found there: whoever needs one fails.
     done = settled.ephemera("outputs", settled.stack, XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert done.code == 0, done.err

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
-from ephemera.home.paths import cache_dir
+from ephemera.machine.toolchain import located
 from tests.security.needles import Needles
 from tests.security.world import World, as_json, files, printed
 
@@ -126,7 +126,7 @@ def _checkouts(world: World) -> Iterator[tuple[str, bytes]]:
 
 def _cache(world: World) -> Iterator[tuple[str, bytes]]:
     """What the engine itself keeps beside its plugins: their marks, workspaces, logs."""
-    for path in (cache_dir() / "pulumi-home").rglob("*"):
+    for path in located().pulumi_home.rglob("*"):
         if path.is_file() and path.stat().st_size < _LARGEST_LOG:
             yield str(path), path.read_bytes()
 

@@ -12,11 +12,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ephemera.contract.errors import MachineError
 from ephemera.home.paths import state_dir
-from ephemera.host.configured import configured
+from ephemera.host.configured import Tls, configured
 from ephemera.host.engine import DEFAULT_HOST, docker_host
 from ephemera.machine import apt
 from ephemera.machine.work import CommandFailedError, Work
@@ -136,9 +136,16 @@ def request(
     method: str, path: str, body: dict[str, Any] | None = None, *, timeout_seconds: float = _PING_SECONDS
 ) -> tuple[int, Any]:
     """Return status and decoded answer of one API call; an engine behind SSH is not asked: 200 and nothing."""
-    if (connection := _connection(timeout_seconds)) is None:
+    address = configured()
+    url = urlsplit(address.url)
+    if url.scheme == "ssh":
         return http.client.OK, {}
+    connection = _connection(url, address.tls, timeout_seconds)
     try:
+        if url.scheme == "unix":
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(timeout_seconds)
+            connection.sock.connect(url.path)
         encoded = None if body is None else json.dumps(body)
         connection.request(method, path, encoded, {"Content-Type": "application/json"} if encoded else {})
         answer = connection.getresponse()
@@ -149,29 +156,12 @@ def request(
         connection.close()
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-def _connection(timeout: float) -> http.client.HTTPConnection | None:
-    address = configured()
-    url = urlsplit(address.url)
-    if url.scheme == "ssh":
-        return None
+def _connection(url: SplitResult, tls: Tls | None, timeout: float) -> http.client.HTTPConnection:
     if url.scheme == "unix":
-        return _UnixConnection(url.path, timeout)
-    if url.scheme in ("tcp", "http", "https") and url.hostname:
-        if address.tls is None:
-            return http.client.HTTPConnection(url.hostname, url.port or 2375, timeout=timeout)
-        context = address.tls.context()
-        return http.client.HTTPSConnection(url.hostname, url.port or 2376, timeout=timeout, context=context)
-    raise MachineError(
-        f"DOCKER_HOST {address.url!r} is no address", remedy="use unix:///path, tcp://host:port or ssh://user@host"
-    )
+        return http.client.HTTPConnection("localhost", timeout=timeout)
+    if url.scheme not in ("tcp", "http", "https") or not url.hostname:
+        remedy = "use unix:///path, tcp://host:port or ssh://user@host"
+        raise MachineError(f"DOCKER_HOST {url.geturl()!r} is no address", remedy=remedy)
+    if tls is None:
+        return http.client.HTTPConnection(url.hostname, url.port or 2375, timeout=timeout)
+    return http.client.HTTPSConnection(url.hostname, url.port or 2376, timeout=timeout, context=tls.context())

@@ -23,7 +23,7 @@ from ephemera.host.engine import DEFAULT_HOST, docker_host, is_local
 from ephemera.machine import apt, dockerd, go
 from ephemera.machine.scheduler import Step
 from ephemera.machine.steps import BaseImage, BuiltToolchain, base_image, known_mode
-from ephemera.machine.toolchain import ARCHITECTURES, check_programs
+from ephemera.machine.toolchain import ARCHITECTURES
 from ephemera.machine.venv import pip_command
 
 NEEDED_DISK_BYTES = 6 * 10**9
@@ -35,7 +35,7 @@ _INDEX_SECONDS = 20
 _CONTAINER_SECONDS = 20.0
 _ADDRESS = "127.83.255.254"
 _REFUSED = (OSError, http.client.HTTPException, EphemeraError)
-"""What asking the Docker engine may come to."""
+"""Errors of asking the Docker engine."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,15 @@ def main(argv: Sequence[str], *further: Step) -> int:
 
 def examine(further: Sequence[Step] = ()) -> list[Check]:
     """Return every check, in the order in which a person would put things right."""
-    # An older Python does not get here: the launcher says so.
+    # The launcher has refused an older Python.
     found = [Check("python", "ok", f"{sys.version.split()[0]} at {sys.executable}"), _architecture()]
     try:
         state_dir(), cache_dir()
     except EphemeraError as error:
         return [*found, _failed("folders", error)]  # everything else looks into them
-    found += [_access(), _docker(), _disk(), *_engine()]
-    try:
-        check_programs()
-    except EphemeraError as error:
-        return [*found, _package_index(()), _failed("toolchain", error)]
     made = [_made(step) for step in (BuiltToolchain(), *further)]
-    return [*found, _package_index(made), _go(made[0]), *made, _base_images(), _loopback()]
+    found += [_access(), _docker(), _disk(made), *_engine(), _package_index(made), _go(made[0])]
+    return [*found, *made, _base_images(), _loopback()]
 
 
 def _failed(name: str, error: EphemeraError) -> Check:
@@ -115,12 +111,17 @@ def _docker() -> Check:
     return Check("docker", "ok", detail)
 
 
-def _disk() -> Check:
-    free, needed = shutil.disk_usage(cache_dir()).free, f"{NEEDED_DISK_BYTES / 1e9:.0f} GB"
-    detail = f"{free / 1e9:.1f} GB free at {cache_dir()}, {needed} are needed once"
-    if free >= NEEDED_DISK_BYTES:
-        return Check("disk", "ok", detail)
-    return Check("disk", "failed", detail, f"free disk space there, or set XDG_CACHE_HOME to a disk with {needed}")
+def _disk(made: Sequence[Check]) -> Check:
+    if all(part.state == "ok" for part in made):
+        return Check("disk", "ok", f"nothing has to be made in {cache_dir()}")
+    remedy = "free disk space there, or set XDG_CACHE_HOME to a bigger disk"
+    return _room("disk", cache_dir(), NEEDED_DISK_BYTES, remedy)
+
+
+def _room(name: str, folder: Path, needed_bytes: int, remedy: str) -> Check:
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    detail = f"{free / 1e9:.1f} GB free at {folder}, {needed_bytes / 1e9:.0f} GB are needed"
+    return Check(name, "ok", detail) if free >= needed_bytes else Check(name, "failed", detail, remedy)
 
 
 def _engine() -> list[Check]:
@@ -139,12 +140,8 @@ def _engine() -> list[Check]:
 def _engine_disk(folder: Path) -> Check:
     if configured().reach != "here":
         return Check("engine disk", "ok", f"not known: {folder} is on the engine's machine")
-    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
-    detail = f"{free / 1e9:.1f} GB free at {folder}"
-    if free >= NEEDED_ENGINE_BYTES:
-        return Check("engine disk", "ok", detail)
     remedy = "drop what is not used: `ephemera images prune`, `docker system df`"
-    return Check("engine disk", "failed", f"{detail}, {NEEDED_ENGINE_BYTES / 1e9:.0f} GB are needed", remedy)
+    return _room("engine disk", folder, NEEDED_ENGINE_BYTES, remedy)
 
 
 def _limits(info: Mapping[str, Any]) -> Check:
@@ -156,7 +153,7 @@ def _limits(info: Mapping[str, Any]) -> Check:
     return Check("limits", "ok", f"{kind} ignores limits of {', '.join(without)}", remedy)
 
 
-def _package_index(parts: Sequence[Check]) -> Check:
+def _package_index(made: Sequence[Check]) -> Check:
     name, said = "package index", "no answer"
     try:
         command, env = pip_command()
@@ -172,7 +169,7 @@ def _package_index(parts: Sequence[Check]) -> Check:
         return _failed(name, error)
     except subprocess.TimeoutExpired:
         pass
-    if parts and all(part.state == "ok" for part in parts):
+    if all(part.state == "ok" for part in made):
         return Check(name, "ok", f"nothing has to be downloaded ({said})")
     return Check(name, "failed", said, "check the network, the proxy settings and `pip config list`")
 
@@ -186,7 +183,10 @@ def _go(toolchain: Check) -> Check:
 
 
 def _made(step: Step) -> Check:
-    return Check(step.name, "ok", "there") if step.check() else Check(step.name, "missing", "not made yet", _MADE)
+    try:
+        return Check(step.name, "ok", "there") if step.check() else Check(step.name, "missing", "not made yet", _MADE)
+    except EphemeraError as error:
+        return _failed(step.name, error)
 
 
 def _base_images() -> Check:

@@ -32,6 +32,7 @@ def main(project: Path, argv: Sequence[str]) -> int:
             # Imported here: it is the only command that needs it, and every command pays for what is imported.
             from ephemera.machine import doctor
 
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
             return doctor.main(argv[1:], VirtualEnvironment(project))
         check_architecture()
         environment = VirtualEnvironment(project)

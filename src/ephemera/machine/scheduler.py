@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, TextIO
 
 from ephemera.contract.errors import MachineError
@@ -101,16 +102,13 @@ class Progress:
     def showing(self, name: str) -> Iterator[Callable[[str], None]]:
         """Show a step from start to end; yield what takes its latest line."""
         step = _Shown()
-
-        def say(line: str) -> None:
-            step.line = line  # shown at the next refresh: a build says hundreds of lines a second
-
         with self._lock:
             self._steps[name] = step
             self._show(f"{name}: started")
         outcome = "failed"
         try:
-            yield say
+            # Shown at the next refresh: a build says hundreds of lines a second.
+            yield partial(setattr, step, "line")
             outcome = "done"
         except CancelledError:
             outcome = "stopped"

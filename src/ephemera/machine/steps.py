@@ -37,7 +37,10 @@ class BuiltToolchain:
     name = "toolchain"
 
     def check(self) -> bool:
-        return toolchain.is_complete(toolchain.toolchain_dir()) or toolchain.prebuilt() is not None
+        if not toolchain.is_complete(toolchain.toolchain_dir()):
+            return toolchain.prebuilt() is not None
+        toolchain.check_programs()
+        return True
 
     def run(self, work: Work) -> None:
         folder = toolchain.toolchain_dir()
@@ -54,7 +57,7 @@ class BuiltToolchain:
 
 
 class SystemImages:
-    """Every image of one system of the project in the working directory, whether all of them are there or not."""
+    """Every image of one system of the project in the working directory; each of them is looked at."""
 
     name = "images"
 
@@ -71,7 +74,7 @@ class SystemImages:
 
 
 class BaseImage:
-    """Whether a registry answers is known, and where none does, the base of all images is there."""
+    """It is known whether a registry answers; where none does, the base of all local images is there."""
 
     name = "base images"
 
@@ -134,6 +137,6 @@ def _make_images(work: Work, folder: Path | None, *arguments: str) -> None:
     try:
         work.run([sys.executable, *arguments], cwd=folder)
     except CommandFailedError as failure:
-        # The error itself, which a build's last lines follow.
+        # The error is not the last line: those of the build follow it.
         failure.tail += tuple(line for line in failure.tail if line.startswith("ephemera: "))
         raise failure.as_machine_error("images cannot be made", "see the log") from failure

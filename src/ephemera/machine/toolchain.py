@@ -25,10 +25,9 @@ from ephemera.machine.artifacts import content_hash, data_dir, published
 
 ARCHITECTURES = ("x86_64", "amd64", "aarch64", "arm64")
 PLUGIN_VERSION = "5.2.0"
-PLUGIN_EXECUTABLE = "pulumi-resource-docker"
 PROGRAMS = (
     *("bin/pulumi", "bin/pulumi-language-python", "bin/pulumi-language-python-exec"),
-    f"home/plugins/resource-docker-v{PLUGIN_VERSION}/{PLUGIN_EXECUTABLE}",
+    f"home/plugins/resource-docker-v{PLUGIN_VERSION}/pulumi-resource-docker",
 )
 """The toolchain's files, within its folder."""
 _SOURCES = (".go", ".mod", ".sum", ".json", "build.py")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -19,16 +20,14 @@ from ephemera.home.paths import cache_dir, state_dir
 _TERMINATE_SECONDS = 3.0
 _TAIL_LINES = 40
 NEEDS_DISK = "free some disk space: about 6 GB are needed"
-_CAUSES = (
-    (("No space left on device", "ENOSPC", "not enough free space"), NEEDS_DISK),
-    (
-        (
-            "Temporary failure", "Could not resolve", "no such host", "Network is unreachable", "Connection refused",
-            "connection refused", "Failed to establish a new connection", "i/o timeout", "timed out", "dial tcp",
-        ),
-        "check the network, the proxy settings and the package index",
+_CAUSES = {
+    "No space left on device|ENOSPC|not enough free space": NEEDS_DISK,
+    "Temporary failure|Could not resolve|no such host|Network is unreachable|[Cc]onnection refused|"
+    "Failed to establish a new connection|i/o timeout|timed out|dial tcp": (
+        "check the network, the proxy settings and the package index"
     ),
-)  # fmt: skip
+}
+"""What a command says, and the remedy for that."""
 
 
 class CancelledError(Exception):
@@ -47,7 +46,7 @@ class CommandFailedError(Exception):
     def as_machine_error(self, what: str, remedy: str) -> MachineError:
         """Return the failure as one line for a person; a known cause (disk, network) replaces ``remedy``."""
         text = "\n".join(self.tail)
-        known = (better for signs, better in _CAUSES if any(sign in text for sign in signs))
+        known = (better for signs, better in _CAUSES.items() if re.search(signs, text))
         remedy = next(known, remedy)
         last = next((line.strip() for line in reversed(self.tail) if line.strip()), f"exit code {self.code}")
         return MachineError(f"{what} ({last[:200]})", remedy=f"{remedy} (full log: {self.log})")
@@ -74,16 +73,14 @@ class Children:
                 text=True, errors="replace", start_new_session=True,
             )  # fmt: skip
             self._running.add(child)
-        try:
-            yield child
-        finally:
-            if child.poll() is None:
-                _signal_group(child, signal.SIGKILL)
-            child.wait()
-            if child.stdout:
-                child.stdout.close()
-            with self._lock:
-                self._running.discard(child)
+        with child:
+            try:
+                yield child
+            finally:
+                if child.poll() is None:
+                    _signal_group(child, signal.SIGKILL)
+                with self._lock:
+                    self._running.discard(child)
 
     def cancel(self) -> None:
         """End every child and its descendants, and start no more."""

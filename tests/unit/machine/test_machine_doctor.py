@@ -108,11 +108,13 @@ def test_an_engine_that_is_too_old_failed(report: Report, monkeypatch: pytest.Mo
     assert state(report()[1], "docker")["remedy"] == "upgrade to Docker 20.10 or newer"
 
 
-def test_a_full_disk_failed(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_fails_where_something_has_to_be_made(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**9}))
-    disk = state(report()[1], "disk")
-    assert disk["state"] == "failed"
-    assert "1.0 GB free" in disk["detail"]
+    code, document = report(done=False)
+    assert (code, state(document, "disk")["state"]) == (5, "failed")
+    assert "1.0 GB free" in state(document, "disk")["detail"]
+    code, document = report(done=True)
+    assert (code, state(document, "disk")["state"]) == (0, "ok")
 
 
 def test_a_silent_package_index_failed(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,15 +176,16 @@ def test_folders_of_another_user_are_a_check(report: Report, monkeypatch: pytest
     assert "set XDG_STATE_HOME" in state(document, "folders")["remedy"]
 
 
-def test_a_program_of_another_user_is_a_check(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    pulumi = toolchain.toolchain_dir() / "bin" / "pulumi"
-    pulumi.parent.mkdir(parents=True)
-    pulumi.touch()
+def test_a_program_of_another_user_is_a_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    for program in toolchain.PROGRAMS:
+        (toolchain.toolchain_dir() / program).parent.mkdir(parents=True, exist_ok=True)
+        (toolchain.toolchain_dir() / program).touch()
+    pulumi = toolchain.toolchain_dir() / toolchain.PROGRAMS[0]
     belongs_to(monkeypatch, {pulumi: 4711})
-    code, document = report()
-    assert code == 5
-    assert "pulumi belongs to user 4711" in state(document, "toolchain")["detail"]
-    assert state(document, "toolchain")["remedy"] == f"remove {pulumi.parent}: it is made again"
+    (row,) = [check for check in doctor.examine() if check.name == "toolchain"]
+    assert row.state == "failed"
+    assert "pulumi belongs to user 4711" in row.detail
+    assert row.remedy == f"remove {pulumi.parent}: it is made again"
 
 
 def test_the_launchers_report_has_a_row_for_its_virtual_environment(

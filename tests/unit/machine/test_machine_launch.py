@@ -138,6 +138,15 @@ def test_an_old_python_gets_one_line() -> None:
     assert result.stderr == "ephemera: Python 3.8 is too old: run this with Python 3.11 or newer\n"
 
 
+def test_a_reader_that_is_gone_ends_doctor_without_a_word() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    doctor = [sys.executable, str(ROOT / "ephemera"), "doctor", "--help"]
+    result = subprocess.run(doctor, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (-signal.SIGPIPE, "")
+
+
 def test_the_machine_room_needs_the_standard_library_only() -> None:
     # -S: no site-packages; -I: no environment. Every module of the room, and what doctor looks at.
     script = (

@@ -83,20 +83,6 @@ def test_another_python_that_starts_the_launcher_does_not_make_it_anew(
     assert machine.environment().check()
 
 
-def test_started_from_within_it_is_not_made_anew(machine: Machine) -> None:
-    machine.make()
-    script = (
-        "import pathlib, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from ephemera.machine.venv import VirtualEnvironment\n"
-        "print(VirtualEnvironment(pathlib.Path(sys.argv[2])).check())\n"
-    )
-    source = Path(room.__file__).parents[2]
-    said = subprocess.run(
-        [machine.environment().python, "-I", "-c", script, source, machine.project], capture_output=True, text=True
-    )
-    assert said.stdout == "True\n", said.stderr
-
-
 def test_made_from_within_another_one_it_has_the_interpreters_own(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,12 +229,6 @@ def test_a_failed_install_is_not_taken_for_done(machine: Machine) -> None:
     assert not machine.environment().check()
     (machine.project / "requirements-dev.txt").write_text("uv==1 --hash=sha256:0\n")
     assert machine.environment().check(), "the one before is whole"
-
-
-def test_a_removed_interpreter_is_noticed(machine: Machine) -> None:
-    machine.make()
-    machine.environment().python.unlink()
-    assert not machine.environment().check()
 
 
 def test_a_download_that_fails_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
