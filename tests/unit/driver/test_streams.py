@@ -64,18 +64,6 @@ def test_output_and_error_come_apart(ends: tuple[socket.socket, socket.socket]) 
     assert _exchanged(near, None, None) == (b"one two", b"wrong")
 
 
-def test_what_it_reads_ends(ends: tuple[socket.socket, socket.socket]) -> None:
-    near, far = ends
-
-    def echo() -> None:
-        with far.makefile("rb") as stream:
-            far.sendall(_frame(1, stream.read()))
-        far.close()
-
-    threading.Thread(target=echo, daemon=True).start()
-    assert _exchanged(near, b"x" * 1_000_000, 20) == (b"x" * 1_000_000, b"")
-
-
 def test_command_that_answers_as_it_reads(ends: tuple[socket.socket, socket.socket]) -> None:
     near, far = ends
     far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
