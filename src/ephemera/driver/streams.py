@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from ephemera.host import clock, logs
+from ephemera.host import clock
 
 STDOUT, STDERR = 1, 2
 _HEADER = struct.Struct(">BxxxL")
@@ -135,7 +135,9 @@ def frames(stream: Any) -> Iterator[tuple[int, bytes]]:
     """Yield ``STDOUT`` or ``STDERR`` and the output as it comes, until the connection ends."""
     connection = _beneath(stream)
     connection.settimeout(None)
-    return logs.frames(iter(lambda: connection.recv(AT_ONCE), b""))
+    while header := _received(connection, _HEADER.size):
+        kind, length = _HEADER.unpack(header)
+        yield kind, _received(connection, length)
 
 
 def close(stream: Any) -> None:
@@ -160,3 +162,14 @@ def _early(stream: Any) -> bytes:
         return bytes(reader.read(len(reader.peek())))  # of a connection that does not block: no more than is there
     except _AGAIN:
         return b""
+
+
+def _received(connection: socket.socket, count: int) -> bytes:
+    """Return ``count`` bytes; none at the end."""
+    found = bytearray()
+    while len(found) < count:
+        part = connection.recv(count - len(found))
+        if not part:
+            return b""
+        found += part
+    return bytes(found)

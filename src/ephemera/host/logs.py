@@ -104,7 +104,7 @@ def _pieces(
     with answer:
         _check(answer)
         chunks = answer.iter_content(chunk_size=None)
-        for stream, data in ((1, line) for line in _ended(chunks)) if terminal else frames(chunks):
+        for stream, data in ((1, line) for line in _ended(chunks)) if terminal else _frames(chunks):
             stamp, _, text = data.partition(b" ")
             yield stream, stamp.decode(errors="replace").rstrip(), text or b"\n"
 
@@ -118,8 +118,8 @@ def _check(answer: Any) -> None:
         create_api_error_from_http_exception(error)
 
 
-def frames(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield the stream (1: standard output, 2: error) and the bytes of each whole frame of ``chunks``."""
+def _frames(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """One for each piece."""
     received = bytearray()
     for chunk in chunks:
         received += chunk
