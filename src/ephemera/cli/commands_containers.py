@@ -168,10 +168,7 @@ def restart(
         handle.restart()
         handle.wait_ready()
     seconds = round(time.monotonic() - started, 2)
-    if screen.machine:
-        screen.document({"service": service, "seconds": seconds})
-    else:
-        screen.note(f"{service} is ready after {seconds:.1f} s")
+    screen.result({"service": service, "seconds": seconds}, f"{service} is ready after {seconds:.1f} s")
 
 
 @contextmanager

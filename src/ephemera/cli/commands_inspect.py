@@ -57,13 +57,11 @@ def status(
     workspace = Workspace.find()
     name = lifecycle.find_stack(workspace, stack, branch)
     with placement.connected(workspace, name) as client:
-        document = lifecycle.expected(workspace, name)
-        required = {service: entry.required for service, entry in workspace.catalog[document.system].services.items()}
-        found = services.statuses(client, document, required)
-    if screen.machine:
-        screen.document({"stack": name, "services": [{**asdict(item), "up": item.up} for item in found]})
-    else:
-        screen.table(status_table(found))
+        expected = lifecycle.expected(workspace, name)
+        required = {service: entry.required for service, entry in workspace.catalog[expected.system].services.items()}
+        found = services.statuses(client, expected, required)
+    document = {"stack": name, "services": [{**asdict(item), "up": item.up} for item in found]}
+    screen.result(document, status_table(found))
     raise typer.Exit(3 if any(item.required and not item.up for item in found) else 0)
 
 
@@ -77,13 +75,9 @@ def ls(output: options.OutputOption = Output.table) -> None:
     screen = Screen(output)
     found = environments(Workspace.find())
     reaper.start_if_due()
-    if screen.machine:
-        times = [{key: timestamp(getattr(item, key)) for key in ("created_at", "expires_at")} for item in found]
-        screen.document([{**asdict(item), **each} for item, each in zip(found, times, strict=True)])
-    elif found:
-        screen.table(environments_table(found))
-    else:
-        screen.note("no environment is running")
+    times = [{key: timestamp(getattr(item, key)) for key in ("created_at", "expires_at")} for item in found]
+    documents = [{**asdict(item), **each} for item, each in zip(found, times, strict=True)]
+    screen.result(documents, environments_table(found) if found else "no environment is running")
 
 
 def outputs(
@@ -199,9 +193,6 @@ def list_images(output: options.OutputOption = Output.table) -> None:
 
     screen = Screen(output)
     found = images.stored()
-    if screen.machine:
-        screen.document([asdict(image) for image in found])
-        return
     table = Columns("image", "size", "made by", "used by", dispensable=("used by", "made by", "size"))
     for image in found:
         table.add_row(
@@ -210,7 +201,7 @@ def list_images(output: options.OutputOption = Output.table) -> None:
             "you" if image.ours else "another user",
             escape(", ".join(image.used_by)) or "-",
         )
-    screen.table(table)
+    screen.result([asdict(image) for image in found], table)
 
 
 def prune_images(output: options.OutputOption = Output.table) -> None:
@@ -219,10 +210,7 @@ def prune_images(output: options.OutputOption = Output.table) -> None:
 
     screen = Screen(output)
     removed = images.prune()
-    if screen.machine:
-        screen.document({"removed": [asdict(image) for image in removed]})
-    else:
-        screen.note(f"{len(removed)} images removed")
+    screen.result({"removed": [asdict(image) for image in removed]}, f"{len(removed)} images removed")
 
 
 def build_images(

@@ -78,6 +78,15 @@ class Screen:
         """Whether one JSON document is wanted."""
         return self.output is Output.json
 
+    def result(self, document: Any, shown: ConsoleRenderable | str) -> None:
+        """Print a command's result: its JSON document if asked for, else a table, or a line for people."""
+        if self.machine:
+            self.document(document)
+        elif isinstance(shown, str):
+            self.note(shown)
+        else:
+            self.table(shown)
+
     def document(self, document: Any) -> None:
         """Print one JSON document on standard output."""
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

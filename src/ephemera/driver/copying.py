@@ -96,8 +96,8 @@ def extract(handle: ServiceHandle, archive: int, target: str) -> None:
     if not problem:
         return
     try:
-        os.lseek(archive, 0, os.SEEK_SET)
-        with os.fdopen(os.dup(archive), "rb") as file:
+        with open(archive, "rb", closefd=False) as file:
+            file.seek(0)
             handle.client.api.put_archive(handle.container, target, file)
     except (APIError, OSError) as error:
         raise CopyError(f"cannot copy to {target} in service {handle.name!r}", remedy=problem) from error

@@ -45,7 +45,7 @@ _HALF_BYTES = 4 * 1024 * 1024
 _EARLY_FIGURES = 10
 _FIGURES_APART = 3
 _RETRY_SECONDS = 2.0
-_NEWER, _OLDER, _LOCK = ".jsonl", ".older.jsonl", ".lock"
+_NEWER, _OLDER, _LOCK, _PARTIAL = ".jsonl", ".older.jsonl", ".lock", ".partial"
 # Each probe and health check is three exec_* events: they are not asked for.
 _ACTIONS = ("create", "start", "restart", "die", "oom", "kill", "stop", "pause", "unpause", "health_status", "destroy")
 
@@ -127,7 +127,7 @@ def missed_events(client: DockerClient, stack: str, records: list[Record]) -> li
 
 def forget(stack: str) -> None:
     """Drop the stack's recording."""
-    for suffix in (_NEWER, _OLDER, _LOCK):
+    for suffix in (_NEWER, _OLDER, _LOCK, _PARTIAL):
         documents.remove(_path(stack, suffix))
 
 
@@ -147,19 +147,20 @@ class _Recorder:
             self._stream.close()
 
     def _run(self) -> None:
-        try:
-            lock = os.open(_path(self._stack, _LOCK), os.O_RDWR)
-        except OSError:
-            return  # the stack is gone
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            while not self._stopped.is_set() and self._is_current(lock):
-                # A stream that is closed under its reader breaks in any way its layers do, down to attributes of None.
-                with suppress(Exception), connected() as client:
-                    self._record(client, lock)
-                self._stopped.wait(_RETRY_SECONDS)
-        finally:
-            os.close(lock)
+        while not self._stopped.is_set():
+            try:
+                lock = os.open(_path(self._stack, _LOCK), os.O_RDWR)
+            except OSError:
+                return  # the stack is gone
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                while not self._stopped.is_set() and self._is_current(lock):
+                    # A stream closed under its reader breaks in any way its layers do, down to attributes of None.
+                    with suppress(Exception), connected() as client:
+                        self._record(client, lock)
+                    self._stopped.wait(_RETRY_SECONDS)
+            finally:
+                os.close(lock)
 
     def _record(self, client: DockerClient, lock: int) -> None:
         self._stream = _events(client, self._stack, read(self._stack))
@@ -203,7 +204,7 @@ class _Recorder:
 
 def _drop_older(stack: str, newer: int) -> None:
     fcntl.flock(newer, fcntl.LOCK_EX)
-    path, older, partial = _path(stack), _path(stack, _OLDER), _path(stack, ".partial")
+    path, older, partial = _path(stack), _path(stack, _OLDER), _path(stack, _PARTIAL)
     if os.path.samestat(os.fstat(newer), path.stat()):  # else another process has done it
         # There is always a file of that name to append to, and what is written meanwhile goes to one of both.
         partial.touch(mode=0o600)

@@ -132,7 +132,8 @@ class Conversation:
 
 
 def frames(stream: Any) -> Iterator[tuple[int, bytes]]:
-    """Yield ``STDOUT`` or ``STDERR`` and the output as it comes, until the connection ends."""
+    """Yield ``STDOUT`` or ``STDERR`` and the output as it comes, until the connection ends. No byte more than a frame's
+    is read: an interrupted reader may be followed by another."""
     connection = _beneath(stream)
     connection.settimeout(None)
     while header := _received(connection, _HEADER.size):
