@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,13 @@ from ephemera.contract.catalog import Manifest
 from ephemera.contract.images import EngineImage, PublicImage, ServiceImage
 from ephemera.driver.workspace import Workspace
 from tests.unit.cli.conftest import Command
+
+
+class Terminal(io.StringIO):
+    """Standard input of a user who types these lines."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -58,6 +66,24 @@ def test_without_arguments_it_is_named_as_the_folder_and_runs_a_web_server(
 ) -> None:
     assert "git init && ephemera run" in ephemera("init").out
     assert declared("my-shop").images == (EngineImage("python"),)
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("nats:2\n8222\n", ('"nats"', 'image="nats:2"', "port=8222")),
+        ("api\n\n", ('"api"', 'image=Build("api")', "port=8000")),
+        ("\n", ('"web"', 'image=EngineImage("python")', "port=8000")),
+    ],
+)
+def test_on_a_terminal_it_asks(
+    ephemera: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, typed: str, written: tuple[str, ...]
+) -> None:
+    (folder / "api").mkdir()
+    (folder / "api" / "Dockerfile").write_text("FROM scratch\n")
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    assert ephemera("init").exit_code == 0
+    assert [text for text in written if text not in (folder / "__main__.py").read_text()] == []
 
 
 def test_nothing_is_written_where_one_of_the_files_exists(ephemera: Command, folder: Path) -> None:
