@@ -24,7 +24,7 @@ Fingerprint = Mapping[str, str]
 """``stamps``: digest of names, times, sizes and inodes. ``content``: digest of names and contents; files beyond 64 MiB
 in all count by their stamps."""
 _Entry = tuple[str, os.stat_result | str]
-"""A path with its status, or with what else there is to say."""
+"""A path with its status; or with ``folder``, names in it, or an error number."""
 
 
 class Files:

@@ -44,10 +44,6 @@ class Forked:
         self.stdout = stdout
         self.returncode: int | None = None
 
-    def poll(self) -> int | None:
-        """Return its exit code; None while it runs."""
-        return self._ended(0)
-
     def signal(self, number: int) -> None:
         """Send it a signal, if it still runs."""
         # While no answer came its process lives, so that its number is no other's. What came is not read here: this may
@@ -57,16 +53,9 @@ class Forked:
 
     def wait(self, timeout: float | None = None) -> int:
         """Return its exit code, -9 for one that was killed by whatever signal; raise after ``timeout`` seconds."""
-        code = self._ended(timeout)
-        if code is None:
-            raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout or 0)
-        return code
-
-    def _answered(self, seconds: float | None) -> bool:
-        return bool(select.select([self._connection], [], [], seconds)[0])
-
-    def _ended(self, seconds: float | None) -> int | None:
-        if self.returncode is None and self._answered(seconds):
+        if self.returncode is None:
+            if not self._answered(timeout):
+                raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout or 0)
             try:
                 answer = self._connection.recv(_ANSWER_BYTES)
             except ConnectionError:
@@ -74,6 +63,9 @@ class Forked:
             self.returncode = int(json.loads(answer)["exit"]) if answer else -signal.SIGKILL
             self._connection.close()
         return self.returncode
+
+    def _answered(self, seconds: float | None) -> bool:
+        return bool(select.select([self._connection], [], [], seconds)[0])
 
 
 def forked(

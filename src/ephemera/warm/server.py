@@ -33,7 +33,6 @@ _LOOK_SECONDS = 30.0
 _REQUEST_SECONDS = 5.0
 _REQUEST_BYTES = 1 << 20  # more than fits into a packet
 _MODULES = (
-    "pulumi.automation",
     "pulumi_docker",
     "ephemera.cli.entry",
     "ephemera.cli.live",

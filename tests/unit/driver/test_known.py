@@ -80,7 +80,7 @@ class World:
         path.parent.mkdir(parents=True, exist_ok=True)
         written = {key: _ENCRYPTED if key in self.secret else value for key, value in self.credentials.items()}
         root = {"type": "pulumi:pulumi:Stack", "outputs": {"environment": self._document(written)}}
-        path.write_text(json.dumps({"checkpoint": {"latest": {"resources": [root, *self.resources]}}}))
+        path.write_text(json.dumps({"checkpoint": {"latest": {"resources": [root, *self.resources]}}}, sort_keys=True))
 
     def _document(self, credentials: dict[str, Any]) -> dict[str, Any]:
         service = {
@@ -155,6 +155,7 @@ def test_no_credential_is_in_the_file_which_is_for_the_user_alone(world: World) 
     found = known.outputs(world.workspace, _STACK)
     assert found is not None
     assert found.services["db"].credentials["password"].get_secret_value() == world.credentials["password"]
+    assert list(found.services["db"].credentials) == list(world.credentials), "in the order of the program"
 
 
 @pytest.mark.parametrize(
