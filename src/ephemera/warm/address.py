@@ -67,7 +67,7 @@ def folder() -> Path:
 
 def socket_file(likeness: str) -> Path:
     """Return the socket of the warm process of that likeness."""
-    return folder() / f"{likeness}.sock"
+    return folder() / f"{likeness}.socket"
 
 
 def connected(likeness: str) -> socket.socket | None:

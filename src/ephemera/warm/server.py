@@ -95,7 +95,7 @@ def _reap(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the s
 
 def _tidy(folder: Path) -> None:
     """Remove sockets of warm processes that were killed."""
-    for path in folder.glob("*.sock"):
+    for path in folder.glob("*.socket"):
         connection = address.connected(path.stem)
         if connection is None:
             path.unlink(missing_ok=True)

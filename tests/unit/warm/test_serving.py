@@ -118,7 +118,7 @@ def test_only_one_of_a_likeness_serves(light: Light, tmp_path: Path) -> None:
 def test_folder_and_socket_are_for_the_user_alone(light: Light) -> None:
     light()
     assert address.folder().stat().st_mode & 0o777 == 0o700
-    (path,) = address.folder().glob("*.sock")
+    (path,) = address.folder().glob("*.socket")
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -133,7 +133,7 @@ def test_what_a_killed_one_left_is_tidied_by_the_next(
     killed.wait()
     third = light()
     left = sorted(path.name for path in address.folder().iterdir())
-    assert len([name for name in left if name.endswith(".sock")]) == 2
+    assert len([name for name in left if name.endswith(".socket")]) == 2
     assert server_pid() == third.pid
     monkeypatch.setenv("OTEL_SERVICE_NAME", "other")
     assert server_pid() == other.pid
@@ -157,7 +157,7 @@ def test_fork_of_a_killed_one_goes_on_and_the_next_serves(light: Light, tmp_path
 def test_one_that_is_not_used_ends_and_leaves_nothing(light: Light) -> None:
     process = light(_IDLE_SECONDS=0.2, _LOOK_SECONDS=0.05)
     assert process.wait(20) == 0
-    assert not list(address.folder().glob("*.sock"))
+    assert not list(address.folder().glob("*.socket"))
 
 
 def test_one_that_is_used_does_not_end(light: Light, tmp_path: Path) -> None:
