@@ -39,7 +39,6 @@ from ephemera.driver.workspace import Workspace, read_yaml
 from ephemera.home import credentials, documents, identity
 from ephemera.home.documents import DiskError
 from ephemera.home.paths import state_dir
-from ephemera.host import clock
 from ephemera.host.configured import configured
 from ephemera.host.engine import connected
 from ephemera.host.fingerprint import Files, Fingerprint, stamp
@@ -87,7 +86,6 @@ def remembering(
     What was known before is forgotten. Failing to remember is no error.
     """
     forget(stack)
-    started = clock.now_ns()
     around = _around(workspace, stack)
     reads: dict[str, Any] = {}
 
@@ -112,7 +110,8 @@ def remembering(
             hidden = _hidden(outputs.document(show_secrets=True), state.outputs(resources), derived)
         except (KeyError, ValueError):
             doubts.append("its outputs hold a secret that is not generated")
-        if files.changed_at(paths) >= started - _TICK_NANOSECONDS:
+        # Since they were compared with the manifest, which the program was told.
+        if files.changed_at(paths) >= workspace.files.since - _TICK_NANOSECONDS:
             doubts.append("a file of the project was written meanwhile")
         if around != _around(workspace, stack):
             doubts.append("its config was written meanwhile")
