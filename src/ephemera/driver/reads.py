@@ -8,7 +8,6 @@ ephemera's own machinery do is not the program's.
 from __future__ import annotations
 
 import os
-import site
 import sys
 import sysconfig
 from functools import cache
@@ -84,19 +83,14 @@ class Reads:
 @cache
 def libraries() -> tuple[str, ...]:
     """Return the folders of the standard library and of installed packages, each with a separator at its end."""
-    paths = sysconfig.get_paths()
-    standard = [paths["stdlib"], paths["platstdlib"]]
+    standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
     return tuple(dict.fromkeys(f"{folder}{os.sep}" for folder in (*standard, *site_folders())))
 
 
 @cache
 def site_folders() -> tuple[str, ...]:
-    """Return the folders that packages are installed to."""
-    paths = sysconfig.get_paths()
-    found = [paths["purelib"], paths["platlib"], *site.getsitepackages()]
-    if site.ENABLE_USER_SITE:
-        found.append(site.getusersitepackages())
-    return tuple(dict.fromkeys(found))
+    """Return the folders of installed packages."""
+    return tuple(path for path in sys.path if path.endswith("-packages"))
 
 
 def _path(given: Any) -> str:
