@@ -31,7 +31,7 @@ def wanted() -> bool:
     return sys.platform == "linux" and surroundings.variables().get("EPHEMERA_WARM", "") != "off"
 
 
-def likeness() -> str:
+def fingerprint() -> str:
     """Return a digest of all that a process has from its start and that cannot be given to a fork.
 
     That is the interpreter and installed packages, ephemera's own source, the user with all groups and rights,
@@ -65,16 +65,16 @@ def folder() -> Path:
     return own_cache_dir("warm")
 
 
-def socket_file(likeness: str) -> Path:
-    """Return the socket of the warm process of that likeness."""
-    return folder() / f"{likeness}.socket"
+def socket_file(fingerprint: str) -> Path:
+    """Return the socket of the warm process of that fingerprint."""
+    return folder() / f"{fingerprint}.socket"
 
 
-def connected(likeness: str) -> socket.socket | None:
-    """Return a connection to the warm process of that likeness, with a packet for each message; None without one."""
+def connected(fingerprint: str) -> socket.socket | None:
+    """Return a connection to the warm process of that fingerprint, with a packet for each message; None without one."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        with short_path(socket_file(likeness)) as path:
+        with short_path(socket_file(fingerprint)) as path:
             connection.connect(path)
         check_peer(connection)
         return connection

@@ -1,8 +1,9 @@
 """Asking the warm process for forks of it: programs that are there at once.
 
-A request is one packet, a JSON object, with three descriptors (standard input, output and error) beside it; the answers
-are ``{"pid"}``, and ``{"exit"}`` when the fork is about to end by itself. In between the asking process answers with
-one byte: until then the fork does nothing, so that a request that was given up has started nothing.
+A request is one packet, a JSON object, with three descriptors (standard input, output and error) beside it; it fails
+where its variables do not fit into a packet (200 KB). The answers are ``{"pid"}``, and ``{"exit"}`` when the fork is
+about to end by itself. In between the asking process answers with one byte: until then the fork does nothing, so that a
+request that was given up has started nothing.
 """
 
 from __future__ import annotations
@@ -192,14 +193,14 @@ def handed_over(program: str, arguments: Sequence[str]) -> int | None:
 
 
 def begin() -> None:
-    """Start the warm process of this likeness, unless there is one; it is there in about a second."""
+    """Start the warm process of this fingerprint, unless there is one; it is there in about a second."""
     global _starting
     if not address.wanted() or _starting is not None:
         return
     # An interpreter that finds no locale mends that for all that it starts too, so that those do not find the same.
     mode = ["-X", "utf8"] if sys.flags.utf8_mode else []
     with suppress(OSError, MachineError):  # a cache that cannot be used: then without
-        connection = address.connected(address.likeness())
+        connection = address.connected(address.fingerprint())
         if connection is not None:
             connection.close()
             return
@@ -220,12 +221,12 @@ def begin() -> None:
 
 def _connected() -> socket.socket | None:
     global _starting
-    likeness = address.likeness()
-    connection = address.connected(likeness)
+    fingerprint = address.fingerprint()
+    connection = address.connected(fingerprint)
     if connection is None and _starting is not None:
         # It imports what the program would have to import here: waiting is never longer.
         select.select([_starting], [], [], _START_SECONDS)
         os.close(_starting)
         _starting = None
-        connection = address.connected(likeness)
+        connection = address.connected(fingerprint)
     return connection

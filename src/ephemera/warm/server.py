@@ -51,8 +51,8 @@ _WHERE_INSTALLED = ("psycopg", "redis")
 
 def main(arguments: list[str]) -> int:
     """Serve until there has been nothing to do for a quarter of an hour, or what was imported has changed since."""
-    likeness = address.likeness()
-    path = address.socket_file(likeness)
+    fingerprint = address.fingerprint()
+    path = address.socket_file(fingerprint)
     with (address.folder() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of several that begin at once, one imports
         _tidy(address.folder())
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
         os.close(int(told))
     signal.signal(signal.SIGCHLD, _reap)
     try:
-        _serve(listener, likeness)
+        _serve(listener, fingerprint)
     finally:
         path.unlink(missing_ok=True)
     return 0
@@ -112,11 +112,11 @@ def _plain_signals() -> None:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
-def _serve(listener: socket.socket, likeness: str) -> None:
+def _serve(listener: socket.socket, fingerprint: str) -> None:
     used = time.monotonic()
     while time.monotonic() - used < _IDLE_SECONDS:
         if not select.select([listener], [], [], _LOOK_SECONDS)[0]:
-            if address.likeness() != likeness:
+            if address.fingerprint() != fingerprint:
                 return
             continue
         used = time.monotonic()

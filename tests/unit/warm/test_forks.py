@@ -235,7 +235,7 @@ _HARMLESS = {
 }
 
 
-def test_all_that_imports_read_from_the_environment_is_part_of_the_likeness() -> None:
+def test_all_that_imports_read_from_the_environment_is_part_of_the_fingerprint() -> None:
     done = subprocess.run([sys.executable, "-c", _READS], capture_output=True, text=True, timeout=60, check=True)
     read = set(done.stdout.split())
     assert "TYPER_USE_RICH" in read, "it is watched"
