@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _DOUBTFUL = {
     "ctypes.dlopen": "loads a library",
 }
 _PACKAGE = f"{Path(__file__).resolve().parent.parent}{os.sep}"
+_IMAGES = f"{_PACKAGE}images{os.sep}"
 _KERNEL = ("/dev/", "/proc/", "/sys/")
 
 
@@ -42,7 +44,7 @@ class Reads:
     def watch_monitor(self, monitor: Any) -> None:
         """Note calls of providers' functions, which look at things outside of the stack."""
         for name in ("Invoke", "Call"):
-            setattr(monitor, name, self._doubting(getattr(monitor, name)))
+            setattr(monitor, name, partial(self._call, getattr(monitor, name)))
 
     def document(self) -> dict[str, Any]:
         """Return plain values: ``paths`` of the project, of folders that modules come from, and of what else was read,
@@ -64,7 +66,9 @@ class Reads:
         if event == "open":
             path, mode, flags = arguments
             written = mode[:1] in ("w", "a", "x") if isinstance(mode, str) else flags & os.O_ACCMODE == os.O_WRONLY
-            if not written and (name := _path(path)) and "__pycache__" not in name:  # modules count by their folders
+            # Modules count by their folders, sources of images by the references of the images.
+            of_image = any(file.startswith(_IMAGES) for file in _frames(sys._getframe(1)))
+            if not written and not of_image and (name := _path(path)) and "__pycache__" not in name:
                 self._opened.add(name)
         elif event in ("os.listdir", "os.scandir"):
             if (name := _path(arguments[0] or os.curdir)) and _is_asked_by_program(sys._getframe(1)):
@@ -72,12 +76,9 @@ class Reads:
         elif (why := _DOUBTFUL.get(event)) and _is_asked_by_program(sys._getframe(1)):
             self._doubts[why] = None
 
-    def _doubting(self, function: Any) -> Any:
-        def doubting(*arguments: Any, **named: Any) -> Any:
-            self._doubts["asks a provider"] = None
-            return function(*arguments, **named)
-
-        return doubting
+    def _call(self, function: Any, *arguments: Any, **named: Any) -> Any:
+        self._doubts["asks a provider"] = None
+        return function(*arguments, **named)
 
 
 @cache
@@ -102,11 +103,16 @@ def _path(given: Any) -> str:
 
 def _is_asked_by_program(frame: Any) -> bool:
     """Return whether the program asked for it, and not the import of a library or ephemera itself."""
-    while frame is not None:
-        file = frame.f_code.co_filename
+    for file in _frames(frame):
         if file.startswith((_PACKAGE, "<frozen importlib")):
             return False
         if not file.startswith((*libraries(), "<frozen")):
             return True
-        frame = frame.f_back
     return False
+
+
+def _frames(frame: Any) -> Iterator[str]:
+    """Yield the source file of each frame, innermost first."""
+    while frame is not None:
+        yield frame.f_code.co_filename
+        frame = frame.f_back
