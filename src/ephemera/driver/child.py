@@ -36,7 +36,7 @@ from ephemera.driver.reads import Reads
 from ephemera.machine.toolchain import PLUGIN_VERSION
 from ephemera.resources.manifests import KNOWN
 
-# For the evidence: a program's traceback, and what comes after it.
+# For the evidence: a program's traceback, and the lines after it.
 _KEPT_LINES = 400
 
 

@@ -1,11 +1,11 @@
-"""What is remembered of an environment that became ready, so that an unchanged one needs no run of the engine.
+"""Knowledge of environments that became ready, so that an unchanged one needs no run of the engine.
 
-``$XDG_STATE_HOME/ephemera/known/<stack>.json``: all that decides what a run of the engine would make of its program,
-what the Docker engine held of it, and its outputs. Generated credentials stand there as service and purpose, from which
-they are derived again. What is in doubt is not remembered; the file then says why.
+``$XDG_STATE_HOME/ephemera/known/<stack>.json`` holds everything that decides the result of a run of the engine, the
+objects on the Docker engine, and the outputs. Generated credentials stand there as service and purpose, from which they
+are derived again. An environment in doubt is not remembered; the file then says why.
 
-It counts as unchanged when all of that is so: same settings, variables, files and machine, state untouched, nothing but
-its own objects there, every container the one that became ready and running since then, and every probe answered now.
+An environment is unchanged if settings, variables, files and machine are the same, its state is untouched, nothing but
+its own objects is there, every container is the one that became ready and has run since, and every probe answers now.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _TROUBLE = (EphemeraError, DockerException, RequestException, OSError)
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """``settings``: as config. ``variables``: digest of the process environment, ``shared_variables``: of that without
-    what differs by branch. ``around``: digest of what else is no file of the project. ``files``: fingerprint of
-    ``paths``. ``state``: digest of the state's stamp. ``objects``: what the Docker engine held, with marks that change
+    what differs by branch. ``around``: digest of everything else beside files. ``files``: fingerprint of ``paths``.
+    ``state``: digest of the state's stamp. ``objects``: what the Docker engine held, with marks that change
     once it is touched. ``outputs``: the document, credentials as references."""
 
     settings: Mapping[str, str]
@@ -83,7 +83,7 @@ def remembering(
 ) -> tuple[Callable[[Event], None], Callable[[EnvironmentOutputs], None]]:
     """Return a listener for the events of an engine's run, and a function to call with the outputs when it is ready.
 
-    What was known before is forgotten. Failing to remember is no error.
+    Forgets the stack first. Failing to remember is not an error.
     """
     forget(stack)
     around = _around(workspace, stack)
@@ -96,7 +96,7 @@ def remembering(
             report(event)
 
     def look(outputs: EnvironmentOutputs) -> Known | str:
-        """Return what is known, or why it is in doubt."""
+        """Return the knowledge, or why it is in doubt."""
         files, state_now, resources = Files(), _state(workspace, stack), state.resources(workspace, stack)
         paths = sorted({*reads["paths"]} - {str(workspace.config_file(stack))})
         wanted = _references(system, settings)
@@ -184,7 +184,7 @@ def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs | None:
 
 
 def read(stack: str) -> Known | None:
-    """Return what is known of the stack; None if nothing is, or if another version wrote it."""
+    """Return the knowledge of the stack; None without any, or if another version wrote it."""
     return documents.read(
         _path(stack), lambda found: _KNOWN.validate_python(found["known"]) if _has(found, "known") else None
     )
@@ -209,7 +209,7 @@ def shown(stack: str, known: Known) -> EnvironmentOutputs:
 
 
 def forget(stack: str) -> None:
-    """Drop what is known of the stack."""
+    """Drop the knowledge of the stack."""
     documents.remove(_path(stack))
 
 
@@ -227,7 +227,7 @@ def _state(workspace: Workspace, stack: str) -> str:
 
 
 def _around(workspace: Workspace, stack: str) -> str:
-    """Return a digest of the stack's config of others, of engine, plugin, interpreter and installed packages."""
+    """Return a digest of others' config in the stack, of engine, plugin, interpreter and installed packages."""
     document = read_yaml(workspace.config_file(stack))
     config = document.pop("config", None) or {}
     document.pop("encryptionsalt", None)
@@ -248,7 +248,7 @@ def _around(workspace: Workspace, stack: str) -> str:
 
 
 def _references(system: Manifest, settings: Settings) -> list[str]:
-    """Return the references of the system's images, by what they are made from now."""
+    """Return the references of the system's images, from their current sources."""
     mode = settings.images if settings.images != "auto" else images.mode()
     return sorted({images.resolve(image, mode) for image in system.images})
 
@@ -304,7 +304,7 @@ def _image_id(client: DockerClient, reference: str) -> str:
 
 
 def _answers(client: DockerClient, stack: str, name: str, service: ServiceOutputs) -> bool:
-    """Return whether the gate of a service whose container is as it was would open now."""
+    """Return whether the gate of a service would open now, given that its container is unchanged."""
     exit_code = 0 if from_description(service.readiness).finishes else None
     return ServiceHandle(client, stack, name, service).answers(exit_code)
 

@@ -31,7 +31,8 @@ Found = Mapping[str, Any] | None
 
 
 def mend(workspace: Workspace, stack: str, report: Callable[[Event], None]) -> None:
-    """Drop from the state what is missing on the Docker engine, and report it: the next update makes it again.
+    """Drop resources from the state that are missing on the Docker engine, and report them: the next update makes
+    them again.
 
     Raises :class:`EngineError` when the state cannot be refreshed.
     """
@@ -49,7 +50,7 @@ def mend(workspace: Workspace, stack: str, report: Callable[[Event], None]) -> N
     targets = [argument for each in lost for argument in ("--target", each["urn"])]
     engine.run(workspace, stack, ["refresh", "--yes", "--skip-preview", "--clear-pending-creates", *targets])
     if any(each["type"] == state.VOLUME for each in lost) and leases.read(stack) is not None:
-        leases.change(stack, seeded=False)  # what was put in for tests is gone
+        leases.change(stack, seeded=False)  # the tests' data is gone
 
 
 def disown(

@@ -1,8 +1,8 @@
-"""What a program's process reads while it runs: paths, for a fingerprint, and what no fingerprint covers.
+"""Reads of a program while it runs: paths, for a fingerprint, and doubts, which no fingerprint covers.
 
-Python tells of every file that is opened and every folder that is listed, and of what reaches beyond files: processes,
-connections, databases. The latter are *doubts*, if the program itself asked for it. What libraries, the interpreter and
-ephemera's own machinery do is not the program's.
+Python reports every file that is opened and every folder that is listed. It also reports calls that reach beyond files:
+processes, connections, databases. These are *doubts* if the program itself makes them, and not a library, the
+interpreter or ephemera's own machinery.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _KERNEL = ("/dev/", "/proc/", "/sys/")
 
 
 class Reads:
-    """Notes what this process, which runs the program of ``project``, reads from its making on."""
+    """Notes the reads of this process, which runs the program of ``project``, from now on."""
 
     def __init__(self, project: str) -> None:
         self._project = project
@@ -47,8 +47,8 @@ class Reads:
             setattr(monitor, name, partial(self._call, getattr(monitor, name)))
 
     def document(self) -> dict[str, Any]:
-        """Return plain values: ``paths`` of the project, of folders that modules come from, and of what else was read,
-        as a fingerprint takes them; ``credentials`` (service and purpose of each generated one), ``doubts``."""
+        """Return plain values: ``paths`` of the project, of the folders of modules, and of everything else that was
+        read, for a fingerprint; ``credentials`` (service and purpose of each generated one); ``doubts``."""
         # Some modules were imported before this began to listen.
         files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
         folders = {os.path.dirname(file) for file in files if isinstance(file, str)}  # noqa: PTH120

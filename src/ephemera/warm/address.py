@@ -1,4 +1,4 @@
-"""Where the warm process is, and which processes may be its forks."""
+"""The address of the warm process, and the fingerprint of processes that may be its forks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ephemera.host import surroundings
 from ephemera.host.fingerprint import Files, stamp
 from ephemera.host.sockets import short_path
 
-# What the dynamic linker and Python read when they start, and packages when they are imported.
+# The dynamic linker and Python read these when they start, and packages when they are imported.
 _READ_AT_START = (
     *("LC_", "LANG", "LD_", "GLIBC_", "MALLOC_", "OPENSSL_", "PYTHON"),
     *("GRPC_", "OTEL_", "PROTOCOL_BUFFERS_", "PSUTIL_", "PYDANTIC_"),  # and nothing of Pulumi's, which is not obeyed

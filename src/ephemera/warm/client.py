@@ -37,7 +37,7 @@ _starting: int | None = None
 
 
 class Forked:
-    """A running fork, with what is needed of :class:`subprocess.Popen`. ``stdout``: where a pipe was asked for."""
+    """A running fork, in part like :class:`subprocess.Popen`. ``stdout``: a pipe, if one was asked for."""
 
     def __init__(self, connection: socket.socket, pid: int, stdout: IO[str] | None = None) -> None:
         self._connection = connection

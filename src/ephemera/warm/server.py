@@ -1,4 +1,4 @@
-"""The warm process: ``python -m ephemera.warm.server [DESCRIPTOR]``, which is closed as soon as it answers.
+"""The warm process: ``python -m ephemera.warm.server [DESCRIPTOR]``; it closes the descriptor once it can answer.
 
 It has no threads, does nothing but fork, and reads nothing but requests of its own user's processes.
 """
@@ -46,11 +46,11 @@ _MODULES = (
     "ephemera.resources.rehearsal",
 )
 _WHERE_INSTALLED = ("psycopg", "redis")
-"""What components work with where the project has it."""
+"""Packages that components need, if the project has them."""
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until there has been nothing to do for a quarter of an hour, or what was imported has changed since."""
+    """Serve until a quarter of an hour has passed without a request, or an imported module has changed."""
     fingerprint = address.fingerprint()
     path = address.socket_file(fingerprint)
     with (address.folder() / "lock").open("w") as lock:
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with short_path(path) as short:
             listener.bind(short)
-        path.chmod(0o600)  # nobody can connect yet, and the folder is for the user alone
+        path.chmod(0o600)  # before it listens; the folder is for the user alone
         listener.listen(128)
     for told in arguments:
         os.close(int(told))
