@@ -1,4 +1,4 @@
-"""The process that drives one run of the engine; the driver starts it in a process group of its own.
+"""One run of the engine, in a process of its own that the driver starts.
 
 ``python -m ephemera.driver.child PROJECT STACK [events]``, with manifests by system as JSON on standard input: runs the
 project's ``__main__.py`` as an inline Automation API program, which then rehearses none of these systems, and writes
@@ -18,10 +18,14 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
+
+import pulumi
+from pulumi import automation
+from pulumi.runtime.proto import resource_pb2
+from semver import VersionInfo
 
 from ephemera.contract import progress
 from ephemera.contract.catalog import Catalog, from_document
@@ -32,11 +36,7 @@ from ephemera.driver.reads import Reads
 from ephemera.machine.toolchain import PLUGIN_VERSION
 from ephemera.resources.manifests import KNOWN
 
-if TYPE_CHECKING:
-    from pulumi import automation
-
-
-# For the evidence: a program's traceback, and what comes after it.
+# For the evidence: a program's traceback, and the lines after it.
 _KEPT_LINES = 400
 
 
@@ -46,8 +46,6 @@ def main(arguments: list[str]) -> int:
     manifests = {name: from_document(each) for name, each in json.load(sys.stdin).items()}
     reads = Reads(project)
     channel = _Channel(timed=bool(wanted))
-    from pulumi import automation
-
     _disable_debug_notes()
     output: deque[str] = deque(maxlen=_KEPT_LINES)
     progress.subscribe(channel.send)
@@ -56,12 +54,14 @@ def main(arguments: list[str]) -> int:
     workspace = automation.LocalWorkspace(
         work_dir=project,
         program=lambda: _program(Path(project), channel, reads, manifests),
-        pulumi_command=_command(),
+        pulumi_command=_PinnedCommand(),
     )
     try:
-        told = _step_teller(channel) if channel.timed else None
-        _stack_class()(stack, workspace).up(
-            on_output=output.append, on_error=output.append, on_event=told, color="never"
+        _Stack(stack, workspace).up(
+            on_output=output.append,
+            on_error=output.append,
+            on_event=channel.send_step if channel.timed else None,
+            color="never",
         )
     except automation.CommandError as error:
         channel.send({"type": "engine_failed", "output": list(output) or lines(str(error))[-_KEPT_LINES:]})
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
 
 
 class _Channel:
-    """Standard output, kept for events: everything else that is written there goes to standard error."""
+    """Standard output, for events alone: everything else that is written there goes to standard error."""
 
     def __init__(self, *, timed: bool) -> None:
         self.timed = timed
@@ -86,10 +86,43 @@ class _Channel:
             self._file.write(json.dumps(event) + "\n")
             self._file.flush()
 
+    def send_step(self, event: automation.EngineEvent) -> None:
+        """Send a step of the engine, timed by when it is heard of: the engine's own times have whole seconds only."""
+        for state, found in (("begun", event.resource_pre_event), ("done", event.res_outputs_event)):
+            if found is not None:
+                step = found.metadata
+                resource = step.new or step.old
+                custom = bool(resource and resource.custom)
+                self.send({"type": "resource", "state": state, "op": step.op, "urn": step.urn, "custom": custom})
+
+
+class _PinnedCommand(automation.PulumiCommand):
+    """The engine that the toolchain pins, without a process that asks it for its version first."""
+
+    def __init__(self) -> None:
+        self.command = "pulumi"
+        # At least that: the first whose events are sent as they happen.
+        self.version = VersionInfo(3, 206)
+
+
+class _Stack(automation.Stack):
+    """A stack without the calls of the CLI that the Automation API adds around a run (select, output, history):
+    the stack is named in every call, and its outputs are known from the program."""
+
+    def __init__(self, name: str, workspace: automation.Workspace) -> None:
+        self.name = name
+        self.workspace = workspace
+
+    def outputs(self) -> automation.OutputMap:
+        return {}
+
+    def info(self, show_secrets: bool = True) -> automation.UpdateSummary:  # noqa: ARG002
+        return automation.UpdateSummary(
+            kind="update", start_time=datetime.now(UTC), message="", environment={}, config={}, result="succeeded"
+        )
+
 
 def _program(project: Path, channel: _Channel, reads: Reads, manifests: Catalog) -> None:
-    import pulumi
-
     KNOWN.set(manifests)
     if channel.timed:
         channel.send(timeline.phase(timeline.PROGRAM))
@@ -105,73 +138,18 @@ def _program(project: Path, channel: _Channel, reads: Reads, manifests: Catalog)
 
 
 def _disable_debug_notes() -> None:
-    """Have the SDK not note its steps: the program waits for each note, a call of the engine, which drops it."""
-    import pulumi
-
+    """Drop debug notes of the SDK: each is a call that the program waits for, and the engine drops it."""
     pulumi.log.debug = lambda *_, **__: None
 
 
 def _wake_plugin(monitor: Any) -> None:
     """Have the engine start the Docker plugin beside the program, which registers nothing until it has been run to its
-    end: by a question that nobody waits for the answer of."""
-    from pulumi.runtime.proto import resource_pb2
-
+    end. It does so for a question, whose answer is ignored."""
     # The version that the program's resources ask for: they are to find that plugin.
     name = "docker:index/getNetwork:getNetwork"
     question = resource_pb2.ResourceInvokeRequest(tok=name, version=PLUGIN_VERSION)
     question.args.update({"name": "none"})
     monitor.Invoke.future(question)
-
-
-def _step_teller(channel: _Channel) -> Callable[[automation.EngineEvent], None]:
-    """Sends the engine's steps, by the time at which they are heard of: the engine's own has whole seconds only."""
-
-    def tell(event: automation.EngineEvent) -> None:
-        for state, found in (("begun", event.resource_pre_event), ("done", event.res_outputs_event)):
-            if found is not None:
-                step = found.metadata
-                resource = step.new or step.old
-                custom = bool(resource and resource.custom)
-                channel.send({"type": "resource", "state": state, "op": step.op, "urn": step.urn, "custom": custom})
-
-    return tell
-
-
-def _command() -> Any:
-    from pulumi import automation
-    from semver import VersionInfo
-
-    class Known(automation.PulumiCommand):
-        """The engine that the toolchain pins, without a process that asks it for its version first."""
-
-        def __init__(self) -> None:
-            self.command = "pulumi"
-            # At least that: the first whose events are sent as they happen.
-            self.version = VersionInfo(3, 206)
-
-    return Known()
-
-
-def _stack_class() -> type[Any]:
-    from pulumi import automation
-
-    class Direct(automation.Stack):
-        """A stack without the calls of the CLI that the Automation API adds around a run (select, output, history):
-        the stack is named in every call, and its outputs are known from the program."""
-
-        def __init__(self, name: str, workspace: automation.Workspace) -> None:
-            self.name = name
-            self.workspace = workspace
-
-        def outputs(self) -> automation.OutputMap:
-            return {}
-
-        def info(self, show_secrets: bool = True) -> automation.UpdateSummary:  # noqa: ARG002
-            return automation.UpdateSummary(
-                kind="update", start_time=datetime.now(UTC), message="", environment={}, config={}, result="succeeded"
-            )
-
-    return Direct
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What Pulumi encrypts of a stack: secrets in its config and its state. And what to do if not with our passphrase.
+"""Secrets that Pulumi encrypts in a stack's config and state, and stacks that are not encrypted with our passphrase.
 
 Plain ``pulumi`` prefers ``PULUMI_CONFIG_PASSPHRASE``, so a stack may be encrypted with one that ephemera does not know.
-What cannot be decrypted then can be had again: credentials are derived, and the program makes its outputs.
+Its encrypted values can be made again: credentials are derived, and the program makes its outputs.
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ from ephemera.driver.workspace import Workspace, is_secret, read_yaml
 from ephemera.home.documents import write_whole
 
 _SALT = "encryptionsalt"
-# What a plugin finds an older state by, and does not without all of its values; it does without it, too.
+# By this a plugin reads a state of an older version; it needs all values or none of it.
 _DELTA = "__pulumi_raw_state_delta"
 
 
 def up(workspace: Workspace, stack: str, report: Callable[[Event], None], **how: Any) -> EnvironmentOutputs:
-    """:func:`engine.up`, also of a stack that is encrypted with another passphrase: it is made one of ours first.
+    """Run :func:`engine.up`; if the stack is encrypted with another passphrase, make it one of ours and run it again.
 
-    Its containers are made anew then, since their variables are among what cannot be read; volumes stay. Raises
-    :class:`InputError` if its config holds secrets, and :class:`EngineError` if it has resources beside Docker's: what
-    is lost of either cannot be had again.
+    Its containers are made anew then, since their variables cannot be read; volumes stay. Raises :class:`InputError`
+    if its config holds secrets, and :class:`EngineError` if it has resources beside Docker's: both would be lost.
     """
     try:
         return engine.up(workspace, stack, report, **how)
     except EngineError as error:
-        if not engine.of_another_passphrase(error.output):
+        if not any("incorrect passphrase" in line for line in error.output):
             raise
         _make_ours(workspace, stack)
         why = f"{stack} was encrypted with another passphrase than ephemera's: its containers are made anew"
@@ -53,7 +52,7 @@ def config_secrets(workspace: Workspace, stack: str) -> list[str]:
 
 
 def _make_ours(workspace: Workspace, stack: str) -> None:
-    """Drop what is encrypted, and the salt: the next run of the engine encrypts with our passphrase."""
+    """Drop encrypted values and the salt: the next run of the engine encrypts with our passphrase."""
     path = workspace.config_file(stack)
     document = read_yaml(path)
     if keys := list(_secret_keys(document)):
@@ -76,7 +75,7 @@ def _make_ours(workspace: Workspace, stack: str) -> None:
 
 
 def _secret_keys(document: dict[str, Any]) -> Iterator[str]:
-    """Keys of a stack's config whose values are secrets, or hold some."""
+    """Return keys of a stack's config whose values are secrets, or hold some."""
     return (str(key) for key, value in (document.get("config") or {}).items() if _holds_secret(value))
 
 
@@ -88,7 +87,7 @@ def _holds_secret(value: Any) -> bool:
 
 
 def _readable(value: Any) -> Any:
-    """``value`` of a state without what is encrypted in it."""
+    """Return ``value`` of a state without encrypted parts."""
     if isinstance(value, dict):
         return {key: _readable(part) for key, part in value.items() if key != _DELTA and not is_encrypted(part)}
     return [_readable(part) for part in value if not is_encrypted(part)] if isinstance(value, list) else value

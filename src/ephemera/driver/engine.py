@@ -1,4 +1,4 @@
-"""Runs of the engine: one child process each, in a process group that can be ended as a whole."""
+"""Runs of Pulumi's engine: one child process each, in a process group that can be ended as a whole."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def destroy(workspace: Workspace, stack: str) -> None:
 
 
 def end_all(stack: str) -> int:
-    """End every process of every run of the engine on this stack, also one that nobody wrote down; how many."""
+    """End every process of every run of the engine on this stack, recorded or not; return how many there were."""
     return end_marked(_MARK, _mark(stack))
 
 
@@ -168,11 +168,6 @@ def _running(workspace: Workspace, stack: str, start: Callable[[Mapping[str, str
 def _file() -> IO[str]:
     """Open a temporary file."""
     return tempfile.TemporaryFile("w+", dir=surroundings.temporary())
-
-
-def of_another_passphrase(output: Sequence[str]) -> bool:
-    """Return whether the engine said that our passphrase does not fit the stack."""
-    return any("incorrect passphrase" in line for line in output)
 
 
 def _failed(what: str, output: Sequence[str]) -> EngineError:

@@ -1,18 +1,18 @@
-"""What is remembered of an environment that became ready, so that an unchanged one needs no run of the engine.
+"""Knowledge of environments that became ready, so that an unchanged one needs no run of the engine.
 
-``$XDG_STATE_HOME/ephemera/known/<stack>.json``: all that decides what a run of the engine would make of its program,
-what the Docker engine held of it, and which generated credentials its outputs hold, by service and purpose. The outputs
-themselves are in the state. What is in doubt is not remembered; the file then says why.
+``$XDG_STATE_HOME/ephemera/known/<stack>.json`` holds everything that decides the result of a run of the engine, the
+objects on the Docker engine, and the outputs. Generated credentials stand there as service and purpose, from which they
+are derived again. An environment in doubt is not remembered; the file then says why.
 
-It counts as unchanged when all of that is so: same settings, variables, files and machine, state untouched, nothing but
-its own objects there, every container the one that became ready and running since then, and every probe answered now.
+An environment is unchanged if settings, variables, files and machine are the same, its state is untouched, nothing but
+its own objects is there, every container is the one that became ready and has run since, and every probe answers now.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -39,13 +39,13 @@ from ephemera.driver.workspace import Workspace, read_yaml
 from ephemera.home import credentials, documents, identity
 from ephemera.home.documents import DiskError
 from ephemera.home.paths import state_dir
-from ephemera.host import clock
 from ephemera.host.configured import configured
 from ephemera.host.engine import connected
 from ephemera.host.fingerprint import Files, Fingerprint, stamp
 from ephemera.host.probes import describe, from_description
 
 _SCHEMA = 3
+_REFERENCE = "ephemera:credential"
 _THREADS = 16
 # The kernel's clock for files ticks every few milliseconds: one that changed just before may be stamped a bit later.
 _TICK_NANOSECONDS = 20_000_000
@@ -60,9 +60,9 @@ _TROUBLE = (EphemeraError, DockerException, RequestException, OSError)
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """``settings``: as config. ``variables``: digest of the process environment, ``shared_variables``: of that without
-    what differs by branch. ``around``: digest of what else is no file of the project. ``files``: fingerprint of
-    ``paths``. ``state``: digest of the state's stamp. ``objects``: what the Docker engine held, with marks that change
-    once it is touched. ``secrets``: service and purpose of each secret in the outputs, in their order."""
+    what differs by branch. ``around``: digest of everything else beside files. ``files``: fingerprint of ``paths``.
+    ``state``: digest of the state's stamp. ``objects``: what the Docker engine held, with marks that change
+    once it is touched. ``outputs``: the document, credentials as references."""
 
     settings: Mapping[str, str]
     variables: str
@@ -72,7 +72,7 @@ class Known:
     files: Fingerprint
     state: str
     objects: Mapping[str, Any]
-    secrets: Sequence[tuple[str, str]]
+    outputs: Mapping[str, Any]
 
 
 _KNOWN = TypeAdapter(Known)
@@ -83,10 +83,9 @@ def remembering(
 ) -> tuple[Callable[[Event], None], Callable[[EnvironmentOutputs], None]]:
     """Return a listener for the events of an engine's run, and a function to call with the outputs when it is ready.
 
-    What was known before is forgotten. Failing to remember is no error.
+    Forgets the stack first. Failing to remember is not an error.
     """
     forget(stack)
-    started = clock.now_ns()
     around = _around(workspace, stack)
     reads: dict[str, Any] = {}
 
@@ -97,20 +96,22 @@ def remembering(
             report(event)
 
     def look(outputs: EnvironmentOutputs) -> Known | str:
-        """Return what is known, or why it is in doubt."""
+        """Return the knowledge, or why it is in doubt."""
         files, state_now, resources = Files(), _state(workspace, stack), state.resources(workspace, stack)
         paths = sorted({*reads["paths"]} - {str(workspace.config_file(stack))})
         wanted = _references(system, settings)
         derived = {credentials.credential(stack, *made): made for made in reads["credentials"]}
-        secrets = [
-            derived.get(str(each)) for each in _secrets(state.outputs(resources), outputs.document(show_secrets=True))
-        ]
         doubts = [f"the program {doubt}" for doubt in reads["doubts"]]
         doubts += _uncovered(resources)
-        doubts += [f"{image} is made from something else by now" for image in _images(resources) - set(wanted)]
+        used = {str(each["inputs"].get("name")) for each in resources if each["type"] == state.IMAGE}
+        doubts += [f"{image} is made from something else by now" for image in sorted(used - set(wanted))]
         doubts += [f"{name} has a probe of its own" for name, each in outputs.services.items() if not _askable(each)]
-        doubts += ["its outputs hold a secret that is not generated"] if None in secrets else []
-        if files.changed_at(paths) >= started - _TICK_NANOSECONDS:
+        try:
+            hidden = _hidden(outputs.document(show_secrets=True), state.outputs(resources), derived)
+        except (KeyError, ValueError):
+            doubts.append("its outputs hold a secret that is not generated")
+        # Since they were compared with the manifest, which the program was told.
+        if files.changed_at(paths) >= workspace.files.since - _TICK_NANOSECONDS:
             doubts.append("a file of the project was written meanwhile")
         if around != _around(workspace, stack):
             doubts.append("its config was written meanwhile")
@@ -127,7 +128,7 @@ def remembering(
             files=files.fingerprint(paths),
             state=state_now,
             objects=objects,
-            secrets=[each for each in secrets if each],
+            outputs=hidden,
         )
 
     def ready(outputs: EnvironmentOutputs) -> None:
@@ -147,20 +148,20 @@ def unchanged(workspace: Workspace, stack: str, system: Manifest, settings: Sett
     known = read(stack)
     if known is None or known.variables != variables.digest():
         return None
-    return None if why_not(known, workspace, stack, system, settings) else shown(workspace, stack, known)
+    return None if why_not(known, workspace, stack, system, settings) else shown(stack, known)
 
 
 def same_request(known: Known, settings: Settings) -> bool:
-    """Return whether it is of these settings and this process environment, but for what differs by branch."""
+    """Return whether it has these settings and this process environment, apart from what differs by branch."""
     return known.shared_variables == variables.digest(any_branch=True) and _same_settings(known, settings, True)
 
 
 def why_not(
     known: Known, workspace: Workspace, stack: str, system: Manifest, settings: Settings, *, any_branch: bool = False
 ) -> str:
-    """Return why the environment may not be as it is known, in a few words; an empty text when it is.
+    """Return in a few words why the environment may have changed; an empty text if it has not.
 
-    Variables are not compared. ``any_branch``: it may be one of another branch, with the same definition otherwise.
+    Variables are not compared. ``any_branch``: ignore what differs by branch alone.
     """
     try:
         if not _same_settings(known, settings, any_branch):
@@ -171,7 +172,7 @@ def why_not(
             return "its config, the engine, plugin or packages differ"
         if not workspace.files.same(known.files, known.paths):
             return "the project's files differ"
-        return _unlike(known, stack, shown(workspace, stack, known), _references(system, settings))
+        return _unlike(known, stack, shown(stack, known), _references(system, settings))
     except _TROUBLE as error:
         return str(error)
 
@@ -179,11 +180,11 @@ def why_not(
 def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs | None:
     """Return the outputs if the state is unchanged since they were remembered, else None."""
     known = read(stack)
-    return shown(workspace, stack, known) if known is not None and _state_is(workspace, stack, known) else None
+    return shown(stack, known) if known is not None and _state_is(workspace, stack, known) else None
 
 
 def read(stack: str) -> Known | None:
-    """Return what is known of the stack; None where it is not, or as another version writes it."""
+    """Return the knowledge of the stack; None without any, or if another version wrote it."""
     return documents.read(
         _path(stack), lambda found: _KNOWN.validate_python(found["known"]) if _has(found, "known") else None
     )
@@ -194,22 +195,21 @@ def doubt(stack: str) -> str:
     return documents.read(_path(stack), lambda found: str(found["doubt"]) if _has(found, "doubt") else "") or ""
 
 
-def shown(workspace: Workspace, stack: str, known: Known) -> EnvironmentOutputs:
-    """Return the outputs of an environment whose state is as known, with their credentials."""
-    secrets = iter(known.secrets)
+def shown(stack: str, known: Known) -> EnvironmentOutputs:
+    """Return the known outputs, with their credentials."""
 
     def show(value: Any) -> Any:
-        if state.is_encrypted(value):
-            return credentials.credential(stack, *next(secrets))
         if isinstance(value, Mapping):
-            return {key: show(value[key]) for key in sorted(value)}
+            if _REFERENCE in value:
+                return credentials.credential(stack, *value[_REFERENCE])
+            return {key: show(part) for key, part in value.items()}
         return [show(part) for part in value] if isinstance(value, list) else value
 
-    return EnvironmentOutputs.parse(show(state.outputs(state.resources(workspace, stack))))
+    return EnvironmentOutputs.parse(show(known.outputs))
 
 
 def forget(stack: str) -> None:
-    """Drop what is known of the stack."""
+    """Drop the knowledge of the stack."""
     documents.remove(_path(stack))
 
 
@@ -227,7 +227,7 @@ def _state(workspace: Workspace, stack: str) -> str:
 
 
 def _around(workspace: Workspace, stack: str) -> str:
-    """Return a digest of the stack's config of others, of engine, plugin, interpreter and installed packages."""
+    """Return a digest of others' config in the stack, of engine, plugin, interpreter and installed packages."""
     document = read_yaml(workspace.config_file(stack))
     config = document.pop("config", None) or {}
     document.pop("encryptionsalt", None)
@@ -248,7 +248,7 @@ def _around(workspace: Workspace, stack: str) -> str:
 
 
 def _references(system: Manifest, settings: Settings) -> list[str]:
-    """Return the references of the system's images, by what they are made from now."""
+    """Return the references of the system's images, from their current sources."""
     mode = settings.images if settings.images != "auto" else images.mode()
     return sorted({images.resolve(image, mode) for image in system.images})
 
@@ -266,8 +266,8 @@ def _unlike(known: Known, stack: str, outputs: EnvironmentOutputs, wanted: Itera
 
 
 def _objects(client: DockerClient, pool: ThreadPoolExecutor, stack: str, wanted: Iterable[str]) -> dict[str, Any]:
-    """Return the stack's objects on the engine and ids of ``wanted`` images, as plain values that differ once any of
-    them was touched."""
+    """Return the stack's objects on the engine and ids of ``wanted`` images, as plain values that differ once one is
+    touched."""
     filters = labels.filters(identity.backend_id(), stack)
     ids = {reference: pool.submit(_image_id, client, reference) for reference in wanted}
     networks = pool.submit(client.api.networks, filters=filters)
@@ -304,19 +304,14 @@ def _image_id(client: DockerClient, reference: str) -> str:
 
 
 def _answers(client: DockerClient, stack: str, name: str, service: ServiceOutputs) -> bool:
-    """Return whether the gate of a service whose container is as it was would open now."""
+    """Return whether the gate of a service would open now, given that its container is unchanged."""
     exit_code = 0 if from_description(service.readiness).finishes else None
     return ServiceHandle(client, stack, name, service).answers(exit_code)
 
 
 def _askable(service: ServiceOutputs) -> bool:
-    """Return whether the outputs describe its probe in full; a class of the project's own is only named."""
+    """Return whether the outputs describe its probe in full: a class of the project's own has to be imported."""
     return bool(describe(from_description(service.readiness))["type"] == service.readiness.get("type"))
-
-
-def _images(resources: Iterable[Resource]) -> set[str]:
-    """Return the references of the images that the run used."""
-    return {str(resource["inputs"].get("name")) for resource in resources if resource["type"] == state.IMAGE}
 
 
 def _uncovered(resources: Iterable[Resource]) -> list[str]:
@@ -332,16 +327,16 @@ def _uncovered(resources: Iterable[Resource]) -> list[str]:
     return found
 
 
-def _secrets(written: Any, value: Any) -> Iterator[Any]:
-    """Yield the parts of ``value`` that are encrypted in ``written``, its form in the state, in their order there."""
+def _hidden(value: Any, written: Any, derived: Mapping[str, Any]) -> Any:
+    """Return ``value`` with each part that is encrypted in ``written``, its form in the state, as a reference to its
+    service and purpose in ``derived``; raise ``KeyError`` for one that is not there."""
     if state.is_encrypted(written):
-        yield value
-    elif isinstance(written, Mapping):
-        for key in sorted(written):
-            yield from _secrets(written[key], value.get(key) if isinstance(value, Mapping) else None)
-    elif isinstance(written, list):
-        for at, part in enumerate(written):
-            yield from _secrets(part, value[at] if isinstance(value, list | tuple) else None)
+        return {_REFERENCE: derived[str(value)]}
+    if isinstance(value, Mapping) and isinstance(written, Mapping):
+        return {key: _hidden(part, written.get(key), derived) for key, part in value.items()}
+    if isinstance(value, list | tuple) and isinstance(written, list):
+        return [_hidden(part, other, derived) for part, other in zip(value, written, strict=True)]
+    return value
 
 
 def _has(document: Mapping[str, Any], field: str) -> bool:

@@ -41,7 +41,7 @@ class _Memory:
     variables: str
 
     def holds(self, files: Files) -> bool:
-        """Return whether sources and variables are the same; False if that cannot be told."""
+        """Return whether sources and variables are the same; False in doubt."""
         try:
             return self.variables == variables.digest() and files.same(self.files, self.paths)
         except (EphemeraError, KeyError):
@@ -52,9 +52,9 @@ _MEMORY = TypeAdapter(_Memory)
 
 
 class ProjectCatalog(Mapping[str, Manifest]):
-    """Manifest by system of a project. Raises what the project's modules and programs raise when they are asked.
+    """Manifest by system of a project. Raises errors of the project's modules and programs when they are asked.
 
-    ``config``: gives what programs read from Pulumi's config, full key → text. ``files``: as they are.
+    ``config``: returns Pulumi config that programs read, full key → text. ``files``: the project's, as they are.
     """
 
     def __init__(self, project: Path, config: Callable[[], Mapping[str, str]], files: Files) -> None:
@@ -66,7 +66,7 @@ class ProjectCatalog(Mapping[str, Manifest]):
         known = self._memory.manifests
         if name not in known:
             known[name] = self._systems[name]
-            # What changed since it was looked at may not be what was imported.
+            # A file that changed since may not be the one that was imported.
             if self._memory.holds(Files()):
                 self._write()
         return known[name]

@@ -1,14 +1,13 @@
-"""Mending: before an update, what the state of a stack says and what the Docker engine holds are made to agree.
+"""Mending: before an update, make the state of a stack agree with the Docker engine.
 
-Pulumi's engine trusts its state and does not look: what was removed by hand it takes for there. What is missing, and
-what is there but cannot go on, is dropped from the state by a refresh of these resources alone; the update makes it
-again. What is left is not touched, data in volumes least of all. Containers that have stopped are started by the
-program, each after what it needs.
+Pulumi's engine trusts its state and does not look: it takes objects that were removed by hand for there. Missing ones,
+and containers that cannot go on, are dropped from the state by a refresh of these resources alone; the update makes
+them again. Everything else, data in volumes above all, is left alone. Containers that have stopped are started by the
+program, each after those that it needs.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 from docker import DockerClient
 from docker.errors import NotFound
 
-from ephemera.contract.errors import InputError
 from ephemera.contract.progress import Event
 from ephemera.driver import engine, removal, state
 from ephemera.driver.state import Resource
@@ -25,8 +23,6 @@ from ephemera.home import leases
 from ephemera.host.engine import connected
 
 _THREADS = 16
-# Components held a container then, and are one now (ADR 0050).
-_EARLIER = re.compile(r"\$ephemera:index:(OneShot|OpenSearch|Postgres|Redis|WebService)\$ephemera:index:Container::")
 _KINDS = {state.CONTAINER: "container", state.NETWORK: "network", state.VOLUME: "volume", state.IMAGE: "image"}
 _BEYOND_REPAIR = ("dead", "removing")
 
@@ -35,21 +31,15 @@ Found = Mapping[str, Any] | None
 
 
 def mend(workspace: Workspace, stack: str, report: Callable[[Event], None]) -> None:
-    """Have the next update of a stack that was there before make again what is missing; say what that is.
+    """Drop resources from the state that are missing on the Docker engine, and report them: the next update makes
+    them again.
 
-    Raises :class:`EngineError` when the state cannot be refreshed, and :class:`InputError` for an environment of an
-    earlier version, whose containers stand in the way of those that the update would make beside them.
+    Raises :class:`EngineError` when the state cannot be refreshed.
     """
-    resources = state.resources(workspace, stack)
-    if any(_EARLIER.search(str(resource.get("urn"))) for resource in resources):
-        raise InputError(
-            f"environment {stack!r} was made by an earlier version of ephemera",
-            remedy=f"take it down, and up again: `ephemera down {stack}`",
-        )
     if workspace.locks(stack):
         return  # another engine is at work on it, as the update will say
     with connected() as client:
-        resources = disown(client, workspace, stack, resources, report)
+        resources = disown(client, workspace, stack, state.resources(workspace, stack), report)
         removal.remove_unwritten(client, stack, resources)
         with state.reading(workspace, stack):
             lost = _lost(client, resources)
@@ -60,7 +50,7 @@ def mend(workspace: Workspace, stack: str, report: Callable[[Event], None]) -> N
     targets = [argument for each in lost for argument in ("--target", each["urn"])]
     engine.run(workspace, stack, ["refresh", "--yes", "--skip-preview", "--clear-pending-creates", *targets])
     if any(each["type"] == state.VOLUME for each in lost) and leases.read(stack) is not None:
-        leases.change(stack, seeded=False)  # what was put in for tests is gone
+        leases.change(stack, seeded=False)  # the tests' data is gone
 
 
 def disown(
@@ -70,9 +60,9 @@ def disown(
     resources: list[Resource],
     report: Callable[[Event], None],
 ) -> list[Resource]:
-    """Drop volumes from the state that are not ours any more, with what depends on them; return what is left of it.
+    """Drop volumes from the state that are not ours any more, with what depends on them; return the resources left.
 
-    Pulumi knows a volume by its name: it would delete one that has been made by hand under the name of a lost one.
+    Pulumi knows a volume by its name: it would delete one that was made by hand under the name of a lost one.
     """
     foreign = [each for each in resources if each["type"] == state.VOLUME and removal.is_foreign(client, each)]
     if not foreign or workspace.locks(stack):
@@ -83,28 +73,26 @@ def disown(
     return state.resources(workspace, stack)
 
 
-def _lost(client: DockerClient, resources: Collection[Resource]) -> list[Resource]:
-    """What the engine has no more; containers that cannot go on are removed, and are among it."""
-    known = [each for each in resources if each.get("urn") and each.get("id") and not each.get("external")]
-    ours = [each for each in known if each["type"] in _KINDS]
+def _lost(client: DockerClient, resources: list[Resource]) -> list[Resource]:
+    """Return resources that the Docker engine does not have; containers that cannot go on are removed, and among
+    them."""
+    ours = [
+        each
+        for each in resources
+        if each["type"] in _KINDS and each.get("urn") and each.get("id") and not each.get("external")
+    ]
     with ThreadPoolExecutor(_THREADS) as pool:
         found = dict(zip((each["urn"] for each in ours), pool.map(lambda each: _look(client, each), ours), strict=True))
     networks = {_name(each): each["id"] for each in ours if each["type"] == state.NETWORK and found[each["urn"]]}
-    gone = {each["urn"] for each in ours if found[each["urn"]] is None}
-    broken = {
-        each["urn"]
-        for each in ours
-        if each["type"] == state.CONTAINER
-        and each["urn"] not in gone
-        and _is_broken(each, found[each["urn"]], networks)
-    }
-    undone = _undone(resources, found, gone | broken)
+    lost = {each["urn"] for each in ours if _cannot_go_on(each, found[each["urn"]], networks)}
+    lost |= _undone(resources, found, lost)
     for each in ours:
-        if each["urn"] in broken | undone:
+        container = found[each["urn"]] if each["type"] == state.CONTAINER else None
+        if container is not None and each["urn"] in lost:
             removal.remove_container(client, each)
-        elif each["type"] == state.CONTAINER and each["urn"] not in gone:
-            _name_again(client, each, found[each["urn"]])
-    return [each for each in ours if each["urn"] in gone | broken | undone]
+        elif container is not None and (name := _name(each)) and container["Name"].lstrip("/") != name:
+            client.api.rename(each["id"], name)
+    return [each for each in ours if each["urn"] in lost]
 
 
 def _look(client: DockerClient, resource: Resource) -> Found:
@@ -115,15 +103,15 @@ def _look(client: DockerClient, resource: Resource) -> Found:
         image = client.api.inspect_image((resource.get("inputs") or {}).get("name") or identifier)
     except NotFound:
         return None
-    # Made again by somebody else, it has another id, by which containers name it.
+    # Made again by another run, it has another id, by which containers name it.
     return image if image["Id"] == (resource.get("outputs") or {}).get("imageId") else None
 
 
-def _is_broken(resource: Resource, found: Found, networks: Mapping[str, str]) -> bool:
-    """Whether the container cannot be started, or would not be reached: it is not in its network any more."""
-    assert found is not None  # noqa: S101 - asked of those that are there
-    current = found["State"]
-    if current["Status"] in _BEYOND_REPAIR:
+def _cannot_go_on(resource: Resource, found: Found, networks: Mapping[str, str]) -> bool:
+    """Return whether it is gone, or a container that cannot be started or reached: it has left its network."""
+    if found is None or resource["type"] != state.CONTAINER:
+        return found is None
+    if found["State"]["Status"] in _BEYOND_REPAIR:
         return True
     if _is_done(resource, found):
         return False
@@ -138,18 +126,14 @@ def _is_broken(resource: Resource, found: Found, networks: Mapping[str, str]) ->
     return False
 
 
-def _undone(resources: Collection[Resource], found: Mapping[str, Found], lost: Collection[str]) -> set[str]:
-    """One-shots that have ended well, and whose work went with what they need: a volume, or a container that does not
-    have its data in volumes that are left."""
+def _undone(resources: list[Resource], found: Mapping[str, Found], lost: Collection[str]) -> set[str]:
+    """Return one-shots that have ended well, and whose work went with something that they need: a volume, or a
+    container that does not have its data in volumes that are left."""
     by_urn = {each["urn"]: each for each in resources}
     without_data = {urn for urn in lost if not _keeps_its_data(by_urn[urn], by_urn, lost)}
-    needs = state.dependencies(list(resources))
-    return {
-        urn
-        for urn, document in found.items()
-        if urn not in lost and document is not None and _is_done(by_urn[urn], document)
-        if without_data & _all_needs(urn, needs)
-    }
+    needs = state.dependencies(resources)
+    done = [urn for urn, document in found.items() if urn not in lost and _is_done(by_urn[urn], document)]
+    return {urn for urn in done if without_data & _all_needs(urn, needs)}
 
 
 def _keeps_its_data(resource: Resource, by_urn: Mapping[str, Resource], lost: Collection[str]) -> bool:
@@ -170,17 +154,11 @@ def _all_needs(urn: str, needs: Mapping[str, Iterable[str]]) -> set[str]:
     return known
 
 
-def _is_done(resource: Resource, found: Mapping[str, Any]) -> bool:
-    """Whether it is a one-shot that has ended well."""
-    if not state.one_shots([resource]):
+def _is_done(resource: Resource, found: Found) -> bool:
+    """Return whether it is a one-shot that has ended well."""
+    if found is None or not state.one_shots([resource]):
         return False
     return bool(found["State"]["Status"] == "exited" and found["State"]["ExitCode"] == 0)
-
-
-def _name_again(client: DockerClient, resource: Resource, found: Found) -> None:
-    name = _name(resource)
-    if found is not None and name and found["Name"].lstrip("/") != name:
-        client.api.rename(resource["id"], name)
 
 
 def _name(resource: Resource) -> str:

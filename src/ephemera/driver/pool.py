@@ -92,7 +92,7 @@ def claim(
             continue  # it was taken down by name meanwhile
         if phase == "disposable":
             guardian.keep(workspace.project, lease.stack)
-        return known.shown(workspace, lease.stack, found).model_copy(update={"branch": settings.branch})
+        return known.shown(lease.stack, found).model_copy(update={"branch": settings.branch})
     return None
 
 

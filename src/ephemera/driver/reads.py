@@ -1,17 +1,17 @@
-"""What a program's process reads while it runs: paths, for a fingerprint, and what no fingerprint covers.
+"""Reads of a program while it runs: paths, for a fingerprint, and doubts, which no fingerprint covers.
 
-Python tells of every file that is opened and every folder that is listed, and of what reaches beyond files: processes,
-connections, databases. The latter are *doubts*, if the program itself asked for it. What libraries, the interpreter and
-ephemera's own machinery do is not the program's.
+Python reports every file that is opened and every folder that is listed. It also reports calls that reach beyond files:
+processes, connections, databases. These are *doubts* if the program itself makes them, and not a library, the
+interpreter or ephemera's own machinery.
 """
 
 from __future__ import annotations
 
 import os
-import site
 import sys
 import sysconfig
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ _DOUBTFUL = {
     "ctypes.dlopen": "loads a library",
 }
 _PACKAGE = f"{Path(__file__).resolve().parent.parent}{os.sep}"
+_IMAGES = f"{_PACKAGE}images{os.sep}"
 _KERNEL = ("/dev/", "/proc/", "/sys/")
 
 
 class Reads:
-    """Notes what this process, which runs the program of ``project``, reads from its making on."""
+    """Notes the reads of this process, which runs the program of ``project``, from now on."""
 
     def __init__(self, project: str) -> None:
         self._project = project
@@ -43,11 +44,11 @@ class Reads:
     def watch_monitor(self, monitor: Any) -> None:
         """Note calls of providers' functions, which look at things outside of the stack."""
         for name in ("Invoke", "Call"):
-            setattr(monitor, name, self._doubting(getattr(monitor, name)))
+            setattr(monitor, name, partial(self._call, getattr(monitor, name)))
 
     def document(self) -> dict[str, Any]:
-        """Return plain values: ``paths`` of the project, of folders that modules come from, and of what else was read,
-        as a fingerprint takes them; ``credentials`` (service and purpose of each generated one), ``doubts``."""
+        """Return plain values: ``paths`` of the project, of the folders of modules, and of everything else that was
+        read, for a fingerprint; ``credentials`` (service and purpose of each generated one); ``doubts``."""
         # Some modules were imported before this began to listen.
         files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
         folders = {os.path.dirname(file) for file in files if isinstance(file, str)}  # noqa: PTH120
@@ -65,7 +66,9 @@ class Reads:
         if event == "open":
             path, mode, flags = arguments
             written = mode[:1] in ("w", "a", "x") if isinstance(mode, str) else flags & os.O_ACCMODE == os.O_WRONLY
-            if not written and (name := _path(path)) and "__pycache__" not in name:  # modules count by their folders
+            # Modules count by their folders, sources of images by the references of the images.
+            of_image = any(file.startswith(_IMAGES) for file in _frames(sys._getframe(1)))
+            if not written and not of_image and (name := _path(path)) and "__pycache__" not in name:
                 self._opened.add(name)
         elif event in ("os.listdir", "os.scandir"):
             if (name := _path(arguments[0] or os.curdir)) and _is_asked_by_program(sys._getframe(1)):
@@ -73,30 +76,22 @@ class Reads:
         elif (why := _DOUBTFUL.get(event)) and _is_asked_by_program(sys._getframe(1)):
             self._doubts[why] = None
 
-    def _doubting(self, function: Any) -> Any:
-        def doubting(*arguments: Any, **named: Any) -> Any:
-            self._doubts["asks a provider"] = None
-            return function(*arguments, **named)
-
-        return doubting
+    def _call(self, function: Any, *arguments: Any, **named: Any) -> Any:
+        self._doubts["asks a provider"] = None
+        return function(*arguments, **named)
 
 
 @cache
 def libraries() -> tuple[str, ...]:
     """Return the folders of the standard library and of installed packages, each with a separator at its end."""
-    paths = sysconfig.get_paths()
-    standard = [paths["stdlib"], paths["platstdlib"]]
+    standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
     return tuple(dict.fromkeys(f"{folder}{os.sep}" for folder in (*standard, *site_folders())))
 
 
 @cache
 def site_folders() -> tuple[str, ...]:
-    """Return the folders that packages are installed to."""
-    paths = sysconfig.get_paths()
-    found = [paths["purelib"], paths["platlib"], *site.getsitepackages()]
-    if site.ENABLE_USER_SITE:
-        found.append(site.getusersitepackages())
-    return tuple(dict.fromkeys(found))
+    """Return the folders of installed packages."""
+    return tuple(path for path in sys.path if path.endswith("-packages"))
 
 
 def _path(given: Any) -> str:
@@ -108,11 +103,16 @@ def _path(given: Any) -> str:
 
 def _is_asked_by_program(frame: Any) -> bool:
     """Return whether the program asked for it, and not the import of a library or ephemera itself."""
-    while frame is not None:
-        file = frame.f_code.co_filename
+    for file in _frames(frame):
         if file.startswith((_PACKAGE, "<frozen importlib")):
             return False
         if not file.startswith((*libraries(), "<frozen")):
             return True
-        frame = frame.f_back
     return False
+
+
+def _frames(frame: Any) -> Iterator[str]:
+    """Yield the source file of each frame, innermost first."""
+    while frame is not None:
+        yield frame.f_code.co_filename
+        frame = frame.f_back

@@ -1,4 +1,4 @@
-"""What a stack's state says, read from the file backend without the engine. Secrets in it stay encrypted."""
+"""The resources in a stack's state, read from the file backend without the engine. Secrets in it stay encrypted."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _KINDS = {"inputs": dict, "outputs": dict, "dependencies": list, "parent": str, 
 
 
 class StateError(EngineError):
-    """A stack's state cannot be read; what is on the Docker engine is found by its labels."""
+    """A stack's state cannot be read; its objects on the Docker engine are found by their labels."""
 
     kind = "state"
 
 
 def resources(workspace: Workspace, stack: str) -> list[Resource]:
-    """Return every resource of the stack, as the engine wrote it down; none of one that has no state.
+    """Return every resource of the stack, as the engine wrote it; an empty list without state.
 
-    Raises :class:`StateError` for a file that holds no state.
+    Raises :class:`StateError` unless the file holds a state.
     """
     path = workspace.state_file(stack)
     with reading(workspace, stack):
@@ -50,13 +50,13 @@ def resources(workspace: Workspace, stack: str) -> list[Resource]:
 
 @contextmanager
 def reading(workspace: Workspace, stack: str) -> Iterator[None]:
-    """Raise :class:`StateError` for errors of the block, which takes the state for well-formed."""
+    """Raise :class:`StateError` for errors of a block that takes the state for well-formed."""
     try:
         yield
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StateError(
             f"the state of {stack} cannot be read ({type(error).__name__} in {workspace.state_file(stack)})",
-            remedy=f"put the file back from a copy; or `ephemera down {stack}`, which finds by label what it had made",
+            remedy=f"put the file back from a copy; or run `ephemera down {stack}`, which finds its objects by label",
         ) from error
 
 
@@ -69,7 +69,7 @@ def _resources(document: Any) -> list[Resource]:
             raise TypeError("a resource has no type")
         for name, kind in _KINDS.items():
             if not isinstance(resource.get(name) or kind(), kind):
-                raise TypeError(f"{name} of a resource is no {kind.__name__}")
+                raise TypeError(f"{name} of a resource is not a {kind.__name__}")
     return found
 
 
@@ -93,7 +93,7 @@ def is_encrypted(value: Any) -> bool:
 
 
 def dependencies(found: list[Resource]) -> dict[str, list[str]]:
-    """Return, by URN, those of what it is made after: what it depends on, its parent, its provider."""
+    """Return, by URN, the URNs of the resources that are made before it: dependencies, parent, provider."""
     return {
         resource["urn"]: [
             *resource.get("dependencies", ()),
@@ -106,7 +106,7 @@ def dependencies(found: list[Resource]) -> dict[str, list[str]]:
 
 
 def one_shots(found: list[Resource]) -> set[str]:
-    """Return the ids of containers that are to end."""
+    """Return the ids of containers that end by themselves."""
     return {
         resource["id"]
         for resource in found

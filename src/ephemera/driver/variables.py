@@ -1,4 +1,4 @@
-"""The process environment, as far as it decides what a program makes, by a digest."""
+"""Digests of the process environment, without variables that say nothing about an environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ephemera.host import surroundings
 from ephemera.machine.toolchain import steers
 
 _BRANCH_VARIABLES = frozenset(("EPHEMERA_OWNER", *branch_variables()))
-# These differ from one terminal, or one test, to the next, and say nothing of what is to be made.
+# These differ from one terminal, or one test, to the next.
 _VOLATILE = frozenset(
     "PWD OLDPWD SHLVL _ TERM COLUMNS LINES COLORTERM NO_COLOR FORCE_COLOR TERM_PROGRAM TERM_PROGRAM_VERSION "  # noqa: SIM905
     "TERM_SESSION_ID VTE_VERSION WINDOWID XDG_SESSION_ID TMUX TMUX_PANE STY LS_COLORS PS1 EPHEMERA_READY_SECONDS "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +46,7 @@ class Workspace:
 
     @staticmethod
     def find(start: Path | None = None) -> Workspace:
-        """The project that ``start`` (the working directory) is in."""
+        """Return the project that ``start`` (the working directory) is in."""
         return Workspace(find_project((start or surroundings.folder()).resolve()))
 
     @cached_property
@@ -61,19 +63,13 @@ class Workspace:
         """Return config that programs may read: of the project, and of any stack. It reaches none of them."""
         found: dict[str, str] = {}
         for file in (self.project / "Pulumi.yaml", *sorted(self.project.glob("Pulumi.*.yaml"))):
-            try:
-                config = _config(file, read_yaml(file))
-            except InputError:
-                continue  # commands of its own stack say so
-            for key, value in config.items():
-                plain = (
-                    value.get("value", value.get("default", value.get(_SECURE, "")))
-                    if isinstance(value, dict)
-                    else value
-                )
-                name = key if ":" in str(key) else f"{self.name}:{key}"
-                if not name.startswith(f"{NAMESPACE}:"):
-                    found[name] = plain if isinstance(plain, str) else json.dumps(plain, default=str)
+            with suppress(InputError):  # commands of its own stack say so
+                for key, value in _config(file, read_yaml(file)).items():
+                    if isinstance(value, dict):
+                        value = next((value[each] for each in ("value", "default", _SECURE) if each in value), "")
+                    name = key if ":" in key else f"{self.name}:{key}"
+                    if not name.startswith(f"{NAMESPACE}:"):
+                        found[name] = value if isinstance(value, str) else json.dumps(value, default=str)
         return found
 
     @cached_property
@@ -88,8 +84,8 @@ class Workspace:
         return name
 
     def environment(self) -> dict[str, str]:
-        """Environment variables that make ``pulumi`` use this machine's engine, plugin, state and passphrase; without
-        the user's own that would steer it."""
+        """Return variables that make ``pulumi`` use this machine's engine, plugin, state and passphrase, without the
+        user's own that would steer it."""
         variables, inherited = self._pulumi(), unsteered(surroundings.variables())
         return {
             **_COLLECT_LATE,
@@ -102,11 +98,11 @@ class Workspace:
         }
 
     def exported(self) -> dict[str, str]:
-        """The variables alone, for a shell; ``PATH`` holds only what goes in front."""
+        """Return the variables alone, for a shell; ``PATH`` holds only what goes in front."""
         return {**self._pulumi(), **engine.exported(), **_no_proxy(surroundings.variables())}
 
     def unset(self) -> list[str]:
-        """Variables of this process's environment that would steer ``pulumi``, for a shell to unset."""
+        """Return variables of this process's environment that would steer ``pulumi``, for a shell to unset."""
         ours, found = self.exported(), surroundings.variables()
         # A shell knows of no variable with another name.
         return sorted(name for name in found if steers(name) and name not in ours and name.isidentifier())
@@ -128,56 +124,52 @@ class Workspace:
         }
 
     def state_file(self, stack: str) -> Path:
-        """The stack's state in the file backend."""
+        """Return the file of the stack's state, in the file backend."""
         return self._state / "stacks" / self.name / f"{stack}.json"
 
     def config_file(self, stack: str) -> Path:
-        """The stack's config in the checkout."""
+        """Return the file of the stack's config, in the checkout."""
         return self.project / f"Pulumi.{stack}.yaml"
 
     def stacks(self) -> list[str]:
-        """Every stack of the project that has state."""
+        """Return every stack of the project that has state."""
         return sorted(path.stem for path in (self._state / "stacks" / self.name).glob("*.json"))
 
     def exists(self, stack: str) -> bool:
-        """Whether the stack has state."""
+        """Return whether the stack has state."""
         return self.state_file(stack).is_file()
 
     def create(self, stack: str) -> None:
         """Give the stack a state without resources, as ``pulumi stack init`` does in a process of its own."""
         if not self.exists(stack):
-            document = {"version": 3, "checkpoint": {"stack": self._reference(stack)}}
+            document = {"version": 3, "checkpoint": {"stack": f"organization/{self.name}/{stack}"}}
             write_whole(self.state_file(stack), json.dumps(document))
 
     def prepare_backend(self) -> None:
-        """Have the backend's own file there, without which it takes its folder for one of before stacks had projects.
+        """Write the backend's own file, without which Pulumi takes its folder for one of before stacks had projects.
 
         One that Pulumi could not read would keep every stack from coming up: it is set aside.
         """
         path = self._state / "meta.yaml"
         try:
-            version = yaml.load(text_of(path), _LOADER)["version"]  # noqa: S506 - a safe one, as below
-            if type(version) is int and version > 0:
-                return
-            documents.set_aside(path, f"its version is {version!r}")
-        except FileNotFoundError:
-            pass
-        except (OSError, yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
-            documents.set_aside(path, f"{type(error).__name__}: {error}".splitlines()[0])
+            version = read_yaml(path).get("version")
+            why = f"its version is {version!r}"
+        except InputError as error:
+            version, why = None, str(error)
+        if type(version) is int and version > 0:
+            return
+        documents.set_aside(path, why)
         write_whole(path, "version: 1\n")
 
-    def _reference(self, stack: str) -> str:
-        return f"organization/{self.name}/{stack}"
-
     def share_salt(self, stack: str) -> None:
-        """Have new stacks use the salt of this one, if the engine keeps its key already. Salts of their own would serve
-        passphrases that people choose, and may choose again; ours is random."""
+        """Have new stacks use the salt of this one, if the engine keeps its key already: our passphrase is random, and
+        needs no salt of each stack's own."""
         salt = read_yaml(self.config_file(stack)).get("encryptionsalt")
         if isinstance(salt, str) and not identity.salt_file().exists() and identity.fits_passphrase(salt):
             write_whole(identity.salt_file(), salt)
 
     def read_config(self, stack: str) -> dict[str, str]:
-        """The stack's config of this product: key without namespace → text, a secret's as :class:`Ciphertext`."""
+        """Return the stack's config of this product: key without namespace → text, a :class:`Ciphertext` if secret."""
         path = self.config_file(stack)
         config = _config(path, read_yaml(path))
         prefix = f"{NAMESPACE}:"
@@ -190,16 +182,13 @@ class Workspace:
         path = self.config_file(stack)
         document = read_yaml(path)
         others = {key: value for key, value in _config(path, document).items() if not key.startswith(f"{NAMESPACE}:")}
-        document["config"] = {
-            **others,
-            **{f"{NAMESPACE}:{key}": _value(key, text) for key, text in values.items()},
-        }
+        document["config"] = others | {f"{NAMESPACE}:{key}": _value(key, text) for key, text in values.items()}
         if not self.exists(stack) and identity.salt_file().exists():
             document.setdefault("encryptionsalt", identity.salt_file().read_text())
         write_whole(path, yaml.dump(document, Dumper=_DUMPER, sort_keys=True), mode=0o666)
 
     def forget(self, stack: str) -> None:
-        """Drop all that is recorded of a stack whose objects are gone: state, locks, history, config."""
+        """Remove all records of a stack whose objects are gone: state, locks, history, config."""
         folders = [self._state / folder / self.name for folder in ("stacks", "history", "backups")]
         folders.append(self._state / "locks" / "organization" / self.name)
         for folder in folders:
@@ -207,7 +196,7 @@ class Workspace:
         documents.remove(self.config_file(stack))
 
     def locks(self, stack: str) -> list[Path]:
-        """Lock files that an engine holds, or left behind."""
+        """Return lock files that an engine holds, or left behind."""
         return sorted((self._state / "locks" / "organization" / self.name / stack).glob("*.json"))
 
     @property
@@ -216,21 +205,21 @@ class Workspace:
 
 
 def _person() -> dict[str, str]:
-    """The variables that name user and home, where they are not set: for a user without an entry in /etc/passwd the
-    engine, which notes who runs it, starts with them alone."""
-    lacking = {name for name in ("USER", "HOME") if not surroundings.variables().get(name)}
-    return {name: value for name, value in (("USER", surroundings.user()), ("HOME", _home())) if name in lacking}
-
-
-def _home() -> str:
+    """Return the variables that name user and home, where they are not set: for a user without an entry in /etc/passwd
+    the engine, which notes who runs it, starts with them alone."""
     try:
-        return str(surroundings.home())
+        home = str(surroundings.home())
     except MachineError:
-        return str(state_dir())
+        home = str(state_dir())
+    return {
+        name: value
+        for name, value in (("USER", surroundings.user()), ("HOME", home))
+        if not surroundings.variables().get(name)
+    }
 
 
 def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
-    """Engine, program and plugin talk to each other over 127.0.0.1, which must not go through the machine's proxy."""
+    """Return variables that keep 127.0.0.1, where engine, program and plugin talk to each other, off the proxy."""
     hosts = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     named = [host.strip() for host in hosts.split(",") if host.strip()]
     value = ",".join(dict.fromkeys((*named, "localhost", "127.0.0.1")))  # once each: shells take it over again
@@ -238,15 +227,12 @@ def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _remove_all(folder: Path, stack: str) -> None:
-    named = [path for path in folder.glob(f"{stack}.json*") if not documents.is_aside(path)]
-    files = [path for path in named if path.is_file() or path.is_symlink()]  # also a link that leads nowhere
+    for path in folder.glob(f"{stack}.json*"):
+        if (path.is_file() or path.is_symlink()) and not documents.is_aside(path):  # also a link that leads nowhere
+            documents.remove(path)
     inside = folder / stack
     if inside.is_dir():
-        files.extend(path for path in inside.rglob("*") if path.is_file())
-    for path in files:
-        path.unlink(missing_ok=True)
-    if inside.is_dir():
-        inside.rmdir()
+        shutil.rmtree(inside)
     else:
         documents.remove(inside)
 
@@ -257,13 +243,15 @@ def is_secret(value: Any) -> bool:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in that file, empty where there is none; raises :class:`InputError` for what is no YAML."""
+    """Return the mapping in that file, empty where there is none; raise :class:`InputError` unless it is YAML."""
     try:
         document = yaml.load(text_of(path), _LOADER)  # noqa: S506 - a safe one, whose name the rule cannot see
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})", remedy="mend it, or remove it") from error
+        raise InputError(
+            f"{path} cannot be read ({error.strerror})", remedy="correct its permissions, or remove it"
+        ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
         raise InputError(f"{path} is not valid YAML", remedy=str(error).replace("\n", " ")) from error
     return document if isinstance(document, dict) else {}
@@ -272,7 +260,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def _config(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
     config = document.get("config") or {}
     if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
-        raise InputError(f"config in {path} is no mapping from keys", remedy="mend it, or remove the file")
+        raise InputError(f"config in {path} does not map keys to values", remedy="correct it, or remove the file")
     return config
 
 

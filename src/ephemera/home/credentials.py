@@ -1,4 +1,4 @@
-"""Generated credentials: the same on every run, different in every stack, in no file in the clear."""
+"""Generated credentials: the same on every run, different in every stack, never written in the clear."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _derived: set[tuple[str, str, str]] = set()
 
 
 def credential(stack: str, service: str, purpose: str) -> str:
-    """HMAC-SHA-256 of the user's key over stack, service and purpose: 32 characters, safe in a URL."""
+    """Return HMAC-SHA-256 of the user's key over stack, service and purpose: 32 characters, safe in a URL."""
     _derived.add((stack, service, purpose))
     message = "\0".join((stack, service, purpose)).encode()
     digest = hmac.new(key(), message, hashlib.sha256).digest()
@@ -20,5 +20,5 @@ def credential(stack: str, service: str, purpose: str) -> str:
 
 
 def derived() -> frozenset[tuple[str, str, str]]:
-    """Stack, service and purpose of every credential that this process derived: tells them from other secrets."""
+    """Return stack, service and purpose of every credential that this process has derived."""
     return frozenset(_derived)

@@ -14,6 +14,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
 from ephemera.contract.errors import InputError
+from ephemera.host import clock
 
 _MOST_FILES = 20_000
 _MOST_BYTES = 64 << 20
@@ -24,16 +25,18 @@ Fingerprint = Mapping[str, str]
 """``stamps``: digest of names, times, sizes and inodes. ``content``: digest of names and contents; files beyond 64 MiB
 in all count by their stamps."""
 _Entry = tuple[str, os.stat_result | str]
-"""A path with its status, or with what else there is to say."""
+"""A path with its status; or with ``folder``, names in it, or an error number."""
 
 
 class Files:
     """Files and folders as they are now: each path is walked when it is first asked for, and never again.
 
     Paths may be missing. Methods raise :class:`InputError` for more than 20,000 files.
+    ``since``: when this was made, nanoseconds since the epoch.
     """
 
     def __init__(self) -> None:
+        self.since = clock.now_ns()
         self._walked: dict[str, list[_Entry]] = {}
 
     def fingerprint(self, paths: Iterable[str]) -> Fingerprint:

@@ -1,4 +1,4 @@
-"""The manifests of declared systems, each rehearsed when it is asked for."""
+"""Manifests of declared systems; each is rehearsed when it is first asked for."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ephemera.contract.catalog import Manifest
 from ephemera.contract.system import System, refusing
 
 KNOWN: ContextVar[Mapping[str, Manifest]] = ContextVar("known manifests", default={})  # noqa: B039 - never written to
-"""Manifests of the systems as they are now, of a process that was told them: those need no rehearsal."""
+"""Manifests that this process was told: these systems need no rehearsal."""
 
 
 class Manifests(Mapping[str, Manifest]):
-    """Manifest by system. ``config``: what programs read from Pulumi's, full key → text."""
+    """Manifest by system. ``config``: Pulumi config that programs read, full key → text."""
 
     def __init__(self, systems: Iterable[System], config: Mapping[str, str] | None = None) -> None:
         self._systems = {system.name: system for system in systems}

@@ -1,4 +1,4 @@
-"""Where the warm process is, and which processes may be its forks."""
+"""The address of the warm process, and the fingerprint of processes that may be its forks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ephemera.host import surroundings
 from ephemera.host.fingerprint import Files, stamp
 from ephemera.host.sockets import short_path
 
-# What the dynamic linker and Python read when they start, and packages when they are imported.
+# The dynamic linker and Python read these when they start, and packages when they are imported.
 _READ_AT_START = (
     *("LC_", "LANG", "LD_", "GLIBC_", "MALLOC_", "OPENSSL_", "PYTHON"),
     *("GRPC_", "OTEL_", "PROTOCOL_BUFFERS_", "PSUTIL_", "PYDANTIC_"),  # and nothing of Pulumi's, which is not obeyed
@@ -31,7 +31,7 @@ def wanted() -> bool:
     return sys.platform == "linux" and surroundings.variables().get("EPHEMERA_WARM", "") != "off"
 
 
-def likeness() -> str:
+def fingerprint() -> str:
     """Return a digest of all that a process has from its start and that cannot be given to a fork.
 
     That is the interpreter and installed packages, ephemera's own source, the user with all groups and rights,
@@ -65,16 +65,16 @@ def folder() -> Path:
     return own_cache_dir("warm")
 
 
-def socket_file(likeness: str) -> Path:
-    """Return the socket of the warm process of that likeness."""
-    return folder() / f"{likeness}.sock"
+def socket_file(fingerprint: str) -> Path:
+    """Return the socket of the warm process of that fingerprint."""
+    return folder() / f"{fingerprint}.socket"
 
 
-def connected(likeness: str) -> socket.socket | None:
-    """Return a connection to the warm process of that likeness, with a packet for each message; None without one."""
+def connected(fingerprint: str) -> socket.socket | None:
+    """Return a connection to the warm process of that fingerprint, with a packet for each message; None without one."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        with short_path(socket_file(likeness)) as path:
+        with short_path(socket_file(fingerprint)) as path:
             connection.connect(path)
         check_peer(connection)
         return connection

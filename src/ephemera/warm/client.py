@@ -1,8 +1,9 @@
 """Asking the warm process for forks of it: programs that are there at once.
 
-A request is one packet, a JSON object, with three descriptors (standard input, output and error) beside it; the answers
-are ``{"pid"}``, and ``{"exit"}`` when the fork is about to end by itself. In between the asking process answers with
-one byte: until then the fork does nothing, so that a request that was given up has started nothing.
+A request is one packet, a JSON object, with three descriptors (standard input, output and error) beside it; it fails
+where its variables do not fit into a packet (200 KB). The answers are ``{"pid"}``, and ``{"exit"}`` when the fork is
+about to end by itself. In between the asking process answers with one byte: until then the fork does nothing, so that a
+request that was given up has started nothing.
 """
 
 from __future__ import annotations
@@ -36,17 +37,13 @@ _starting: int | None = None
 
 
 class Forked:
-    """A running fork, with what is needed of :class:`subprocess.Popen`. ``stdout``: where a pipe was asked for."""
+    """A running fork, in part like :class:`subprocess.Popen`. ``stdout``: a pipe, if one was asked for."""
 
     def __init__(self, connection: socket.socket, pid: int, stdout: IO[str] | None = None) -> None:
         self._connection = connection
         self.pid = pid
         self.stdout = stdout
         self.returncode: int | None = None
-
-    def poll(self) -> int | None:
-        """Return its exit code; None while it runs."""
-        return self._ended(0)
 
     def signal(self, number: int) -> None:
         """Send it a signal, if it still runs."""
@@ -57,16 +54,9 @@ class Forked:
 
     def wait(self, timeout: float | None = None) -> int:
         """Return its exit code, -9 for one that was killed by whatever signal; raise after ``timeout`` seconds."""
-        code = self._ended(timeout)
-        if code is None:
-            raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout or 0)
-        return code
-
-    def _answered(self, seconds: float | None) -> bool:
-        return bool(select.select([self._connection], [], [], seconds)[0])
-
-    def _ended(self, seconds: float | None) -> int | None:
-        if self.returncode is None and self._answered(seconds):
+        if self.returncode is None:
+            if not self._answered(timeout):
+                raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout or 0)
             try:
                 answer = self._connection.recv(_ANSWER_BYTES)
             except ConnectionError:
@@ -74,6 +64,9 @@ class Forked:
             self.returncode = int(json.loads(answer)["exit"]) if answer else -signal.SIGKILL
             self._connection.close()
         return self.returncode
+
+    def _answered(self, seconds: float | None) -> bool:
+        return bool(select.select([self._connection], [], [], seconds)[0])
 
 
 def forked(
@@ -200,14 +193,14 @@ def handed_over(program: str, arguments: Sequence[str]) -> int | None:
 
 
 def begin() -> None:
-    """Start the warm process of this likeness, unless there is one; it is there in about a second."""
+    """Start the warm process of this fingerprint, unless there is one; it is there in about a second."""
     global _starting
     if not address.wanted() or _starting is not None:
         return
     # An interpreter that finds no locale mends that for all that it starts too, so that those do not find the same.
     mode = ["-X", "utf8"] if sys.flags.utf8_mode else []
     with suppress(OSError, MachineError):  # a cache that cannot be used: then without
-        connection = address.connected(address.likeness())
+        connection = address.connected(address.fingerprint())
         if connection is not None:
             connection.close()
             return
@@ -228,12 +221,12 @@ def begin() -> None:
 
 def _connected() -> socket.socket | None:
     global _starting
-    likeness = address.likeness()
-    connection = address.connected(likeness)
+    fingerprint = address.fingerprint()
+    connection = address.connected(fingerprint)
     if connection is None and _starting is not None:
         # It imports what the program would have to import here: waiting is never longer.
         select.select([_starting], [], [], _START_SECONDS)
         os.close(_starting)
         _starting = None
-        connection = address.connected(likeness)
+        connection = address.connected(fingerprint)
     return connection

@@ -1,4 +1,4 @@
-"""The warm process: ``python -m ephemera.warm.server [DESCRIPTOR]``, which is closed as soon as it answers.
+"""The warm process: ``python -m ephemera.warm.server [DESCRIPTOR]``; it closes the descriptor once it can answer.
 
 It has no threads, does nothing but fork, and reads nothing but requests of its own user's processes.
 """
@@ -33,7 +33,6 @@ _LOOK_SECONDS = 30.0
 _REQUEST_SECONDS = 5.0
 _REQUEST_BYTES = 1 << 20  # more than fits into a packet
 _MODULES = (
-    "pulumi.automation",
     "pulumi_docker",
     "ephemera.cli.entry",
     "ephemera.cli.live",
@@ -49,9 +48,9 @@ _MODULES = (
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until there has been nothing to do for a quarter of an hour, or what was imported has changed since."""
-    likeness = address.likeness()
-    path = address.socket_file(likeness)
+    """Serve until a quarter of an hour has passed without a request, or an imported module has changed."""
+    fingerprint = address.fingerprint()
+    path = address.socket_file(fingerprint)
     with (address.folder() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of several that begin at once, one imports
         _tidy(address.folder())
@@ -64,13 +63,13 @@ def main(arguments: list[str]) -> int:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with short_path(path) as short:
             listener.bind(short)
-        path.chmod(0o600)  # nobody can connect yet, and the folder is for the user alone
+        path.chmod(0o600)  # before it listens; the folder is for the user alone
         listener.listen(128)
     for told in arguments:
         os.close(int(told))
     signal.signal(signal.SIGCHLD, _reap)
     try:
-        _serve(listener, likeness)
+        _serve(listener, fingerprint)
     finally:
         path.unlink(missing_ok=True)
     return 0
@@ -91,7 +90,7 @@ def _reap(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the s
 
 def _tidy(folder: Path) -> None:
     """Remove sockets of warm processes that were killed."""
-    for path in folder.glob("*.sock"):
+    for path in folder.glob("*.socket"):
         connection = address.connected(path.stem)
         if connection is None:
             path.unlink(missing_ok=True)
@@ -108,11 +107,11 @@ def _plain_signals() -> None:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
-def _serve(listener: socket.socket, likeness: str) -> None:
+def _serve(listener: socket.socket, fingerprint: str) -> None:
     used = time.monotonic()
     while time.monotonic() - used < _IDLE_SECONDS:
         if not select.select([listener], [], [], _LOOK_SECONDS)[0]:
-            if address.likeness() != likeness:
+            if address.fingerprint() != fingerprint:
                 return
             continue
         used = time.monotonic()

@@ -40,7 +40,7 @@ class Knowledge:
         monkeypatch.setattr(known, "read", lambda stack: SimpleNamespace(stack=stack))
         monkeypatch.setattr(known, "same_request", lambda *_: self.same_request)
         monkeypatch.setattr(known, "why_not", self._why_not)
-        monkeypatch.setattr(known, "shown", lambda _, stack, __: _outputs(stack))
+        monkeypatch.setattr(known, "shown", lambda stack, _: _outputs(stack))
         monkeypatch.setattr(guardian, "keep", lambda _, stack: leases.change(stack, guardian=_DEAD))
 
     def _why_not(self, _: Any, __: Workspace, stack: str, *___: Any, any_branch: bool) -> str:
@@ -204,7 +204,7 @@ from ephemera.driver.workspace import Workspace
 known.read = lambda stack: SimpleNamespace()
 known.same_request = lambda *_: True
 known.why_not = lambda *_, **__: ""
-known.shown = lambda _, stack, __: EnvironmentOutputs(stack=stack, system="shop", branch="pool", services={})
+known.shown = lambda stack, _: EnvironmentOutputs(stack=stack, system="shop", branch="pool", services={})
 go, ready = os.pipe()
 for number in range(20):
     if os.fork() == 0:

@@ -125,6 +125,15 @@ def test_what_ephemera_itself_and_an_imported_library_do_is_none(project: Path, 
     assert found["doubts"] == []
 
 
+def test_sources_of_images_count_by_the_references_of_the_images(project: Path) -> None:
+    (project / "tests").mkdir()
+    for name in ("Dockerfile", "tests/data.txt"):
+        (project / name).write_text("FROM scratch\nCOPY . .\n")
+    program = "from ephemera import Build, images\nimages.resolve(Build('.'), 'local')"
+    found = _reads(project, program)
+    assert [path for path in found["paths"] if path.startswith(f"{project}/")] == []
+
+
 def test_functions_of_providers_are_a_doubt(project: Path) -> None:
     program = (
         "class Monitor:\n    def Invoke(self, request):\n        return request\n    Call = Invoke\n"

@@ -69,7 +69,7 @@ def begun(program: str, *arguments: str, **how: Any) -> Iterator[Begun]:
 
 def server_pid() -> int | None:
     """The process that serves here, if there is one."""
-    connection = address.connected(address.likeness())
+    connection = address.connected(address.fingerprint())
     if connection is None:
         return None
     with connection:

@@ -204,7 +204,7 @@ def nobody_started(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_first_command_starts_one_and_waits_for_it_when_it_asks(nobody_started: None, tmp_path: Path) -> None:
-    assert address.connected(address.likeness()) is None
+    assert address.connected(address.fingerprint()) is None
     client.begin()
     assert run(tmp_path, "end", "seven").code == 7
     pid = server_pid()
@@ -277,6 +277,13 @@ def test_closed_standard_output_is_left_to_the_process_itself(light: Light) -> N
     os.close(reading)
     os.close(writing)
     assert client.forked(f"{PROGRAMS}:end", ["seven"], descriptors=(0, writing, 2)) is None
+
+
+def test_request_that_is_too_large_for_a_packet_is_done_without(light: Light, tmp_path: Path) -> None:
+    light()
+    large = {"LARGE": "x" * 2_000_000}
+    assert client.forked(f"{PROGRAMS}:end", ["seven"], descriptors=(0, 1, 2), environment=large) is None
+    assert run(tmp_path, "end", "seven", environment={"LARGE": "x" * 100_000}).code == 7
 
 
 def test_one_that_answers_nothing_is_done_without(

@@ -23,7 +23,7 @@ from tests.unit.warm.conftest import Light
 
 @contextmanager
 def _connection() -> Iterator[socket.socket]:
-    connection = address.connected(address.likeness())
+    connection = address.connected(address.fingerprint())
     assert connection is not None
     with connection:
         connection.settimeout(20)
@@ -104,10 +104,10 @@ def test_warm_process_of_another_user_is_not_asked(light: Light, monkeypatch: py
     light()
     assert server_pid() is not None
     monkeypatch.setattr(os, "getuid", lambda: 4711)
-    assert address.connected(address.likeness()) is None
+    assert address.connected(address.fingerprint()) is None
 
 
-def test_only_one_of_a_likeness_serves(light: Light, tmp_path: Path) -> None:
+def test_only_one_of_a_fingerprint_serves(light: Light, tmp_path: Path) -> None:
     first = light()
     second = light()
     assert second.wait(20) == 0
@@ -118,7 +118,7 @@ def test_only_one_of_a_likeness_serves(light: Light, tmp_path: Path) -> None:
 def test_folder_and_socket_are_for_the_user_alone(light: Light) -> None:
     light()
     assert address.folder().stat().st_mode & 0o777 == 0o700
-    (path,) = address.folder().glob("*.sock")
+    (path,) = address.folder().glob("*.socket")
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -133,7 +133,7 @@ def test_what_a_killed_one_left_is_tidied_by_the_next(
     killed.wait()
     third = light()
     left = sorted(path.name for path in address.folder().iterdir())
-    assert len([name for name in left if name.endswith(".sock")]) == 2
+    assert len([name for name in left if name.endswith(".socket")]) == 2
     assert server_pid() == third.pid
     monkeypatch.setenv("OTEL_SERVICE_NAME", "other")
     assert server_pid() == other.pid
@@ -145,11 +145,11 @@ def test_fork_of_a_killed_one_goes_on_and_the_next_serves(light: Light, tmp_path
     with begun("wait") as fork:
         first.kill()
         first.wait()
-        assert address.connected(address.likeness()) is None
+        assert address.connected(address.fingerprint()) is None
         second = light()
         assert server_pid() == second.pid, "a fork does not hold what only the warm process has"
         assert _served(tmp_path)
-        assert fork.process.poll() is None
+        assert fork.process.returncode is None
         fork.into.close()
         assert fork.process.wait(20) == 4
 
@@ -157,7 +157,7 @@ def test_fork_of_a_killed_one_goes_on_and_the_next_serves(light: Light, tmp_path
 def test_one_that_is_not_used_ends_and_leaves_nothing(light: Light) -> None:
     process = light(_IDLE_SECONDS=0.2, _LOOK_SECONDS=0.05)
     assert process.wait(20) == 0
-    assert not list(address.folder().glob("*.sock"))
+    assert not list(address.folder().glob("*.socket"))
 
 
 def test_one_that_is_used_does_not_end(light: Light, tmp_path: Path) -> None:
@@ -168,10 +168,10 @@ def test_one_that_is_used_does_not_end(light: Light, tmp_path: Path) -> None:
     assert process.poll() is None
 
 
-def test_one_whose_likeness_has_changed_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_one_whose_fingerprint_has_changed_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(server, "_LOOK_SECONDS", 0.05)
     changed = threading.Event()
-    monkeypatch.setattr(address, "likeness", lambda: "now" if changed.is_set() else "before")
+    monkeypatch.setattr(address, "fingerprint", lambda: "now" if changed.is_set() else "before")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         with short_path(tmp_path / "sock") as path:
             listener.bind(path)
@@ -196,22 +196,22 @@ def test_forks_that_have_ended_are_no_zombies(light: Light, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["PYTHONHASHSEED", "LANG", "LD_PRELOAD", "GRPC_TRACE"])
-def test_variable_that_is_read_at_start_makes_another_likeness(
+def test_variable_that_is_read_at_start_makes_another_fingerprint(
     light: Light, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     light()
     assert _served(tmp_path)
     monkeypatch.setenv(name, "1")
-    assert address.connected(address.likeness()) is None
+    assert address.connected(address.fingerprint()) is None
     monkeypatch.delenv(name)
 
 
 def test_other_variables_make_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, started_with = address.likeness(), address.environment()
+    before, started_with = address.fingerprint(), address.environment()
     for name in ("EPHEMERA_BRANCH", "XDG_STATE_HOME", "TERM", "COLUMNS", "DOCKER_HOST", "PATH"):
         monkeypatch.setenv(name, "other")
     monkeypatch.setenv("PULUMI_ENABLE_LEGACY_APPLY", "true")  # it is read at import, and not obeyed
-    assert address.likeness() == before
+    assert address.fingerprint() == before
     assert address.environment() == started_with
 
 
@@ -225,17 +225,17 @@ def test_other_variables_make_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("limits", "Max open files", "Max open files 7 7 files"),
     ],
 )
-def test_other_rights_and_limits_make_another_likeness(
+def test_other_rights_and_limits_make_another_fingerprint(
     monkeypatch: pytest.MonkeyPatch, file: str, line: str, other: str
 ) -> None:
-    before, real = address.likeness(), address._of_this_process
+    before, real = address.fingerprint(), address._of_this_process
     assert any(found.startswith(line) for found in real(file))
 
     def told(asked: str) -> list[str]:
         return [other if found.startswith(line) else found for found in real(asked)] if asked == file else real(asked)
 
     monkeypatch.setattr(address, "_of_this_process", told)
-    assert address.likeness() != before
+    assert address.fingerprint() != before
 
 
 def test_limits_of_a_process_are_its_forks_too(light: Light) -> None:
@@ -246,25 +246,25 @@ def test_limits_of_a_process_are_its_forks_too(light: Light) -> None:
     lower = 4096 if soft != 4096 else 8192
     resource.setrlimit(resource.RLIMIT_CORE, (lower, hard))
     try:
-        assert address.connected(address.likeness()) is None
+        assert address.connected(address.fingerprint()) is None
     finally:
         resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
 
 
-def test_installed_packages_that_have_changed_make_another_likeness(
+def test_installed_packages_that_have_changed_make_another_fingerprint(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder = tmp_path / "site-packages"
     folder.mkdir()
     monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])
-    before = address.likeness()
+    before = address.fingerprint()
     os.utime(folder, (1, 1))
-    assert address.likeness() != before
+    assert address.fingerprint() != before
     folder.rmdir()
-    assert address.likeness() != before
+    assert address.fingerprint() != before
 
 
-def test_source_of_ephemera_that_has_changed_makes_another_likeness(
+def test_source_of_ephemera_that_has_changed_makes_another_fingerprint(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "room" / "__pycache__").mkdir(parents=True)
@@ -272,22 +272,22 @@ def test_source_of_ephemera_that_has_changed_makes_another_likeness(
     for path in (tmp_path / "__init__.py", module):
         path.touch()
     monkeypatch.setattr(address, "_SOURCE", tmp_path)
-    seen = [address.likeness()]
+    seen = [address.fingerprint()]
     (tmp_path / "room" / "__pycache__" / "module.py").touch()
-    assert address.likeness() == seen[0]
+    assert address.fingerprint() == seen[0]
     os.utime(module, (1, 1))
-    seen.append(address.likeness())
+    seen.append(address.fingerprint())
     (tmp_path / "new.py").touch()
-    seen.append(address.likeness())
+    seen.append(address.fingerprint())
     module.unlink()
-    seen.append(address.likeness())
+    seen.append(address.fingerprint())
     assert len(set(seen)) == 4
 
 
 def test_source_that_goes_while_it_is_looked_at_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "__init__.py").symlink_to(tmp_path / "gone")
     monkeypatch.setattr(address, "_SOURCE", tmp_path)
-    address.likeness()
+    address.fingerprint()
 
 
 def test_umask_is_told_without_being_set() -> None:
