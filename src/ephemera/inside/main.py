@@ -1,4 +1,4 @@
-"""The process of a runner's container: runs pytest, tells how it ended, and stays until its results are taken.
+"""Process of a runner's container: runs pytest, reports how it ended, and waits until its results are taken.
 
 Standard output is pytest's, both of its streams. On standard error stands one line at the end: ``ephemera`` and JSON
 with ``exit_code``, ``counts`` and ``tests``, or with ``missing``: packages that the image lacks, so that nothing ran.
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _run(order: dict[str, Any]) -> dict[str, Any]:
-    """Run pytest in this process; return what is told of it."""
+    """Run pytest in this process; return the document for the driver."""
     wanted = ("pytest", "pydantic", *(("coverage",) if order["coverage"] else ()))
     if missing := [name for name in wanted if find_spec(name) is None]:
         return {"missing": missing}

@@ -44,8 +44,7 @@ from ephemera.home import leases
 from ephemera.host.development import in_ci
 from ephemera.host.engine import connected
 from ephemera.host.processes import end_group
-from ephemera.plugin import seeding
-from ephemera.plugin.running import RunningEnvironment
+from ephemera.plugin.running import RunningEnvironment, Seed, SeedError, load_seed
 from ephemera.plugin.systems import Wanted
 
 _CREDENTIALS = struct.Struct("3i")  # of the kernel's: process, user, group
@@ -160,7 +159,7 @@ class Broker:
     def _make(self, wanted: Wanted) -> EnvironmentOutputs:
         workspace = Workspace(wanted.project)
         system = find_system(workspace.catalog, wanted.system)
-        seed = seeding.load(system)
+        seed = load_seed(system)
         request = lifecycle.Request(
             system=wanted.system,
             suffix=random_suffix(),
@@ -194,7 +193,7 @@ class Broker:
         self._tell(f"ephemera: {stack} is ready after {ready.seconds:.1f} s{source}")
         try:
             self._seed(workspace, system, seed, ready.outputs)
-        except seeding.SeedError:
+        except SeedError:
             # While the run is ending, its end takes it down.
             if not self._closing and self._there.pop(stack, None) is not None:
                 if self._keep_on_failure:
@@ -205,13 +204,7 @@ class Broker:
             raise
         return ready.outputs
 
-    def _seed(
-        self,
-        workspace: Workspace,
-        system: Manifest,
-        function: Callable[[Any], None] | None,
-        outputs: EnvironmentOutputs,
-    ) -> None:
+    def _seed(self, workspace: Workspace, system: Manifest, function: Seed | None, outputs: EnvironmentOutputs) -> None:
         if function is not None:
             seconds = RunningEnvironment(outputs, workspace).seed(system.seed, function)
             self._tell(f"ephemera: {outputs.stack} is seeded by {system.seed} after {seconds:.1f} s")
@@ -230,7 +223,7 @@ class Broker:
             if in_ci():
                 raise InputError(what, remedy="bring it up with `ephemera up`, which runs what images hold")
             self._tell(f"ephemera: {what}")
-        seed = seeding.load(system)
+        seed = load_seed(system)
         with leases.exclusive(outputs.stack):  # of several runs that attach, one seeds
             lease = leases.read(outputs.stack)
             if lease is None:  # made by plain `pulumi up`
