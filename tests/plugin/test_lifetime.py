@@ -124,7 +124,12 @@ def test_what_the_proof_finds_makes_the_run_fail(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "trouble", [EngineError("the engine is busy", remedy="wait"), DockerException("the engine is busy: wait")]
+    "trouble",
+    [
+        EngineError("the engine is busy", remedy="wait"),
+        DockerException("the engine is busy: wait"),
+        RuntimeError("the engine is busy: wait"),  # of a test's monkeypatch, say
+    ],
 )
 def test_what_cannot_be_taken_down_is_said_and_keeps_nothing_else(project: Project, trouble: Exception) -> None:
     project.write({"suites/shop/test_1.py": _BEFORE, "suites/bank/test_2.py": _BEFORE})

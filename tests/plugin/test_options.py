@@ -60,14 +60,6 @@ def test_only_and_profile_say_what_is_made(project: Project) -> None:
     assert project.driver.requests[-1].config == {}
 
 
-def test_only_that_is_unknown_is_one_line_and_makes_nothing(project: Project) -> None:
-    project.write({"suites/shop/test_1.py": _USES})
-    result = project.run("--ephemera-only", "wep")
-    result.assert_outcomes(errors=1)
-    assert explanations(result) == [["unknown service 'wep': did you mean 'web'? known: lab, web"]]
-    assert project.driver.calls == []
-
-
 @pytest.mark.parametrize("option", ["--ephemera-only=web", "--ephemera-profile=lab"])
 def test_what_is_up_is_as_it_is(project: Project, option: str) -> None:
     result = project.run("--ephemera-env", "shop-main", option)
@@ -156,13 +148,6 @@ def test_settings_reach_every_environment_that_the_run_makes(project: Project) -
     project.run(*_SETTINGS).assert_outcomes(passed=1)
     settings = {"expose": "none", "images": "local", "subnet_pool": "10.1.0.0/16"}
     assert [request.config for request in project.driver.requests] == [settings] * 3
-
-
-def test_settings_reach_own_environments_beside_one_that_is_up(project: Project) -> None:
-    project.driver.start("shop-main", "shop")
-    project.write({"suites/shop/test_1.py": _OWN})
-    project.run("--ephemera-env=shop-main", "--ephemera-expose=none").assert_outcomes(passed=1)
-    assert [request.config for request in project.driver.requests] == [{"expose": "none"}] * 2
 
 
 def test_what_only_another_system_declares_is_not_for_this_one(project: Project) -> None:

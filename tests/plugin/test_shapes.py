@@ -82,9 +82,7 @@ def test_without_a_terminal(project: Project, capsys: pytest.CaptureFixture[str]
     assert project.driver.calls == ["test_uses: up shop", "end: down shop"]
 
 
-@pytest.mark.parametrize(
-    "arguments", [("-s",), ("-p", "no:capture"), ("-q",), ("-v",), ("--no-header", "--no-summary")]
-)
+@pytest.mark.parametrize("arguments", [("-s",), ("-p", "no:capture"), ("--no-header", "--no-summary")])
 def test_ways_of_output(project: Project, arguments: tuple[str, ...]) -> None:
     project.write({"suites/shop/test_1.py": _USES})
     result = project.run(*arguments)
@@ -128,12 +126,6 @@ def test_what_cannot_be_imported_ends_the_run_as_pytest_does(project: Project, w
     assert result.ret == code
     assert "No module named 'gone_away'" in result.stdout.str() + result.stderr.str()
     assert project.driver.calls == []
-
-
-def test_first_failure_ends_the_run_and_the_environment(project: Project) -> None:
-    project.write({"suites/shop/test_1.py": "def test_bad(environment): assert 0\n" + _USES})
-    project.run("-x").assert_outcomes(failed=1)
-    assert project.driver.calls == ["test_bad: up shop", "end: down shop"]
 
 
 def test_setup_that_is_only_shown(project: Project) -> None:

@@ -57,20 +57,6 @@ def test_counts_are_pytests_own(project: Project, files: dict[str, str], code: i
     assert counts == result.parseoutcomes()
 
 
-def test_every_kind_is_there(project: Project) -> None:
-    project.write({"suites/shop/test_1.py": _ALL_KINDS})
-    project.run("--ephemera-summary", "summary.json")
-    assert _summary(project) == {
-        "passed": 5,
-        "failed": 3,
-        "errors": 3,
-        "skipped": 2,
-        "xfailed": 1,
-        "xpassed": 1,
-        "evidence": None,
-    }
-
-
 def test_evidence_of_a_failure(project: Project) -> None:
     project.write({"suites/shop/test_1.py": "def test_fails(environment): assert 0\ndef test_passes(): pass"})
     result = project.run("--ephemera-summary", "summary.json")

@@ -64,29 +64,3 @@ def test_what_cannot_be_noted_ends_no_run(project: Project, monkeypatch: pytest.
     result = project.run()
     result.assert_outcomes(passed=2)
     assert project.driver.alive == {}
-
-
-def test_take_down_that_breaks_is_told_and_keeps_nothing_else(project: Project) -> None:
-    project.write({"suites/shop/test_1.py": _USES, "suites/bank/test_2.py": _USES})
-    project.driver.stubborn["bank"] = RuntimeError("no sockets here")
-    result = project.run("suites/bank", "suites/shop")
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(["ephemera: bank-main-* is LEFT BEHIND: no sockets here"])
-    result.stdout.fnmatch_lines(["ephemera: shop-main-* is gone after 0.5 s, nothing left"])
-
-
-def test_own_environments_are_all_taken_down_whatever_one_take_down_meets(project: Project) -> None:
-    project.driver.stubborn["shop"] = RuntimeError("no sockets here")
-    project.write(
-        {
-            "suites/shop/test_1.py": """
-                def test_own(environment_factory):
-                    environment_factory("bank")
-                    environment_factory("shop")
-            """
-        }
-    )
-    result = project.run()
-    result.assert_outcomes(passed=1, errors=1)
-    assert sorted(project.driver.calls[2:]) == ["test_own: down bank", "test_own: down shop"]
-    assert [each.system for each in project.driver.alive.values()] == ["shop"]

@@ -35,21 +35,6 @@ def test_marker_names_the_system_anywhere(project: Project) -> None:
     assert project.driver.calls == ["test_bank: up bank", "end: down bank"]
 
 
-def test_marker_of_a_test_in_a_run_of_another_system(project: Project) -> None:
-    project.write(
-        {
-            "suites/shop/test_1.py": f"""
-import pytest
-{_OF.format("shop")}
-@pytest.mark.environment("bank")
-{_OF.format("bank")}
-"""
-        }
-    )
-    project.run("suites/shop").assert_outcomes(passed=2)
-    assert [call.rpartition(": ")[2] for call in project.driver.calls[:2]] == ["up shop", "up bank"]
-
-
 _IN_TURN = """
 import pytest
 

@@ -1,4 +1,4 @@
-"""How a system's suite runs inside the environment's network: what the catalog declares of its runner. Plain data."""
+"""Declaration of the runner: how a system's suite runs inside the environment's network. Plain data."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ COUNTED = ("passed", "failed", "skipped", "errors", "xfailed", "xpassed")
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """What a service that runs the suite is made of; the driver makes its container, and the program none.
+    """A service that runs the suite; the driver creates its container, and the program none.
 
-    ``name``, ``profile``: of the service that it is. ``image``: with an interpreter and what the suite imports.
-    ``python``: that interpreter.
+    ``name``, ``profile``: of the service. ``image``: has an interpreter, ``python``, and what the suite imports.
     ``coverage``: packages in the image to measure. ``files``: files and folders that the suite needs besides its own
     folder, relative to the project. ``memory_mb``: MiB; ``cpus``: cores; ``pids``: processes and threads.
     """

@@ -101,15 +101,10 @@ class ReachableEnvironment:
 
         credentials = self.outputs.service(service).credentials
         endpoint = self.endpoint(service)
-        known = {
-            "host": endpoint.host,
-            "port": endpoint.port,
-            "user": credentials["user"].get_secret_value(),
-            "password": credentials["password"].get_secret_value(),
-            "dbname": credentials["database"].get_secret_value(),
-            "autocommit": True,
-        }
-        connection: psycopg.Connection[Any] = psycopg.connect(**{**known, **options})
+        names = {"user": "user", "password": "password", "dbname": "database"}
+        known = {key: credentials[name].get_secret_value() for key, name in names.items()}
+        address = {"host": endpoint.host, "port": endpoint.port, "autocommit": True}
+        connection: psycopg.Connection[Any] = psycopg.connect(**{**address, **known, **options})
         self._closers.append(connection.close)
         return connection
 

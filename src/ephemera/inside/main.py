@@ -1,4 +1,4 @@
-"""The process of a runner's container: runs pytest, tells how it ended, and stays until its results are taken.
+"""Process of a runner's container: runs pytest, reports how it ended, and waits until its results are taken.
 
 Standard output is pytest's, both of its streams. On standard error stands one line at the end: ``ephemera`` and JSON
 with ``exit_code``, ``counts`` and ``tests``, or with ``missing``: packages that the image lacks, so that nothing ran.
@@ -39,16 +39,17 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(1, 2)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
+    ended = threading.Event()
+    threading.Thread(target=_end_with, args=(driver, ended), daemon=True).start()
     with suppress(KeyboardInterrupt):
         document = _run(json.loads((ROOT / "order.json").read_text()))
         account.write(ACCOUNT + json.dumps(document).encode() + b"\n")
         account.flush()
-        threading.Event().wait()
+        ended.wait()
 
 
 def _run(order: dict[str, Any]) -> dict[str, Any]:
-    """Run pytest in this process; return what is told of it."""
+    """Run pytest in this process; return the document for the driver."""
     wanted = ("pytest", "pydantic", *(("coverage",) if order["coverage"] else ()))
     if missing := [name for name in wanted if find_spec(name) is None]:
         return {"missing": missing}
@@ -77,10 +78,10 @@ def _run(order: dict[str, Any]) -> dict[str, Any]:
     return {"exit_code": int(exit_code), **told}
 
 
-def _end_with(driver: int) -> None:
+def _end_with(driver: int, ended: threading.Event) -> None:
     """Interrupt pytest when standard input ends, and end the container after the grace time."""
-    while os.read(driver, 1):
-        pass
+    os.read(driver, 1)  # nothing more is sent
+    ended.set()
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     sleep(GRACE_SECONDS)
     os._exit(128 + signal.SIGKILL)

@@ -1,7 +1,7 @@
 """The controller's side of a run: makes one environment for each system that is asked for, and takes them down.
 
-Workers of xdist ask over an abstract Unix socket, which vanishes with the controller: one JSON line ``{"project",
-"system"}``, one answer ``{"outputs"}`` or ``{"error"}``. Either side checks that the other one is the same user's.
+Workers of xdist ask over an abstract Unix socket, which vanishes with the controller: one JSON line with project and
+system, one answer ``{"outputs"}`` or ``{"error"}``. Either side checks that the other one is the same user's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,7 @@ from ephemera.home import leases
 from ephemera.host.development import in_ci
 from ephemera.host.engine import connected
 from ephemera.host.processes import end_group
-from ephemera.plugin import seeding
-from ephemera.plugin.running import RunningEnvironment
+from ephemera.plugin.running import RunningEnvironment, Seed, SeedError, load_seed
 from ephemera.plugin.systems import Wanted
 
 _CREDENTIALS = struct.Struct("3i")  # of the kernel's: process, user, group
@@ -72,7 +70,7 @@ class Broker:
         self._answers: dict[Wanted, Future[EnvironmentOutputs]] = {}
         self._coming_up: dict[str, threading.Event] = {}
         self._there: dict[str, Workspace] = {}
-        self._kept: dict[str, Workspace] = {}
+        self._kept: set[str] = set()
         self._cut_short: list[str] = []
         self._uses = ExitStack()
         self._closing = False
@@ -89,9 +87,6 @@ class Broker:
         if first:
             try:
                 answer.set_result(self._attach(wanted) if self._attached else self._make(wanted))
-            except KeyboardInterrupt:
-                answer.set_exception(InterruptedByUserError("the run was interrupted"))
-                raise
             except BaseException as error:
                 answer.set_exception(error)
                 raise
@@ -115,16 +110,15 @@ class Broker:
             self._end_starts()
             lines += (f"ephemera: {stack} is gone before it was ready, nothing left" for stack in self._cut_short)
             for stack, workspace in list(self._there.items()):
-                if keep:
+                if keep and stack not in self._kept:
                     lifecycle.let_go(stack)
-                    self._kept[stack] = workspace
+                if keep or stack in self._kept:
+                    lines += _told_how_to_get_in(workspace, stack)
                 else:
                     line, clean = self._take_down(workspace, stack)
                     lines.append(line)
                     status = status if clean else pytest.ExitCode.TESTS_FAILED
                 del self._there[stack]
-            for stack, workspace in self._kept.items():
-                lines += _told_how_to_get_in(workspace, stack)
         except KeyboardInterrupt:
             status = pytest.ExitCode.INTERRUPTED
             left_alone = ", ".join((*self._coming_up, *self._there))
@@ -160,7 +154,7 @@ class Broker:
     def _make(self, wanted: Wanted) -> EnvironmentOutputs:
         workspace = Workspace(wanted.project)
         system = find_system(workspace.catalog, wanted.system)
-        seed = seeding.load(system)
+        seed = load_seed(system)
         request = lifecycle.Request(
             system=wanted.system,
             suffix=random_suffix(),
@@ -178,8 +172,8 @@ class Broker:
             ready = lifecycle.up(workspace, request, self._progress)
         except BaseException as error:
             if self._keep_on_failure and not self._closing and isinstance(error, NotReadyError):
-                self._kept[stack] = workspace
-            elif leases.read(stack) is not None:  # it could not be cleaned up yet
+                self._kept.add(stack)
+            if stack in self._kept or leases.read(stack) is not None:  # it could not be cleaned up yet
                 self._there[stack] = workspace
             elif self._closing or isinstance(error, KeyboardInterrupt):
                 self._cut_short.append(stack)
@@ -194,24 +188,17 @@ class Broker:
         self._tell(f"ephemera: {stack} is ready after {ready.seconds:.1f} s{source}")
         try:
             self._seed(workspace, system, seed, ready.outputs)
-        except seeding.SeedError:
-            # While the run is ending, its end takes it down.
-            if not self._closing and self._there.pop(stack, None) is not None:
+        except SeedError:
+            if not self._closing and stack in self._there:  # else the run's end takes it down
                 if self._keep_on_failure:
                     lifecycle.let_go(stack)
-                    self._kept[stack] = workspace
+                    self._kept.add(stack)
                 else:
-                    self._tell(self._take_down(workspace, stack)[0])
+                    self._tell(self._take_down(self._there.pop(stack), stack)[0])
             raise
         return ready.outputs
 
-    def _seed(
-        self,
-        workspace: Workspace,
-        system: Manifest,
-        function: Callable[[Any], None] | None,
-        outputs: EnvironmentOutputs,
-    ) -> None:
+    def _seed(self, workspace: Workspace, system: Manifest, function: Seed | None, outputs: EnvironmentOutputs) -> None:
         if function is not None:
             seconds = RunningEnvironment(outputs, workspace).seed(system.seed, function)
             self._tell(f"ephemera: {outputs.stack} is seeded by {system.seed} after {seconds:.1f} s")
@@ -230,7 +217,7 @@ class Broker:
             if in_ci():
                 raise InputError(what, remedy="bring it up with `ephemera up`, which runs what images hold")
             self._tell(f"ephemera: {what}")
-        seed = seeding.load(system)
+        seed = load_seed(system)
         with leases.exclusive(outputs.stack):  # of several runs that attach, one seeds
             lease = leases.read(outputs.stack)
             if lease is None:  # made by plain `pulumi up`
@@ -261,7 +248,7 @@ def ask(address: str, wanted: Wanted) -> EnvironmentOutputs:
             connection.connect(f"\0{address}")
             _refuse_others(connection)
             with connection.makefile("rw") as stream:
-                stream.write(json.dumps({**asdict(wanted), "project": str(wanted.project)}) + "\n")
+                stream.write(json.dumps([str(wanted.project), wanted.system]) + "\n")
                 stream.flush()
                 answer = json.loads(stream.readline())
     except (OSError, json.JSONDecodeError) as error:  # it broke, or has ended
@@ -296,10 +283,13 @@ class _Handler(socketserver.StreamRequestHandler):
         line = self.rfile.readline()
         if not line:
             return
-        question = json.loads(line)
-        wanted = Wanted(project=Path(question["project"]), system=question["system"])
+        project, system = json.loads(line)
         try:
-            answer = {"outputs": self.server.broker.environment(wanted).document(show_secrets=True)}
+            answer = {
+                "outputs": self.server.broker.environment(Wanted(project=Path(project), system=system)).document(
+                    show_secrets=True
+                )
+            }
         except EphemeraError as error:
             answer = error.document()
         self.wfile.write(json.dumps(answer).encode() + b"\n")

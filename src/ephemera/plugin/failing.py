@@ -1,4 +1,4 @@
-"""How an error of the driver fails a test, a fixture or a module's collection; or skips it."""
+"""Errors of the driver as failures or skips of tests, fixtures and collections."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ephemera.contract.errors import EphemeraError, MachineError
 from ephemera.contract.text import printable
 
 NO_ENVIRONMENT = "no environment: "
-"""How the reason begins when a test is skipped because the machine cannot have an environment."""
+"""Start of the reason for skipping a test because the machine cannot have an environment."""
 NO_SERVICE = "no service: "
-"""How it begins when the environment has no such service."""
+"""Start of the reason for skipping a test because its environment lacks a service."""
 
 _FRAMEWORK = ("_pytest", "pluggy")
 
 
 @contextmanager
 def failing_plainly(*, required: bool) -> Iterator[None]:
-    """Fail with the error's own lines: the traceback through the driver says nothing more.
+    """Fail with the error's own lines, without the traceback through the driver.
 
-    On a machine that cannot have an environment at all, tests are skipped, unless services are ``required``.
+    Unless services are ``required``, skip on a machine that cannot have an environment at all.
     """
     try:
         yield
@@ -34,7 +34,7 @@ def failing_plainly(*, required: bool) -> Iterator[None]:
 
 
 def shorten(error: EphemeraError) -> None:
-    """End the traceback where the test called us, and let the error's last lines follow its message."""
+    """End the traceback where the test called us, and add the error's last lines to its message."""
     error.__cause__ = error.__context__ = None
     for line in _tail(error):
         error.add_note(line)

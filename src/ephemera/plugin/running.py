@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from docker.errors import DockerException
 
-from ephemera.contract.catalog import find_system
-from ephemera.contract.errors import EphemeraError, NoSuchEnvironmentError, UnknownNameError
+from ephemera.contract.catalog import Manifest, find_system
+from ephemera.contract.errors import EngineError, EphemeraError, NoSuchEnvironmentError, UnknownNameError
 from ephemera.contract.names import random_suffix
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
 from ephemera.contract.settings import meant_for
+from ephemera.contract.system import imported
 from ephemera.driver import evidence, hiding, lifecycle, recording, resetting
 from ephemera.driver.services import ServiceHandle
 from ephemera.driver.workspace import Workspace
@@ -24,11 +25,27 @@ from ephemera.home import leases
 from ephemera.host import clock, surroundings
 from ephemera.host.engine import connect
 from ephemera.inside.both_sides import ReachableEnvironment
-from ephemera.plugin import seeding
-from ephemera.plugin.failing import NO_SERVICE, failing_plainly
+from ephemera.plugin.failing import NO_SERVICE, failing_plainly, shorten
 from ephemera.plugin.fresh import Database, DatabaseMaker
 
 _TEXT_LENGTH = 20_000
+_SEED_LINES = 12
+
+Seed = Callable[["RunningEnvironment"], None]
+
+
+class SeedError(EngineError):
+    """The system's seed raised; ``output`` holds the last lines of its traceback."""
+
+    kind = "seed"
+
+
+def load_seed(system: Manifest) -> Seed | None:
+    """Import the system's seed, if it has one; raise :class:`~ephemera.contract.errors.InputError` if that fails."""
+    if not system.seed:
+        return None
+    function: Seed = imported(system.seed, Callable)
+    return function
 
 
 class RunningEnvironment(ReachableEnvironment):
@@ -64,17 +81,17 @@ class RunningEnvironment(ReachableEnvironment):
         """Save the current data as the reset point."""
         resetting.remember(self._workspace, self.outputs)
 
-    def seed(self, name: str, function: Callable[[Any], None]) -> float:
+    def seed(self, name: str, function: Seed) -> float:
         """Seed this environment with ``function``, close it, and save the seeded data as the reset point; seconds.
 
-        Raises :class:`~ephemera.plugin.seeding.SeedError`, after evidence was taken.
+        Raises :class:`SeedError`, after evidence was taken.
         """
         started = clock.monotonic()
         try:
             function(self)
         # A test's own means to end, used in a seed, are no more than any other exception: no test is running.
         except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
-            failure = seeding.failure(name, self.stack, error)
+            failure = _seed_error(name, self.stack, error)
             with suppress(EphemeraError, DockerException, OSError):  # Docker in trouble may be the cause
                 failure.output += (f"evidence: {self.evidence(failure)}",)
             raise failure from error
@@ -192,7 +209,7 @@ class EnvironmentFactory:
                 config={key: text for key, text in settings.items() if text or key not in lists},
                 phase="disposable",
             )
-            function = seeding.load(declared) if seed else None
+            function = load_seed(declared) if seed else None
             outputs = lifecycle.up(self._workspace, request, _quiet).outputs
             running = RunningEnvironment(outputs, self._workspace, required=self._required)
             self._made.append(running)
@@ -214,6 +231,16 @@ class EnvironmentFactory:
                 problems.append(str(error))
         if problems:
             raise EphemeraError("\n".join(problems))
+
+
+def _seed_error(name: str, stack: str, error: BaseException) -> SeedError:
+    if isinstance(error, EphemeraError):
+        shorten(error)
+    told = traceback.TracebackException.from_exception(error)
+    told.stack[:] = told.stack[1:]  # the first frame is ours, which called it
+    first = next(told.format_exception_only()).strip()
+    lines = "".join(told.format(chain=False)).splitlines()
+    return SeedError(f"seed {name!r} failed in {stack}", remedy=first, output=lines[-_SEED_LINES:])
 
 
 def _quiet(event: Event) -> None:

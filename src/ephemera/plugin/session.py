@@ -1,12 +1,12 @@
-"""State of one pytest process: the controller's broker, or a worker's way to it."""
+"""Hooks of one pytest process, with their state: the controller's broker, or a worker's way to it."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,59 +19,83 @@ if TYPE_CHECKING:
     from ephemera.contract.outputs import EnvironmentOutputs
     from ephemera.plugin.broker import Broker
     from ephemera.plugin.fresh import Hold
-    from ephemera.plugin.running import RunningEnvironment
+    from ephemera.plugin.running import EnvironmentFactory, RunningEnvironment
 
 EVIDENCE = "ephemera_evidence"
 """Name of the property by which a report names the folder of its evidence."""
 
+_FIXTURES = "ephemera.plugin"
+_STARTED = pytest.StashKey[float]()
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+# Ways of xdist to hand out tests by group: 3.8 waits for good for those of a worker that crashed.
+_BY_GROUP = ("loadfile", "loadscope", "loadgroup")
 
 
 class Session:
-    """State of a pytest process. ``in_use``: environments that are open now; ``required``: see
-    :func:`services_required`; ``settings``: of the environments that the run makes, key → text as in Pulumi config;
-    ``item``: the test that is set up, runs, or is torn down."""
-
-    item: pytest.Item
+    """The plugin of one pytest process. Modules of ours are imported when a test needs them, and not before: the plugin
+    is loaded for every project of a virtual environment."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-        self.is_worker = hasattr(config, "workerinput")
-        if self.is_worker:
+        self._config = config
+        self._is_worker = hasattr(config, "workerinput")
+        if self._is_worker:
             self._address, found = config.workerinput["ephemera"]  # type: ignore[attr-defined]
             surroundings.adopt(found)
-        self.required = services_required(config.getoption("--ephemera-require-services"), surroundings.variables())
-        self.settings = _settings(config)
-        self.in_use: list[RunningEnvironment] = []
-        self.systems = Systems(config.rootpath)
+        self._required = services_required(config.getoption("--ephemera-require-services"), surroundings.variables())
+        self._settings = _settings(config)
+        self._in_use: list[RunningEnvironment] = []
+        self._systems = Systems(config.rootpath)
         self._closing_lines: list[str] = []
         self._outputs: dict[Wanted, EnvironmentOutputs] = {}
-        self._broker: Broker | None = None
+        self._made_broker: Broker | None = None
         self._hold: Hold | None = None
+        self._item: pytest.Item
 
-    def for_worker(self) -> tuple[str, str]:
-        """Return what a worker has to know: the broker's address, and this process's surroundings."""
-        return self._made_broker().listen(), surroundings.handed_on()
-
-    def open(self) -> RunningEnvironment:
-        """Return the environment of the running test's system, made when first asked for."""
+    def open(self) -> Iterator[RunningEnvironment]:
+        """Yield the environment of the running test's system, made when first asked for; then close its clients."""
         from ephemera.driver.workspace import Workspace
         from ephemera.plugin.broker import ask
+        from ephemera.plugin.failing import failing_plainly
         from ephemera.plugin.running import RunningEnvironment
 
-        wanted = self.systems.wanted(self.item)
-        if wanted not in self._outputs:
-            made = ask(self._address, wanted) if self.is_worker else self._made_broker().environment(wanted)
-            self._outputs[wanted] = made
-        return RunningEnvironment(self._outputs[wanted], Workspace(wanted.project), required=self.required)
+        with failing_plainly(required=self._required):
+            wanted = self._systems.wanted(self._item)
+            if wanted not in self._outputs:
+                made = ask(self._address, wanted) if self._is_worker else self._broker().environment(wanted)
+                self._outputs[wanted] = made
+            running = RunningEnvironment(self._outputs[wanted], Workspace(wanted.project), required=self._required)
+        self._in_use.append(running)
+        yield running
+        self._in_use.remove(running)
+        running.close()
+
+    def factory(self, node: pytest.Item | pytest.Collector) -> Iterator[EnvironmentFactory]:
+        """Yield a factory for a test or module; then take down the environments that it made."""
+        from ephemera.plugin.failing import failing_plainly
+        from ephemera.plugin.running import EnvironmentFactory
+
+        with failing_plainly(required=self._required):
+            workspace = self._systems.workspace(node)
+        factory = EnvironmentFactory(
+            workspace,
+            lambda: self._systems.wanted(node).system,
+            self._in_use,
+            self._required,
+            self._settings,
+        )
+        try:
+            yield factory
+        finally:
+            with failing_plainly(required=True):
+                factory.close()
 
     def hold_data(self, *, alone: bool = False) -> None:
         """Lock the data of the running test's environment until the test has ended, if it is up and the test uses it:
         shared or, for fresh data, ``alone``."""
-        fixtures = getattr(self.item, "fixturenames", ())
+        fixtures = getattr(self._item, "fixturenames", ())
         if not self._outputs or not (alone or "environment" in fixtures):
             return
-        wanted = self.systems.key(self.item)
+        wanted = self._systems.key(self._item)
         if wanted is None or wanted not in self._outputs:
             return
         from ephemera.plugin.fresh import Hold
@@ -79,72 +103,135 @@ class Session:
         self._hold = self._hold or Hold()
         self._hold.take(self._outputs[wanted].stack, alone=alone or "ephemera_fresh_data" in fixtures)
 
-    def end_test(self) -> None:
-        """Drop the test's databases, and unlock the data."""
-        try:
-            for running in self.in_use:
-                running.end_test()
-        finally:
-            if self._hold is not None:
-                self._hold.let_go()
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of xdist where to ask for environments, and the surroundings of this process."""
+        node.workerinput["ephemera"] = (self._broker().listen(), surroundings.handed_on())
 
-    def finish(self, session: pytest.Session) -> None:
-        """Take the run's environments down, prove it, and write the counts. For the controller."""
-        option = self.config.getoption
-        if self._broker is not None:
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object | None) -> None:
+        """End the run after a worker of xdist has crashed, where xdist may wait for its tests for good."""
+        if error and self._config.getoption("dist") in _BY_GROUP:
+            xdist: Any = self._config.pluginmanager.get_plugin("dsession")
+            xdist.shouldstop = xdist.shouldstop or f"worker {node.gateway.id} crashed: run its tests again"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        self._item = item
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self) -> Iterator[None]:
+        self.hold_data()
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Iterator[Any]:
+        if fixturedef.argname != "environment" or fixturedef.func.__module__ != _FIXTURES:
+            return (yield from _shortened())
+        # The value holds for one system: for a test of another, pytest sets it up anew, and what is made of it.
+        fixturedef.cache_key = lambda request: self._systems.key(self._item)  # type: ignore[method-assign] # noqa: ARG005
+        try:
+            return (yield from _shortened())
+        finally:
+            self.hold_data()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Iterator[Any]:
+        return (yield from _shortened())
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self) -> Iterator[None]:
+        try:
+            return (yield)
+        finally:
+            try:
+                for running in self._in_use:
+                    running.end_test()
+            finally:
+                if self._hold is not None:
+                    self._hold.let_go()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+        report: pytest.TestReport = yield  # type: ignore[assignment]
+        if call.when == "setup":
+            item.stash[_STARTED] = call.start
+        started = item.stash.get(_STARTED, call.start)
+        for running in self._in_use:
+            if running.open and (report.failed or report.when == "call"):
+                running.note(item.nodeid, call.when, started, call.stop, report.outcome, report.longreprtext)
+                if report.failed:
+                    text, folder = running.account(started, call.stop)
+                    report.sections.append((running.stack, text))
+                    if folder is not None:
+                        # A property goes with the report from worker to controller; the item's own into JUnit files.
+                        report.user_properties.append((EVIDENCE, str(folder)))
+                        item.user_properties.append((EVIDENCE, str(folder)))
+        return report  # type: ignore[return-value]
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        try:
+            return (yield)  # after an interrupt, fixtures that use the environment are only now torn down
+        finally:
+            if not self._is_worker:
+                self._finish(session)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print why tests were skipped for lack of an environment, and how the run's environments ended."""
+        from ephemera.plugin.failing import NO_ENVIRONMENT, NO_SERVICE
+
+        found = [each.longrepr for each in terminalreporter.stats.get("skipped", ())]
+        reasons = [longrepr[2].removeprefix("Skipped: ") for longrepr in found if isinstance(longrepr, tuple)]
+        unmet = Counter(reason for reason in reasons if reason.startswith((NO_ENVIRONMENT, NO_SERVICE)))
+        if count := unmet.total():
+            headline = f"ephemera: {count} {'test' if count == 1 else 'tests'} SKIPPED for lack of an environment"
+            terminalreporter.write_sep("=", headline, yellow=True, bold=True)
+            for reason, times in unmet.items():
+                terminalreporter.write_line(_shown(terminalreporter, f"{times} of them: {reason}"))
+            terminalreporter.write_line("with --ephemera-require-services they fail")
+        for line in self._closing_lines:
+            terminalreporter.write_line(_shown(terminalreporter, line))
+
+    def _broker(self) -> Broker:
+        from ephemera.plugin.broker import Broker
+
+        if self._made_broker is None:
+            option = self._config.getoption
+            self._made_broker = Broker(
+                option("--ephemera-env"),
+                self._tell,
+                keep_on_failure=option("--ephemera-keep-on-failure"),
+                config=self._settings,
+            )
+        return self._made_broker
+
+    def _finish(self, session: pytest.Session) -> None:
+        """Take the run's environments down, prove it, and write the counts."""
+        option = self._config.getoption
+        if self._made_broker is not None:
             keep = option("--ephemera-keep") or (option("--ephemera-keep-on-failure") and session.testsfailed)
-            lines, status = self._broker.close(keep=bool(keep))
+            lines, status = self._made_broker.close(keep=bool(keep))
             self._closing_lines += lines
             if status == pytest.ExitCode.INTERRUPTED or session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = status
-        found = both_sides.reports(self.config)
-        properties = [
-            getattr(each, "user_properties", ()) for kind in ("failed", "error") for each in found.get(kind, ())
-        ]
-        evidence = {name: value for each in properties for name, value in each}.get(EVIDENCE)
+        found = both_sides.reports(self._config)
+        failures = (*found.get("failed", ()), *found.get("error", ()))
+        evidence = dict(each for report in failures for each in getattr(report, "user_properties", ())).get(EVIDENCE)
         if evidence is not None:
             self._closing_lines.append(f"ephemera: evidence in {evidence}")
         if summary := option("--ephemera-summary"):
-            document = json.dumps({**both_sides.counts(self.config), "evidence": evidence})
+            document = json.dumps({**both_sides.counts(self._config), "evidence": evidence})
             try:
                 (surroundings.folder() / summary).write_text(document)
             except OSError as error:  # the tests have been run all the same
                 self._closing_lines.append(f"ephemera: the counts cannot be written to {summary} ({error.strerror})")
 
-    def summarize(self, terminal: pytest.TerminalReporter) -> None:
-        """Print why tests were skipped for lack of an environment, and how the run's environments ended."""
-        from ephemera.plugin.failing import NO_ENVIRONMENT, NO_SERVICE
-
-        skipped = [each.longrepr for each in terminal.stats.get("skipped", ()) if isinstance(each.longrepr, tuple)]
-        reasons = [longrepr[2].removeprefix("Skipped: ") for longrepr in skipped]
-        unmet = Counter(reason for reason in reasons if reason.startswith((NO_ENVIRONMENT, NO_SERVICE)))
-        if count := unmet.total():
-            headline = f"ephemera: {count} {'test' if count == 1 else 'tests'} SKIPPED for lack of an environment"
-            terminal.write_sep("=", headline, yellow=True, bold=True)
-            for reason, times in unmet.items():
-                terminal.write_line(_shown(terminal, f"{times} of them: {reason}"))
-            terminal.write_line("with --ephemera-require-services they fail")
-        for line in self._closing_lines:
-            terminal.write_line(_shown(terminal, line))
-
-    def _made_broker(self) -> Broker:
-        from ephemera.plugin.broker import Broker
-
-        if self._broker is None:
-            option = self.config.getoption
-            self._broker = Broker(
-                option("--ephemera-env"),
-                self._tell,
-                keep_on_failure=option("--ephemera-keep-on-failure"),
-                config=self.settings,
-            )
-        return self._broker
-
     def _tell(self, line: str) -> None:
-        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
         if terminal is None:
             return
-        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
             terminal.write_line(_shown(terminal, line))
 
@@ -158,6 +245,19 @@ def services_required(asked: bool, variables: Mapping[str, str]) -> bool:
     if text and text not in (*_YES, *_NO):
         raise pytest.UsageError(f"EPHEMERA_REQUIRE_SERVICES is {text!r}: it must be 1 or 0")
     return text in _YES if text else variables.get("CI", "").lower() in _YES
+
+
+def _shortened() -> Iterator[Any]:
+    """Shorten tracebacks of our errors in a test's call: they end at the test's line."""
+    try:
+        return (yield)
+    except Exception as error:
+        from ephemera.contract.errors import EphemeraError
+        from ephemera.plugin.failing import shorten
+
+        if isinstance(error, EphemeraError):
+            shorten(error)
+        raise
 
 
 def _settings(config: pytest.Config) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which system's environment a test is meant to get: the one its marker names, or whose suite it is in."""
+"""Find the system whose environment a test gets: the one that its marker names, or whose suite it is in."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ class Systems:
         self._workspaces: dict[Path, Workspace] = {}
 
     def wanted(self, node: pytest.Item | pytest.Collector) -> Wanted:
-        """What the test gets. Raises :class:`~ephemera.contract.errors.InputError` when there is no project, and fails
-        the test when it names no system and is in no suite."""
+        """Return the test's system; fail the test if it names no system and is in no suite.
+
+        Raises :class:`~ephemera.contract.errors.InputError` without a project.
+        """
         workspace = self.workspace(node)
         marker = node.get_closest_marker(MARKER)
         if marker is not None:
@@ -49,7 +51,7 @@ class Systems:
         return Wanted(project=workspace.project, system=max(inside, key=lambda name: len(suites[name].parts)))
 
     def key(self, node: pytest.Item | pytest.Collector) -> Wanted | None:
-        """The same, or None where there is none: it never raises."""
+        """Return the test's system, or None without one."""
         from ephemera.contract.errors import EphemeraError
 
         try:
@@ -58,7 +60,7 @@ class Systems:
             return None
 
     def workspace(self, node: pytest.Item | pytest.Collector) -> Workspace:
-        """The project that the test is in, else the one that pytest's root folder is in."""
+        """Return the project around the test, else the one around pytest's root folder."""
         from ephemera.contract.errors import InputError
         from ephemera.driver.workspace import Workspace
 

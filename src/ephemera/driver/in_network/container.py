@@ -86,7 +86,7 @@ class RunnerContainer:
         if not self._id:
             return
         try:
-            if self._stream is not None and kind is not None and not issubclass(kind, ServiceFailedError):
+            if self._stream is not None and kind is not None and not issubclass(kind, ServiceFailedError | InputError):
                 self._interrupt()
         finally:
             if self._stream is not None:

@@ -18,7 +18,7 @@ from ephemera.contract.progress import Event
 from ephemera.contract.runner import IN_NETWORK, Runner
 from ephemera.contract.settings import Images, Settings
 from ephemera.driver import evidence, hiding, recording, removal
-from ephemera.driver.in_network import handing_in, taking_out
+from ephemera.driver.in_network import archives
 from ephemera.driver.in_network.container import RunnerContainer
 from ephemera.driver.suite import SuiteResult, suite_folder
 from ephemera.driver.workspace import Workspace
@@ -82,7 +82,7 @@ def run(
         # What pytest cannot see from inside.
         "variables": {"COLUMNS": str(shutil.get_terminal_size().columns), "PY_COLORS": "1" if colours else "0"},
     }
-    archive = handing_in.archive(workspace.project, system.suite, runner.files, outputs, order)
+    archive = archives.pack(workspace.project, system.suite, runner.files, outputs, order)
     redacted = hiding.redactor_for(workspace, stack, outputs).text
 
     def show(data: bytes) -> None:
@@ -112,7 +112,7 @@ def run(
                 recording.append(stack, "test", session=this_run, **{**test.model_dump(), "text": redacted(test.text)})
             found = _evidence(workspace, outputs, this_run, report) if account.exit_code else None
             folder = checkout_dir(workspace.project) / "artifacts" / this_run / "results"
-            artifacts, left_out = taking_out.unpack(container.results(), folder, redacted)
+            artifacts, left_out = archives.unpack(container.results(), folder, redacted)
     for path in left_out:
         report({"type": "notice", "message": f"{path} is no regular file, and was left in the runner"})
     return SuiteResult(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.driver.in_network import taking_out
-from ephemera.driver.in_network.taking_out import ResultsError, unpack
+from ephemera.driver.in_network import archives
+from ephemera.driver.in_network.archives import ResultsError, unpack
 
 _CHUNK = 1000
 
@@ -113,10 +113,10 @@ def test_a_sparse_file_that_says_it_is_huge_is_left_out(tmp_path: Path) -> None:
 
 
 def test_too_many_bytes_or_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(taking_out, "LARGEST_BYTES", 50_000)
+    monkeypatch.setattr(archives, "LARGEST_RESULTS", 50_000)
     with pytest.raises(ResultsError, match="more than 0 MB"):
         unpack(_archive(("results/a", b"1" * 60_000)), tmp_path / "results", _plain)
-    monkeypatch.setattr(taking_out, "MOST_FILES", 2)
+    monkeypatch.setattr(archives, "MOST_RESULTS", 2)
     with pytest.raises(ResultsError, match="more than 2 files"):
         unpack(_archive(*((f"results/{number}", b"") for number in range(3))), tmp_path / "results", _plain)
     assert list(tmp_path.iterdir()) == []

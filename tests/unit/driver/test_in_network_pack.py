@@ -11,7 +11,7 @@ import pytest
 
 from ephemera.contract.errors import InputError
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.driver.in_network import handing_in
+from ephemera.driver.in_network import archives
 
 _SECRET = "s3cr3t_" * 4 + "abcd"
 _OUTPUTS = EnvironmentOutputs.model_validate(
@@ -63,7 +63,7 @@ def _project(folder: Path) -> Path:
 
 
 def _archive(project: Path, *files: str) -> tarfile.TarFile:
-    content = handing_in.archive(project, "tests/e2e/shop", files, _OUTPUTS, {"suite": "tests/e2e/shop"})
+    content = archives.pack(project, "tests/e2e/shop", files, _OUTPUTS, {"suite": "tests/e2e/shop"})
     return tarfile.open(fileobj=io.BytesIO(content))
 
 
@@ -98,7 +98,7 @@ def test_outputs_are_those_of_the_inside_and_for_one_user_alone(tmp_path: Path) 
 
 
 def test_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handing_in, "LARGEST_BYTES", 100_000)
+    monkeypatch.setattr(archives, "LARGEST_SUITE", 100_000)
     (_project(tmp_path) / "fixtures" / "big.json").write_text("x" * 200_000)
     with pytest.raises(InputError, match="the suite tests/e2e/shop with its files is"):
         _archive(tmp_path, "fixtures")
