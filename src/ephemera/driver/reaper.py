@@ -103,7 +103,7 @@ def _act(lease: Lease, reason: Reason) -> str:
     try:
         if reason == "its owner died":
             removal.clean_up_after(workspace, lease)
-        elif leases.claim(lease.stack, lambda now: _reason(now, clock.now()) is not None):  # nobody uses it since
+        elif leases.take(lease.stack, lambda now: _reason(now, clock.now()) is not None, phase="destroying"):
             lifecycle.down(workspace, lease.stack)
     except (EphemeraError, DockerException, OSError) as error:
         return str(error)

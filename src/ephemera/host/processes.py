@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Annotated, ClassVar, Literal
 
 import psutil
+from pydantic import ConfigDict, Field
 
 from ephemera.host import surroundings
 
@@ -37,7 +38,9 @@ class ProcessId:
     ``namespace``: of its number and its ticks; ``host``: name and id of the machine. A record of before there were
     these has no ``boot``."""
 
-    pid: int
+    __pydantic_config__: ClassVar = ConfigDict(strict=True)
+
+    pid: Annotated[int, Field(gt=0, lt=2**31)]
     ticks: int = 0
     boot: str = ""
     namespace: str = ""
