@@ -18,7 +18,7 @@ from typing import Any, Literal
 from ephemera.contract.catalog import Manifest
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.settings import Settings
-from ephemera.driver import definition, evidence, guardian, known
+from ephemera.driver import definition, evidence, holding, known
 from ephemera.driver.workspace import Workspace
 from ephemera.home import documents, leases
 from ephemera.home.leases import Lease
@@ -91,7 +91,7 @@ def claim(
         if mine is None:
             continue  # it was taken down by name meanwhile
         if phase == "disposable":
-            guardian.keep(workspace.project, lease.stack)
+            holding.keep(workspace.project, lease.stack)
         return known.shown(lease.stack, found).model_copy(update={"branch": settings.branch})
     return None
 
@@ -104,11 +104,6 @@ def free(lease: Lease) -> bool:
 def members(pool: Pool) -> list[Lease]:
     """Leases of its environments that nobody has claimed, oldest first; those that are coming up, or going, too."""
     return _members(Path(pool.checkout), pool.system)
-
-
-def waiting() -> set[str]:
-    """Stacks of pools that no branch has claimed."""
-    return {lease.stack for lease in leases.all_leases() if lease.unclaimed}
 
 
 def pools() -> list[Pool]:

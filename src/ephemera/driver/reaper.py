@@ -13,8 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from docker.errors import DockerException
+
+from ephemera import images
 from ephemera.contract.errors import EphemeraError
-from ephemera.driver import guardian, placement
+from ephemera.driver import holding, placement
+from ephemera.driver.down import clean_up_after, down
+from ephemera.driver.workspace import Workspace
 from ephemera.home import builds, leases
 from ephemera.home.leases import Lease
 from ephemera.home.locks import LockTimeoutError, locked
@@ -55,7 +60,7 @@ def reap(report: Callable[[Reaped], None] = lambda _: None) -> list[Reaped]:
         done = Reaped(stack=lease.stack, reason=reason, seconds=time.monotonic() - started, problem=problem)
         report(done)
         reaped.append(done)
-    _drop_abandoned()
+    images.drop_abandoned()
     return reaped
 
 
@@ -74,7 +79,7 @@ def _tidy() -> None:
     for path in (state_dir() / "operations").glob("*.lock"):
         with suppress(LockTimeoutError, OSError), locked(path, timeout_seconds=0):
             if leases.read(path.stem) is None:
-                guardian.log_file(path.stem).unlink(missing_ok=True)
+                holding.log_file(path.stem).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
 
 
@@ -86,25 +91,13 @@ def _reason(lease: Lease, now: float) -> Reason | None:
     return None
 
 
-def _drop_abandoned() -> None:
-    from ephemera import images
-
-    images.drop_abandoned()
-
-
 def _act(lease: Lease, reason: Reason) -> str:
-    # Imported late: a command that finds nothing to reap needs none of it.
-    from docker.errors import DockerException
-
-    from ephemera.driver import lifecycle, removal
-    from ephemera.driver.workspace import Workspace
-
     workspace = Workspace(Path(lease.checkout), lease.project)
     try:
         if reason == "its owner died":
-            removal.clean_up_after(workspace, lease)
+            clean_up_after(workspace, lease)
         elif leases.take(lease.stack, lambda now: _reason(now, clock.now()) is not None, phase="destroying"):
-            lifecycle.down(workspace, lease.stack)
+            down(workspace, lease.stack)
     except (EphemeraError, DockerException, OSError) as error:
         return str(error)
     return ""

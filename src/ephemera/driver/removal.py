@@ -17,17 +17,15 @@ from typing import Any
 from docker import DockerClient
 from docker.errors import APIError, NotFound
 
-from ephemera import images
 from ephemera.contract import labels, progress
 from ephemera.contract.errors import EngineError, MachineError
-from ephemera.driver import engine, guardian, known, locks, placement, recording, state
+from ephemera.driver import engine, holding, known, locks, placement, recording, state
 from ephemera.driver.state import Resource, StateError
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, documents, identity, leases, scratch
 from ephemera.home.documents import DiskError
 from ephemera.home.leases import Lease
 from ephemera.host import clock
-from ephemera.host.engine import connected
 from ephemera.host.processes import end_group, end_tree
 
 SETTLE_SECONDS = 0.5
@@ -191,19 +189,15 @@ def inspected(client: DockerClient, kind: str, name: str) -> Mapping[str, Any] |
     return found
 
 
-def clean_up_after(workspace: Workspace, lease: Lease) -> None:
-    """Do what a dead owner would have done: end its engine, then destroy what it was making, or only unlock; and drop
-    what its build left."""
-    with leases.exclusive(lease.stack):
-        current = leases.read(lease.stack)
-        # Else somebody else has taken it over meanwhile, and has seen to the dead owner's processes.
-        if current is not None and current.holder == lease.holder:
-            _clean_up(workspace, current)
-    images.drop_abandoned()
+def end_what_a_dead_holder_left(stack: str) -> None:
+    """End a dead holder's processes; its guardian may not have run, and will find that we have taken over."""
+    lease = leases.read(stack)
+    if lease is not None and lease.holder is not None and lease.holder.dead():
+        end_processes(lease)
 
 
 def end_processes(lease: Lease) -> None:
-    """End what a dead holder left running. For who holds the stack exclusively: no other engine is at work then."""
+    """End what a dead holder left running. The caller holds the stack: no other engine is at work on it."""
     if lease.engine is not None:
         end_group(lease.engine)
     engine.end_all(lease.stack)
@@ -211,22 +205,18 @@ def end_processes(lease: Lease) -> None:
         end_tree(lease.suite)
 
 
-def discard(workspace: Workspace, stack: str, *, asked_for: bool = False) -> None:
-    """Remove all of a stack without asking the engine: objects by label in parallel, then state, lease and address.
+def discard(workspace: Workspace, stack: str) -> None:
+    """Remove all of a stack that is not to stay, without Pulumi: objects by label in parallel, then state, lease and
+    address.
 
-    A stack that holds resources of other providers is destroyed by the engine first; labels do not cover those.
-    ``asked_for``: a user wants it destroyed. Then its containers have the time to stop that they are given, the engine
-    destroys what labels do not plainly cover, and a state that cannot be read is no reason to leave it.
+    A stack with resources of other providers, which labels do not cover, is destroyed by Pulumi first. Raises
+    :class:`StateError` if the state cannot be read.
     """
-    with connected() as client:
-        placement.refuse_other_engine(workspace, client, stack)
-        resources = (readable(workspace, stack) or []) if asked_for else state.resources(workspace, stack)
-        by_label = not asked_for or covered(client, resources, find(client, stack))
-        if not by_label or has_foreign_resources(workspace, stack):
+    with placement.connected(workspace, stack) as client:
+        if has_foreign_resources(workspace, stack):
             locks.release_dead(workspace, stack)
             engine.destroy(workspace, stack)
-        patient = resources if asked_for and by_label else ()
-        remove(client, stack, resources=patient, settle_seconds=SETTLE_SECONDS)
+        remove(client, stack, settle_seconds=SETTLE_SECONDS)
     forget(workspace, stack)
 
 
@@ -255,7 +245,7 @@ def forget(workspace: Workspace, stack: str) -> None:
         workspace.forget,
         known.forget,
         recording.forget,
-        lambda name: documents.remove(guardian.log_file(name)),
+        lambda name: documents.remove(holding.log_file(name)),
         scratch.remove,
         _release_address,
     )
@@ -267,20 +257,6 @@ def forget(workspace: Workspace, stack: str) -> None:
             f"{stack} is gone from Docker, but what is recorded of it cannot be dropped ({trouble[0]})",
             remedy=f"run `ephemera down {stack}` again when the disk can be written",
         )
-
-
-def _clean_up(workspace: Workspace, lease: Lease) -> None:
-    end_processes(lease)
-    if lease.phase == "kept":
-        with connected() as client:
-            placement.refuse_other_engine(workspace, client, lease.stack)
-            if not locks.release_dead(workspace, lease.stack):
-                remove_unwritten(client, lease.stack, state.resources(workspace, lease.stack))
-        leases.change(lease.stack, holder=None, engine=None, suite=None, guardian=None)
-    else:
-        discard(workspace, lease.stack, asked_for=lease.phase == "destroying")
-        while engine.end_all(lease.stack):  # it was just being started
-            discard(workspace, lease.stack)
 
 
 def _covered(client: DockerClient, resource: Resource, labelled: set[tuple[str, str]]) -> bool:

@@ -179,7 +179,9 @@ def note(stack: str, **fields: Any) -> None:
 
 
 def extend(stack: str, ttl_seconds: float) -> Lease | None:
-    """Move the expiry to ``ttl_seconds`` from now, unless it is later; None without a lease. Raises :class:`DiskError`.
+    """Move the expiry to ``ttl_seconds`` from now, unless it is later; None without a lease.
+
+    Raises :class:`DiskError`.
     """
     return _updated(stack, lambda lease: _used(lease, ttl_seconds), _write)
 

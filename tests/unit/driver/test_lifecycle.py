@@ -21,7 +21,7 @@ from ephemera.contract.errors import (
 )
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
-from ephemera.driver import engine, guardian, lifecycle, mending, reaper, removal
+from ephemera.driver import engine, holding, lifecycle, mending, reaper, removal
 from ephemera.driver.lifecycle import Gone, Request
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
@@ -51,7 +51,7 @@ def pulumi(workspace: Workspace, docker: FakeClient, monkeypatch: pytest.MonkeyP
     fake = FakePulumi(workspace, docker)
     for name in ("up", "destroy", "outputs"):
         monkeypatch.setattr(engine, name, getattr(fake, name))
-    monkeypatch.setattr(guardian, "keep", fake.guard)
+    monkeypatch.setattr(holding, "keep", fake.guard)
     monkeypatch.setattr(mending, "mend", fake.mend)
     return fake
 

@@ -11,7 +11,7 @@ import pytest
 
 from ephemera import images
 from ephemera.contract.errors import EngineError
-from ephemera.driver import guardian, lifecycle, reaper, removal
+from ephemera.driver import holding, reaper
 from ephemera.driver.workspace import Workspace
 from ephemera.home import builds, leases
 from ephemera.home.leases import Lease
@@ -35,8 +35,8 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def down(workspace: Workspace, stack: str) -> None:
         seen.append(f"down {workspace.name}/{stack}")
 
-    monkeypatch.setattr(removal, "clean_up_after", clean_up_after)
-    monkeypatch.setattr(lifecycle, "down", down)
+    monkeypatch.setattr(reaper, "clean_up_after", clean_up_after)
+    monkeypatch.setattr(reaper, "down", down)
     return seen
 
 
@@ -94,7 +94,7 @@ def test_one_that_cannot_be_reaped_does_not_keep_the_others(done: list[str], mon
             raise EngineError("the engine is at work on it")
         done.append(stack)
 
-    monkeypatch.setattr(lifecycle, "down", down)
+    monkeypatch.setattr(reaper, "down", down)
     leases.write(replace(_lease(expires_at=0.0), stack="shop-other"))
     problems = {reaped.stack: reaped.problem for reaped in reaper.reap()}
     assert problems == {_STACK: "the engine is at work on it", "shop-other": ""}
@@ -144,7 +144,7 @@ def test_rests_of_an_abandoned_build_are_dropped(done: list[str], monkeypatch: p
 @pytest.mark.usefixtures("done")
 def test_files_of_a_command_that_was_killed_before_it_held_anything_go_with_the_next_one() -> None:
     def files(stack: str) -> list[Path]:
-        made = [state_dir() / "operations" / f"{stack}.lock", guardian.log_file(stack)]
+        made = [state_dir() / "operations" / f"{stack}.lock", holding.log_file(stack)]
         for path in made:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
