@@ -31,12 +31,9 @@ def keep(project: Path, stack: str, record: Callable[[ProcessId], object] | None
     """
     record = record or (lambda guardian: leases.change(stack, guardian=guardian))
     arguments = [str(project), stack, json.dumps(asdict(ProcessId.of()))]
-    log = log_file(stack)
 
     def start() -> tuple[ProcessId, Callable[[], int]]:
-        with suppress(OSError):
-            log.parent.mkdir(exist_ok=True)
-        process = detached("ephemera.driver.guardian", arguments, log)
+        process = detached("ephemera.driver.guardian", arguments, log_file(stack))
         return ProcessId.of_started(process.pid), process.wait
 
     guardian, wait = start()

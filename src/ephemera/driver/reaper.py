@@ -68,10 +68,7 @@ def start_if_due() -> None:
     """Reap in a process of its own, if there is anything to reap; the asking command goes on."""
     _tidy()
     if due() or builds.abandoned(docker_host()):
-        folder = state_dir() / "logs"
-        with suppress(OSError):
-            folder.mkdir(exist_ok=True)
-        detached("ephemera.driver.reaper", [], folder / "reaper.log").returncode = 0
+        detached("ephemera.driver.reaper", [], state_dir() / "logs" / "reaper.log").returncode = 0
 
 
 def _tidy() -> None:

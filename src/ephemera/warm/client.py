@@ -171,6 +171,7 @@ def detached(module: str, arguments: Sequence[str], log: Path) -> Forked | subpr
 def _opened(log: Path) -> IO[str]:
     """Open a log to be added to; on a disk that does not take one, what would be written is dropped."""
     try:
+        log.parent.mkdir(exist_ok=True)
         return log.open("a")
     except OSError:
         return Path(os.devnull).open("a")
