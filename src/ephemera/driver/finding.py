@@ -75,28 +75,24 @@ def outputs(workspace: Workspace, stack: str) -> EnvironmentOutputs:
     return as_leased(engine.outputs(workspace, stack))
 
 
-def outputs_or_containers(workspace: Workspace, stack: str) -> EnvironmentOutputs:
-    """Return the outputs or, for an environment that never became ready, its containers without endpoints."""
-    try:
-        return outputs(workspace, stack)
-    except EngineError:
-        return _containers(workspace, stack)
-
-
 def expected(workspace: Workspace, stack: str) -> EnvironmentOutputs:
     """Return the outputs or, for an environment that never became ready, the services that its settings select and any
     containers beside them."""
     try:
         return outputs(workspace, stack)
     except EngineError:
-        found = _containers(workspace, stack)
+        system, branch = split_stack_name(stack, workspace.catalog)
     lease = leases.read(stack)
     checkout = Workspace(Path(lease.checkout), workspace.name) if lease else workspace
-    known = {"branch": found.branch, **checkout.read_config(stack), "system": found.system}
+    known = {"branch": branch, **checkout.read_config(stack), "system": system}
     settings = read_settings(workspace.catalog, stack, known)
-    selected = workspace.catalog[found.system].selected(only=settings.only, profiles=settings.profiles)
-    there = {name: ServiceOutputs(container=f"{stack}-{name}", image="") for name in selected}
-    return found.model_copy(update={"services": {**there, **found.services}})
+    selected = workspace.catalog[system].selected(only=settings.only, profiles=settings.profiles)
+    found = {name: ServiceOutputs(container=f"{stack}-{name}", image="") for name in selected}
+    with connected() as client:
+        for item in services.containers(client, stack):
+            name, container = item["Labels"].get(labels.SERVICE, ""), item["Names"][0].lstrip("/")
+            found[name] = ServiceOutputs(container=container, image=item["ImageID"])
+    return EnvironmentOutputs(stack=stack, system=system, branch=branch, services=found)
 
 
 def as_leased(outputs: EnvironmentOutputs) -> EnvironmentOutputs:
@@ -111,15 +107,3 @@ def wrong_system(found: EnvironmentOutputs, wanted: str) -> InputError:
         f"environment {found.stack!r} is of system {found.system!r}, the suite is of {wanted!r}",
         remedy="name another one, or leave it out",
     )
-
-
-def _containers(workspace: Workspace, stack: str) -> EnvironmentOutputs:
-    system, branch = split_stack_name(stack, workspace.catalog)
-    with connected() as client:
-        found = {
-            item["Labels"].get(labels.SERVICE, ""): ServiceOutputs(
-                container=item["Names"][0].lstrip("/"), image=item["ImageID"]
-            )
-            for item in services.containers(client, stack)
-        }
-    return EnvironmentOutputs(stack=stack, system=system, branch=branch, services=found)

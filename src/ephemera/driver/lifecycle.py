@@ -7,7 +7,6 @@ from ephemera.driver.finding import (
     expected,
     find_stack,
     outputs,
-    outputs_or_containers,
     wrong_system,
 )
 from ephemera.driver.holding import let_go
@@ -26,7 +25,6 @@ __all__ = [
     "hand_over",
     "let_go",
     "outputs",
-    "outputs_or_containers",
     "plan",
     "proven",
     "up",

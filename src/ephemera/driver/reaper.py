@@ -44,9 +44,9 @@ class Reaped:
 def due(now: float | None = None) -> list[tuple[Lease, Reason]]:
     """Return the leases to act on, and why. Never one whose environment is in use, or on another Docker engine."""
     at = clock.now() if now is None else now
-    found = [lease for lease in leases.all_leases() if _reason(lease, at)]
-    reasons = ((lease, _reason(lease, at)) for lease in placement.here(found))
-    return [(lease, reason) for lease, reason in reasons if reason is not None]
+    found = [(lease, reason) for lease in leases.all_leases() if (reason := _reason(lease, at))]
+    here = placement.here(lease for lease, _ in found)
+    return [(lease, reason) for lease, reason in found if lease in here]
 
 
 def reap(report: Callable[[Reaped], None] = lambda _: None) -> list[Reaped]:

@@ -39,12 +39,13 @@ _SWEPT_TYPES = ("pulumi:", "docker:")
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """An object of the engine: ``container``, ``network`` or ``volume``, its name and the stack it belongs to.
-    ``identifier``: what tells it from others of its name, which networks may share."""
+    ``identifier``: its id, which tells it from others of its name; volumes have none. ``marks``: its labels."""
 
     kind: str
     name: str
     stack: str
     identifier: str = field(default="", compare=False)
+    marks: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -60,8 +61,9 @@ def find(client: DockerClient, stack: str | None = None, backend: str | None = N
         Found(
             kind=kind,
             name=item["Names"][0].lstrip("/") if kind == "container" else item["Name"],
-            stack=(item["Labels"] or {}).get(labels.STACK, ""),
-            identifier=item["Id"] if kind == "network" else "",
+            stack=(marks := item["Labels"] or {}).get(labels.STACK, ""),
+            identifier=item["Id"] if kind != "volume" else "",
+            marks=marks,
         )
         for kind, item in listed
     ]
@@ -69,9 +71,8 @@ def find(client: DockerClient, stack: str | None = None, backend: str | None = N
 
 def identity_of(client: DockerClient, stack: str) -> labels.Identity:
     """Return whose the stack is, by the labels of its objects; empty when there are none."""
-    filters = labels.filters(identity.backend_id(), stack)
-    found = [*client.api.networks(filters=filters), *client.api.containers(all=True, filters=filters)]
-    return labels.Identity.of(found[0]["Labels"] if found else {labels.STACK: stack})
+    found = find(client, stack)
+    return labels.Identity.of(found[0].marks if found else {labels.STACK: stack})
 
 
 def remove(
@@ -138,21 +139,18 @@ def remove_container(client: DockerClient, resource: Resource) -> None:
 
 def remove_runners(client: DockerClient, stack: str) -> None:
     """End suites that run in the network of ``stack``: it is taken down under them, and they are no leftovers of it."""
-    for item in client.api.containers(all=True, filters=labels.filters(identity.backend_id(), stack, labels.RUNNER)):
-        remove_one(client, "container", item["Id"])
+    for item in find(client, stack):
+        if item.kind == "container" and labels.RUNNER in item.marks:
+            remove_one(client, item.kind, item.identifier)
 
 
 def remove_unwritten(client: DockerClient, stack: str, resources: Iterable[Resource]) -> None:
-    """Remove the stack's containers and networks that its state does not know by their ids: an engine that was killed
-    had made them, and had no time to write that down. Their names would be in the way of the next one. A suite that
-    runs in the network is no engine's, and goes by itself."""
+    """Remove the stack's containers and networks whose ids its state does not name: a killed engine had made them, and
+    the next one needs their names. A suite that runs in the network is none of the engine's, and stays."""
     written = {each.get("id") for each in resources}
-    filters = labels.filters(identity.backend_id(), stack)
-    listed = [("container", item) for item in client.api.containers(all=True, filters=filters)]
-    listed += [("network", item) for item in client.api.networks(filters=filters)]
-    for kind, item in listed:
-        if item["Id"] not in written and labels.RUNNER not in (item["Labels"] or {}):
-            remove_one(client, kind, item["Id"])
+    for item in find(client, stack):
+        if item.kind != "volume" and item.identifier not in written and labels.RUNNER not in item.marks:
+            remove_one(client, item.kind, item.identifier)
 
 
 def covered(client: DockerClient, resources: Iterable[Resource], found: Iterable[Found]) -> bool:
@@ -241,17 +239,22 @@ def forget(workspace: Workspace, stack: str) -> None:
 
     Raises :class:`MachineError` when that cannot be, on a read-only disk say, after the rest has been dropped.
     """
-    steps: tuple[Callable[[str], object], ...] = (
+    trouble: list[OSError] = []
+    for step in (
         workspace.forget,
         known.forget,
         recording.forget,
         lambda name: documents.remove(holding.log_file(name)),
         scratch.remove,
         _release_address,
-    )
-    trouble = [error for step in steps if (error := _trouble(step, stack)) is not None]
-    # The lease goes last: what is killed before this can still be found by it.
-    trouble = trouble or [error for error in (_trouble(leases.remove, stack),) if error is not None]
+        leases.remove,
+    ):
+        if step is leases.remove and trouble:
+            break  # by its lease, the stack can still be found
+        try:
+            step(stack)
+        except OSError as error:
+            trouble.append(error)
     if trouble:
         raise MachineError(
             f"{stack} is gone from Docker, but what is recorded of it cannot be dropped ({trouble[0]})",
@@ -304,14 +307,6 @@ def _stop(client: DockerClient, resource: Resource) -> None:
 def _side_by_side(act: Callable[[Any], None], items: Iterable[Any]) -> None:
     with ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(act, items))
-
-
-def _trouble(step: Callable[[str], object], stack: str) -> OSError | None:
-    try:
-        step(stack)
-    except OSError as error:
-        return error
-    return None
 
 
 def _release_address(stack: str) -> None:

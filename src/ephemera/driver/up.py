@@ -31,7 +31,6 @@ from ephemera.driver import (
 from ephemera.driver.branches import current_branch
 from ephemera.driver.finding import as_leased, stack_of
 from ephemera.driver.known import remembering, unchanged
-from ephemera.driver.preflight import check_development, check_ports
 from ephemera.driver.state import StateError
 from ephemera.driver.timeline import phase
 from ephemera.driver.workspace import Workspace
@@ -39,7 +38,11 @@ from ephemera.home import identity, leases
 from ephemera.home.documents import DiskError
 from ephemera.home.leases import Lease
 from ephemera.host import clock, surroundings
+from ephemera.host.configured import configured
+from ephemera.host.development import refuse_unmountable
 from ephemera.host.engine import connected, docker_host
+from ephemera.host.exposure import refuse_unreachable
+from ephemera.host.fixed_ports import refuse_held
 from ephemera.host.processes import ProcessId
 
 
@@ -103,7 +106,13 @@ def plan(workspace: Workspace, request: Request) -> tuple[str, Manifest, Setting
     if known and "profiles" in wanted:
         wanted["profiles"] = _added(known.get("profiles", ""), wanted["profiles"])
     settings = read_settings(workspace.catalog, stack, wanted)
-    check_development(system, settings, request.phase)
+    if settings.development:
+        if request.phase != "kept":  # test runs and pools are of what images hold
+            raise InputError(
+                "development mode is of a branch's own environment, not of a test run's or a pool's",
+                remedy="leave ephemera:development out; `ephemera dev` sets it where it belongs",
+            )
+        refuse_unmountable(settings, system, configured())
     return stack, system, settings
 
 
@@ -139,7 +148,7 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None])
             return Ready(outputs=claimed, created=True, claimed=True, seconds=0)
         report(phase("prepare"))
         docker = _refuse_taken(workspace, stack, created)
-        check_ports(stack, system, settings)
+        _check_ports(stack, system, settings)
         lease = _lease(workspace, stack, settings, "creating" if created else "kept", docker)
         with _making(workspace, lease, created, request.keep_on_failure, report):
             workspace.write_config(stack, settings.to_config())
@@ -221,6 +230,20 @@ def _refuse_taken(workspace: Workspace, stack: str, created: bool) -> str:
                 "finds by label what is there",
             )
         return docker
+
+
+def _check_ports(stack: str, system: Manifest, settings: Settings) -> None:
+    """Refuse ports that could not be reached from here and, with ``expose: fixed``, those that are held; name the
+    holder."""
+    refuse_unreachable(settings, configured())
+    if settings.expose != "fixed":
+        return
+    selected = system.selected(only=settings.only, profiles=settings.profiles)
+    with connected() as client:
+        for endpoint, port in system.fixed_ports[settings.port_table].items():
+            service = endpoint.partition(".")[0]
+            if service in selected:
+                refuse_held(client, stack, service, port, "udp" if endpoint.endswith("/udp") else "tcp")
 
 
 def _lease(workspace: Workspace, stack: str, settings: Settings, phase: leases.Phase, docker: str) -> Lease:

@@ -81,7 +81,8 @@ def test_kept_environment_is_unlocked_and_left(
     docker.api.add("container", f"{_STACK}-db", marks(_STACK, identity.backend_id(), "db"), Id="made-anew")
     clean_up_after(workspace, lease)
     assert calls == []
-    assert docker.api.removed == ["made-anew"]
+    assert docker.api.removed == [f"{_STACK}-db"]
+    assert [item["Id"] for item in docker.api.listed_containers] == [f"{_STACK}-db-id"]
     left = leases.read(_STACK)
     assert left is not None
     assert left.holder is None
