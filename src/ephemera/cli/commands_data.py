@@ -19,20 +19,20 @@ def register(app: typer.Typer) -> None:
 def reset(
     stack: options.StackArgument = None,
     only: Annotated[list[str] | None, typer.Option("--only", help="Reset only this service (repeatable).")] = None,
-    remember: Annotated[
-        bool, typer.Option("--remember", help="Take the state that it has now for the one to come back to.")
-    ] = False,
+    remember: Annotated[bool, typer.Option("--remember", help="Save the current data as the reset point.")] = False,
     branch: options.BranchOption = None,
     output: options.OutputOption = Output.table,
 ) -> None:
-    """Bring an environment's data back to the state it had when it became ready; its services run on."""
+    """Bring an environment's data back to the state it had when it became ready; its services keep running."""
     from ephemera.contract.errors import InputError
     from ephemera.driver import lifecycle, resetting
     from ephemera.driver.workspace import Workspace
     from ephemera.home import leases
 
     if remember and only:
-        raise InputError("--remember and --only are both given", remedy="what is remembered is the whole environment")
+        raise InputError(
+            "--remember and --only are both given", remedy="leave --only out: the whole environment is remembered"
+        )
     screen = Screen(output)
     workspace = Workspace.find()
     name = lifecycle.find_stack(workspace, stack, branch)

@@ -51,7 +51,7 @@ def dev(
     down: Annotated[bool, typer.Option("--down", help="Take the environment down in the end.")] = False,
 ) -> None:
     """Bring this branch's environment of SYSTEM up with its source folders mounted, reload what is edited, and follow
-    the logs, until Ctrl-C. It goes on running then, unless --down is given."""
+    the logs, until Ctrl-C. It keeps running then, unless --down is given."""
     from ephemera.driver import lifecycle, suite
     from ephemera.driver.development import Sources
     from ephemera.driver.watching import watching

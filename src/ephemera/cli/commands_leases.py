@@ -22,7 +22,7 @@ def reap(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be reaped.")] = False,
     output: options.OutputOption = Output.table,
 ) -> None:
-    """Take down what outlived its owner, and what has expired unused; fit for a timer. In use is never reaped."""
+    """Take down environments that outlived their owner, or expired unused; fit for a timer."""
     from ephemera.driver import listing, reaper
     from ephemera.driver.workspace import Workspace
 

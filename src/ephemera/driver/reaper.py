@@ -1,4 +1,4 @@
-"""Reaping: what outlived its owner and its guardian, what nobody has used until it expired, rests of abandoned builds.
+"""Reaping: environments that outlived owner and guardian or expired unused, and the rests of abandoned builds.
 
 ``python -m ephemera.driver.reaper``: reaps once, in the background of the command that started it.
 """
@@ -33,7 +33,7 @@ Reason = Literal["its owner died", "expired"]
 
 @dataclass(frozen=True, kw_only=True)
 class Reaped:
-    """One lease that was due. ``problem``: why the environment could not be taken down; empty when it is gone."""
+    """One lease that was due. ``problem``: why the environment could not be taken down; empty if it is gone."""
 
     stack: str
     reason: Reason
@@ -42,7 +42,7 @@ class Reaped:
 
 
 def due(now: float | None = None) -> list[tuple[Lease, Reason]]:
-    """Return the leases to act on, and why. Never one whose environment is in use, or on another Docker engine."""
+    """Return the leases to act on, and why; none whose environment is in use, or on another Docker engine."""
     at = clock.now() if now is None else now
     found = [(lease, reason) for lease in leases.all_leases() if (reason := _reason(lease, at))]
     here = placement.here(lease for lease, _ in found)
@@ -50,8 +50,8 @@ def due(now: float | None = None) -> list[tuple[Lease, Reason]]:
 
 
 def reap(report: Callable[[Reaped], None] = lambda _: None) -> list[Reaped]:
-    """Act on every lease that is due: finish what a dead owner left, take down what has expired. Drop what builds left
-    that nobody finished."""
+    """Act on every lease that is due: clean up after dead owners, take down what has expired. Drop what abandoned
+    builds left."""
     _tidy()
     reaped = []
     for lease, reason in due():
@@ -65,14 +65,14 @@ def reap(report: Callable[[Reaped], None] = lambda _: None) -> list[Reaped]:
 
 
 def start_if_due() -> None:
-    """Reap in a process of its own, if there is anything to reap; the asking command goes on."""
+    """Reap in a process of its own, if there is anything to reap."""
     _tidy()
     if due() or builds.abandoned(docker_host()):
         detached("ephemera.driver.reaper", [], state_dir() / "logs" / "reaper.log").returncode = 0
 
 
 def _tidy() -> None:
-    """Remove the files of commands that were killed before they held anything: locks that nobody has, for no lease."""
+    """Remove the files of commands that were killed before they held anything: free locks without a lease."""
     for path in (state_dir() / "operations").glob("*.lock"):
         with suppress(LockTimeoutError, OSError), locked(path, timeout_seconds=0):
             if leases.read(path.stem) is None:

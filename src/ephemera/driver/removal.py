@@ -1,9 +1,8 @@
-"""Removal of environments: what the Docker engine holds of a stack, found by label, removed side by side, proven gone.
+"""Removal of environments: a stack's objects on the Docker engine, found by label, removed side by side, proven gone.
 
-Pulumi's engine removes one after the other what depends on each other, and writes the state after each. Labels find all
-of it at once, also where there is no engine, no owner, or half a state; what is not plainly covered by them is left to
-the engine (:func:`ephemera.driver.engine.destroy`). Only objects with this backend's label are ever touched: other
-users' and other tools' are foreign.
+Pulumi removes resources one after the other, and writes the state after each. Labels find all of them at once, also
+where there is no Pulumi, no owner, or half a state; what they do not plainly cover is left to Pulumi
+(:func:`ephemera.driver.engine.destroy`). Only objects with this backend's label are ever touched.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from ephemera.host import clock
 from ephemera.host.processes import end_group, end_tree
 
 SETTLE_SECONDS = 0.5
-"""Docker carries on with what a killed client has asked for: a container can appear after a first empty look."""
+"""Docker carries on with the requests of a killed client: a container can appear after a first empty look."""
 _DEADLINE_SECONDS = 20.0
 _THREADS = 16
 _KINDS = {state.CONTAINER: "container", state.NETWORK: "network", state.VOLUME: "volume"}
@@ -83,10 +82,10 @@ def remove(
     resources: Iterable[Resource] = (),
     settle_seconds: float = 0.0,
 ) -> list[Found]:
-    """Remove all that is there of ``stack``, until two passes in a row find nothing; what was found, each once.
+    """Remove everything of ``stack``, until two passes in a row find nothing; return what was found, each once.
 
-    ``resources``: of its state; those containers that are given time to stop are stopped first, side by side.
-    ``settle_seconds``: between those two passes, when the engine was killed and may have asked for more.
+    ``resources``: of its state; containers with a grace period are stopped first, side by side. ``settle_seconds``:
+    between those two passes, when Pulumi was killed and may have asked for more.
 
     Raises :class:`EngineError` when something is still there after 20 s.
     """
@@ -115,7 +114,7 @@ def remove(
 
 
 def remove_one(client: DockerClient, kind: str, name: str) -> None:
-    """Remove one object by name or id, if it is there and nothing is in the way of that for now."""
+    """Remove one object by name or id, unless it is gone or Docker cannot remove it yet."""
     try:
         if kind == "container":
             client.api.remove_container(name, v=True, force=True)
@@ -126,19 +125,19 @@ def remove_one(client: DockerClient, kind: str, name: str) -> None:
     except NotFound:
         return
     except APIError as error:
-        # A removal in progress, or an endpoint that is just leaving (403 up to Docker 20.10): the next pass sees.
+        # A removal in progress, or an endpoint that is just leaving (403 up to Docker 20.10): left to the next pass.
         if error.status_code not in (403, 409):
             raise
 
 
 def remove_container(client: DockerClient, resource: Resource) -> None:
-    """Remove a container of the state, which is given the time to stop that it wants."""
+    """Remove a container of the state, after its grace period."""
     _stop(client, resource)
     remove_one(client, "container", resource["id"])
 
 
 def remove_runners(client: DockerClient, stack: str) -> None:
-    """End suites that run in the network of ``stack``: it is taken down under them, and they are no leftovers of it."""
+    """Remove the containers of suites that run in the network of ``stack``; they do not count as leftovers."""
     for item in find(client, stack):
         if item.kind == "container" and labels.RUNNER in item.marks:
             remove_one(client, item.kind, item.identifier)
@@ -154,18 +153,18 @@ def remove_unwritten(client: DockerClient, stack: str, resources: Iterable[Resou
 
 
 def covered(client: DockerClient, resources: Iterable[Resource], found: Iterable[Found]) -> bool:
-    """Return whether removing what was ``found`` by the stack's label comes to the same as destroying its resources.
+    """Return whether removing what was ``found`` by the stack's label is the same as destroying its resources.
 
-    Not so when there are resources of other providers, of another engine, kinds of Docker's that have no labels, images
-    that are to go too, anything protected, kept, or destroyed by a hook, and objects that were made without the label.
-    One that was made with it is found by it, or gone: what has its name without the label is somebody else's.
+    Not so with resources of other providers or another engine, kinds that have no labels, images that are to be
+    removed, anything protected, retained, or destroyed by a hook, and objects that were made without the label. One
+    that was made with it is found by it, or gone: an object of its name without the label is foreign.
     """
     labelled = {(item.kind, item.name) for item in found}
     return all(_covered(client, resource, labelled) for resource in resources)
 
 
 def unknown(resources: Iterable[Resource], found: Iterable[Found]) -> list[Found]:
-    """Return what bears the stack's label and is in no state: somebody else or a killed engine made it."""
+    """Return the objects with the stack's label that its state does not name."""
     written = {(_KINDS[each["type"]], _name(each)) for each in resources if each["type"] in _KINDS}
     return [item for item in found if (item.kind, item.name) not in written]
 
@@ -179,7 +178,7 @@ def is_foreign(client: DockerClient, resource: Resource) -> bool:
 
 
 def inspected(client: DockerClient, kind: str, name: str) -> Mapping[str, Any] | None:
-    """Return a container, network or volume as the engine describes it; None when it is not there."""
+    """Return a container, network or volume as Docker describes it; None if it is missing."""
     try:
         found: Mapping[str, Any] = getattr(client.api, f"inspect_{kind}")(name)
     except NotFound:
@@ -188,14 +187,14 @@ def inspected(client: DockerClient, kind: str, name: str) -> Mapping[str, Any] |
 
 
 def end_what_a_dead_holder_left(stack: str) -> None:
-    """End a dead holder's processes; its guardian may not have run, and will find that we have taken over."""
+    """Kill a dead holder's processes; its guardian may not have run."""
     lease = leases.read(stack)
     if lease is not None and lease.holder is not None and lease.holder.dead():
         end_processes(lease)
 
 
 def end_processes(lease: Lease) -> None:
-    """End what a dead holder left running. The caller holds the stack: no other engine is at work on it."""
+    """End the processes that a dead holder left running. The caller holds the stack: no other engine is at work."""
     if lease.engine is not None:
         end_group(lease.engine)
     engine.end_all(lease.stack)
@@ -204,8 +203,7 @@ def end_processes(lease: Lease) -> None:
 
 
 def discard(workspace: Workspace, stack: str) -> None:
-    """Remove all of a stack that is not to stay, without Pulumi: objects by label in parallel, then state, lease and
-    address.
+    """Remove a stack without Pulumi: objects by label in parallel, then state, lease and address.
 
     A stack with resources of other providers, which labels do not cover, is destroyed by Pulumi first. Raises
     :class:`StateError` if the state cannot be read.
@@ -219,7 +217,7 @@ def discard(workspace: Workspace, stack: str) -> None:
 
 
 def readable(workspace: Workspace, stack: str) -> list[Resource] | None:
-    """Return the resources of a stack that is to go; None for a state that cannot be read, which is set aside."""
+    """Return the resources of a stack to destroy; None if its state cannot be read, which is then set aside."""
     try:
         return state.resources(workspace, stack)
     except StateError as error:
@@ -237,7 +235,7 @@ def has_foreign_resources(workspace: Workspace, stack: str) -> bool:
 def forget(workspace: Workspace, stack: str) -> None:
     """Drop everything recorded of a stack whose objects are gone.
 
-    Raises :class:`MachineError` when that cannot be, on a read-only disk say, after the rest has been dropped.
+    Raises :class:`MachineError` if a part cannot be dropped, on a read-only disk say, after the rest has been.
     """
     trouble: list[OSError] = []
     for step in (
@@ -285,13 +283,13 @@ def _made_with_label(inputs: Mapping[str, Any]) -> bool:
 
 
 def _name(resource: Resource) -> str:
-    """Return its name; empty where the state does not tell, as for a secret."""
+    """Return its name; empty if that is a secret."""
     name = (resource.get("outputs") or {}).get("name")
     return name if isinstance(name, str) else ""
 
 
 def _stop(client: DockerClient, resource: Resource) -> None:
-    """Stop a container that is given time for it, if it is there."""
+    """Stop a container that has a grace period."""
     seconds = int(resource.get("inputs", {}).get("destroyGraceSeconds") or 0)
     if not seconds or "id" not in resource:
         return
@@ -312,5 +310,5 @@ def _side_by_side(act: Callable[[Any], None], items: Iterable[Any]) -> None:
 def _release_address(stack: str) -> None:
     try:
         addresses.release(stack)
-    except DiskError as error:  # it is given to the stack again, should that come back
+    except DiskError as error:  # the stack gets it again, should it come back
         progress.tell(f"the address of {stack} stays taken: {error.message}")

@@ -1,4 +1,4 @@
-"""The services of a running environment: their state, their logs, and what can be done to them."""
+"""The services of a running environment: status, logs, and ways to break them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ephemera.host.probes import Probe, Target, answers, from_description
 
 _READY_INTERVAL_SECONDS = 0.05
 _FILE_SECONDS = 30.0
-# The least that one look is given, also when the time is all but over.
+# The least that one look may take, also when the time is nearly over.
 _LOOK_SECONDS = 0.5
 _STATE_SECONDS = 3.0
 _THREADS = 16
@@ -35,10 +35,10 @@ _THREADS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceStatus:
-    """``state``: as Docker says (``running``, ``exited`` …), ``missing`` when there is no container. ``health``: of
-    Docker's own check. ``latency_ms``: of one answered probe, None when it did not answer or cannot be asked.
-    ``development``: whether its source folder is mounted. ``done``: whether it is a one-shot that has ended well.
-    ``asked``: whether its probe decides; of a service that never became ready it would, and is not known."""
+    """``state``: as Docker says (``running``, ``exited`` …), ``missing`` without a container. ``health``: of Docker's
+    own check. ``latency_ms``: of one answered probe, None without an answer. ``development``: whether its source folder
+    is mounted. ``done``: whether it is a one-shot that has ended well. ``asked``: whether its probe decides; also for a
+    service that never became ready, whose probe is unknown."""
 
     service: str
     state: str
@@ -53,8 +53,7 @@ class ServiceStatus:
 
     @property
     def up(self) -> bool:
-        """Whether it runs, answers where it is to be asked, and is not unhealthy by Docker's own check; or has done
-        what it was there for."""
+        """Whether it runs, answers if its probe decides, and is not unhealthy by Docker's own check; or is done."""
         answers = self.latency_ms is not None or not self.asked
         return self.done or (self.state == "running" and self.health != "unhealthy" and answers)
 
@@ -96,16 +95,16 @@ class ServiceHandle:
         return from_description(self.outputs.readiness)
 
     def inspect(self) -> dict[str, Any]:
-        """Docker's description of the container."""
+        """Return Docker's description of the container."""
         document: dict[str, Any] = self.client.api.inspect_container(self.container)
         return document
 
     def state(self) -> str:
-        """``running``, ``exited``, ``paused`` …"""
+        """Return ``running``, ``exited``, ``paused`` …"""
         return str(self.inspect()["State"]["Status"])
 
     def logs(self, *, since: datetime | None = None, tail: int | None = None, timestamps: bool = False) -> str:
-        """Everything it wrote to standard output and error: all, what came after ``since``, or the last ``tail`` lines.
+        """Return its standard output and error: all, what came after ``since``, or the last ``tail`` lines.
 
         ``timestamps``: each line begins with its time, as RFC 3339 in UTC.
         """
@@ -114,17 +113,17 @@ class ServiceHandle:
         return "".join(f"{line.stamp} {line.text}\n" if timestamps else f"{line.text}\n" for line in found)
 
     def follow(self) -> Iterator[str]:
-        """Its lines as they come, from now on, until the container ends."""
+        """Yield its lines as they come, from now on, until the container ends."""
         for line in logs.read(self.client, self.container, tail=0, follow=True):
             yield f"{line.text}\n"
 
     def exec(
         self, command: Sequence[str], *, stdin: str | bytes | None = None, timeout_seconds: float | None = None
     ) -> tuple[int, str]:
-        """Run ``command`` in the container: exit code, and standard output and error.
+        """Run ``command`` in the container; return its exit code, and its standard output and error.
 
-        ``stdin``: what it reads. ``timeout_seconds``: raise :class:`EphemeraError` when it has not ended then; it may
-        go on in the container. Without it, it may take as long as it likes.
+        ``stdin``: what it reads. Raises :class:`EphemeraError` if it has not ended after ``timeout_seconds``; it may go
+        on in the container. By default there is no limit.
         """
         exit_code, output, error = self._execute(command, stdin, timeout_seconds)
         return exit_code, (output + error).decode(errors="replace")
@@ -133,7 +132,7 @@ class ServiceHandle:
     def executing(
         self, command: Sequence[str], source: bytes | int | None, *, marked: bool = False
     ) -> Iterator[Execution]:
-        """Start ``command`` in the container, and close its streams in the end; see :class:`Execution`."""
+        """Start ``command`` in the container, and close its streams at the end; see :class:`Execution`."""
         with self._doing("run a command in"):
             execution = Execution(self.client, self.container, command, source, marked=marked)
         try:
@@ -142,53 +141,53 @@ class ServiceHandle:
             execution.close()
 
     def read_file(self, path: str) -> bytes:
-        """A file of the container, also one in a tmpfs; needs ``cat`` in the image. For small files."""
+        """Return a small file of the container, also one in a tmpfs; needs ``cat`` in the image."""
         exit_code, content, error = self._execute(["cat", path], None, _FILE_SECONDS)
         if exit_code != 0:
             raise self._error(f"cannot read {path}", error.decode(errors="replace").strip())
         return content
 
     def write_file(self, path: str, content: str | bytes) -> None:
-        """Write a file, over what is there; as the container's user, so where that may write. Needs ``tee``."""
+        """Write, or replace, a file as the container's user; needs ``tee`` in the image."""
         exit_code, _, error = self._execute(["tee", path], content, _FILE_SECONDS)
         if exit_code != 0:
             raise self._error(f"cannot write {path}", error.decode(errors="replace").strip())
 
     def restart(self, *, grace_seconds: int = 10) -> None:
-        """Stop and start it; its endpoints stay. It returns when the container runs: :meth:`wait_ready` waits for more.
-        Works on one that is stopped, too."""
+        """Stop it, if it runs, and start it; its endpoints stay. Return when the container runs; :meth:`wait_ready`
+        waits for its probe."""
         with self._doing("restart"):
             self.client.api.restart(self.container, timeout=grace_seconds)
 
     def kill(self, signal: str = "SIGKILL") -> None:
-        """Send a signal to its first process; with SIGKILL, return when it has ended."""
+        """Send a signal to its first process; with SIGKILL, wait for its end."""
         with self._doing("kill"):
             self.client.api.kill(self.container, signal=signal)
             if signal == "SIGKILL":
                 self.client.api.wait(self.container)
 
     def stop(self, *, grace_seconds: int = 10) -> None:
-        """SIGTERM, then SIGKILL after ``grace_seconds``; nothing when it is stopped already."""
+        """Send SIGTERM, then SIGKILL after ``grace_seconds``; do nothing if it has stopped."""
         with self._doing("stop"):
             self.client.api.stop(self.container, timeout=grace_seconds)
 
     def start(self) -> None:
-        """Start it again; nothing when it runs already."""
+        """Start it again; do nothing if it runs."""
         with self._doing("start"):
             self.client.api.start(self.container)
 
     def pause(self) -> None:
-        """Freeze all its processes: it keeps its connections, and answers nothing."""
+        """Freeze all its processes: it keeps its connections, and does not answer."""
         with self._doing("pause"):
             self.client.api.pause(self.container)
 
     def unpause(self) -> None:
-        """Let them go on."""
+        """Unfreeze them."""
         with self._doing("unpause"):
             self.client.api.unpause(self.container)
 
     def wait_exit(self, timeout_seconds: float = 60.0) -> int:
-        """Return its exit code when it has ended; raises :class:`EphemeraError` after ``timeout_seconds``."""
+        """Wait for its end and return its exit code. Raises :class:`EphemeraError` after ``timeout_seconds``."""
         deadline = clock.monotonic() + timeout_seconds
         try:
             with self._doing("wait for"):
@@ -218,14 +217,14 @@ class ServiceHandle:
         )
 
     def ask(self) -> float | None:
-        """Put its probe's question once: seconds until the answer, or None."""
+        """Ask its probe once; return the seconds until it said yes, or None."""
         state = self.inspect()["State"]
         started = clock.monotonic()
         ready = self.answers(None if state["Running"] else state["ExitCode"])
         return clock.monotonic() - started if ready else None
 
     def answers(self, exit_code: int | None) -> bool:
-        """Whether its probe says yes now, within the probe's time limit. ``exit_code``: of its container, None while
+        """Return whether its probe says yes within the probe's time limit. ``exit_code``: of its container, None while
         it runs."""
         probe, endpoint = self.probe, self.outputs.asked
         target = Target(
@@ -245,7 +244,7 @@ class ServiceHandle:
     def _execute(
         self, command: Sequence[str], stdin: str | bytes | None, timeout_seconds: float | None
     ) -> tuple[int, bytes, bytes]:
-        """Exit code, standard output, standard error."""
+        """Return exit code, standard output, standard error."""
         said = {streams.STDOUT: bytearray(), streams.STDERR: bytearray()}
         with self.executing(command, stdin.encode() if isinstance(stdin, str) else stdin) as execution:
             try:
@@ -257,7 +256,7 @@ class ServiceHandle:
 
     @contextmanager
     def _doing(self, what: str) -> Iterator[None]:
-        """The engine's refusal in our words: what could not be done, and the state that the container is in."""
+        """Raise :class:`NotReadyError` for Docker's refusal: what could not be done, and the container's state."""
         try:
             yield
         except (NotFound, APIError) as error:
@@ -282,25 +281,25 @@ class ServiceHandle:
 
 
 def containers(client: DockerClient, stack: str) -> list[dict[str, Any]]:
-    """Containers of the stack, ended ones too, as the engine lists them."""
+    """Return the containers of the stack, ended ones too, as the engine lists them."""
     filters = labels.filters(identity.backend_id(), stack)
     found: list[dict[str, Any]] = client.api.containers(all=True, filters=filters)
     return found
 
 
 def developed(items: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Services with a mounted source folder, of containers as the engine lists them."""
+    """Return the services with a mounted source folder, of containers as the engine lists them."""
     marks = [item["Labels"] for item in items]
     return tuple(sorted(mark.get(labels.SERVICE, "") for mark in marks if labels.DEVELOPMENT in mark))
 
 
 def is_done(item: Mapping[str, Any]) -> bool:
-    """Whether a container, as the engine lists it, is a one-shot that has ended well."""
+    """Return whether a container, as the engine lists it, is a one-shot that has ended well."""
     return labels.ONE_SHOT in item["Labels"] and str(item.get("Status", "")).startswith("Exited (0)")
 
 
 def missing(stack: str, names: Sequence[str]) -> NotReadyError:
-    """Return the error for services whose containers should be there and are not."""
+    """Return the error for services whose containers are missing."""
     one = len(names) == 1
     what = f"service {names[0]!r} of {stack} has no container" if one else ""
     return NotReadyError(
@@ -365,7 +364,7 @@ def statuses(client: DockerClient, outputs: EnvironmentOutputs, required: dict[s
 def log_lines(
     client: DockerClient, stack: str, service: str | None, tail: int | None = None
 ) -> Iterator[tuple[str, logs.LogLine]]:
-    """Yield lines with their service, of one or of all, by time; ``tail``: only the last ones of each service."""
+    """Yield the lines of one service, or of all by time, with the service; ``tail``: only the last ones of each."""
     found = [
         _named(name, logs.read(client, item["Id"], tail=tail))
         for item in containers(client, stack)
