@@ -22,7 +22,7 @@ from ephemera.contract import labels
 from ephemera.contract.catalog import Manifest, Service
 from ephemera.contract.errors import EngineError
 from ephemera.contract.outputs import EXPORT, EnvironmentOutputs, ServiceOutputs
-from ephemera.driver import definition, engine, holding, known, locks, pool, reaper, removal, state
+from ephemera.driver import definition, engine, engine_locks, holding, known, pool, reaper, removal, state
 from ephemera.driver import workspace as workspace_module
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, leases
@@ -157,7 +157,7 @@ def machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
         monkeypatch.setattr(module, "start_if_due", lambda: None)
     # Nothing has to be waited for: no engine is at work that was killed a moment before.
     monkeypatch.setattr(removal, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(locks, "_WRITING_SECONDS", 0.0)
+    monkeypatch.setattr(engine_locks, "_WRITING_SECONDS", 0.0)
     # What is known is compared with what is there as if nothing else had changed.
     monkeypatch.setattr(known, "_state_is", lambda *_: True)
     monkeypatch.setattr(definition, "same_variables", lambda _: True)

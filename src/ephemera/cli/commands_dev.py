@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ephemera.driver.development import Reload, Reloader, Sources
     from ephemera.driver.workspace import Workspace
 
-_TURN_SECONDS = 0.2
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -151,14 +149,14 @@ class _Session:
 
     def _next(self) -> frozenset[Path]:
         """Wait for changes; return all since the last time."""
+        from ephemera.cli.following import awaited
+
         found: frozenset[Path] = frozenset()
         while not found or not self.news.empty():
-            # A signal that comes just before a wait without an end does not end it: Python handles it afterwards.
-            with suppress(queue.Empty):
-                news = self.news.get(timeout=_TURN_SECONDS)
-                if isinstance(news, _End):
-                    raise NotReadyError(news.reason, remedy="`ephemera dev` brings it up again")
-                found |= news
+            news = awaited(self.news)
+            if isinstance(news, _End):
+                raise NotReadyError(news.reason, remedy="`ephemera dev` brings it up again")
+            found |= news
         return found
 
     def _reload(self, reloader: Reloader, changed: Mapping[str, list[str]]) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from docker import DockerClient
 from docker.errors import DockerException
@@ -20,6 +21,9 @@ from ephemera.home import identity
 from ephemera.host import logs
 from ephemera.host.logs import LogLine
 
+_T = TypeVar("_T")
+_TURN_SECONDS = 0.2
+
 
 def follow_logs(
     client: DockerClient, stack: str, after: Mapping[str, str], show: Callable[[str, LogLine], None]
@@ -31,11 +35,18 @@ def follow_logs(
         threading.Thread(target=_read, args=(client, stack, service, stamp, coming), daemon=True).start()
     running = len(after)
     while running:
-        item = coming.get()
+        item = awaited(coming)
         if item is None:
             running -= 1
         else:
             show(*item)
+
+
+def awaited(coming: queue.SimpleQueue[_T]) -> _T:
+    """Return the next item, waiting in turns: a signal that comes just before a wait without an end does not end it."""
+    while True:
+        with suppress(queue.Empty):
+            return coming.get(timeout=_TURN_SECONDS)
 
 
 class Following:

@@ -19,7 +19,18 @@ from ephemera.contract.errors import (
     OtherEngineError,
 )
 from ephemera.contract.progress import Event
-from ephemera.driver import engine, evidence, holding, listing, locks, mending, placement, recording, removal, state
+from ephemera.driver import (
+    engine,
+    engine_locks,
+    evidence,
+    holding,
+    listing,
+    mending,
+    placement,
+    recording,
+    removal,
+    state,
+)
 from ephemera.driver.finding import alive
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, leases
@@ -88,7 +99,7 @@ def hand_over(workspace: Workspace, stack: str) -> None:
     Raises :class:`NoSuchEnvironmentError`, and :class:`EngineError` while Pulumi is at work on it.
     """
     with _held(workspace, stack) as client:
-        if locks.release_dead(workspace, stack):
+        if engine_locks.release_dead(workspace, stack):
             raise EngineError(f"{stack} is locked: an engine is at work on it", remedy="try again when that has ended")
         _begin(workspace, client, stack)
 
@@ -134,7 +145,7 @@ def clean_up_after(workspace: Workspace, lease: Lease) -> None:
 
 def _unlock(workspace: Workspace, lease: Lease) -> None:
     with placement.connected(workspace, lease.stack) as client:
-        if not locks.release_dead(workspace, lease.stack):
+        if not engine_locks.release_dead(workspace, lease.stack):
             removal.remove_unwritten(client, lease.stack, state.resources(workspace, lease.stack))
     leases.change(lease.stack, holder=None, engine=None, suite=None, guardian=None)
 
@@ -193,7 +204,7 @@ def _destroy(
     ``report``: also takes evidence where Pulumi fails. Raises :class:`EngineError` if labels do not cover all of it.
     """
     tell = report or (lambda _: None)
-    locked = locks.release_dead(workspace, stack)
+    locked = engine_locks.release_dead(workspace, stack)
     recording.append(stack, "session", what="down")
     resources, found = removal.readable(workspace, stack), removal.find(client, stack)
     if resources is None:  # then nothing tells what else may bear its label
@@ -206,7 +217,7 @@ def _destroy(
         mending.disown(client, workspace, stack, resources, tell)
         engine.destroy(workspace, stack)
     except EngineError as error:
-        if locks.release_dead(workspace, stack) or removal.has_foreign_resources(workspace, stack):
+        if engine_locks.release_dead(workspace, stack) or removal.has_foreign_resources(workspace, stack):
             raise  # an engine that we did not start is at work on it, or labels do not cover all of it
         if report:
             lease = leases.read(stack)

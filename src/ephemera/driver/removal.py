@@ -18,7 +18,7 @@ from docker.errors import APIError, NotFound
 
 from ephemera.contract import labels, progress
 from ephemera.contract.errors import EngineError, MachineError
-from ephemera.driver import engine, holding, known, locks, placement, recording, state
+from ephemera.driver import engine, engine_locks, holding, known, placement, recording, state
 from ephemera.driver.state import Resource, StateError
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, documents, identity, leases, scratch
@@ -210,7 +210,7 @@ def discard(workspace: Workspace, stack: str) -> None:
     """
     with placement.connected(workspace, stack) as client:
         if has_foreign_resources(workspace, stack):
-            locks.release_dead(workspace, stack)
+            engine_locks.release_dead(workspace, stack)
             engine.destroy(workspace, stack)
         remove(client, stack, settle_seconds=SETTLE_SECONDS)
     forget(workspace, stack)

@@ -17,9 +17,9 @@ from ephemera.contract.progress import Event
 from ephemera.contract.settings import Settings, from_environment, read_settings
 from ephemera.driver import (
     encryption,
+    engine_locks,
     evidence,
     holding,
-    locks,
     mending,
     placement,
     pool,
@@ -156,7 +156,7 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None])
             if created:
                 workspace.create(stack)
             else:
-                locks.release_dead(workspace, stack)
+                engine_locks.release_dead(workspace, stack)
                 mending.mend(workspace, stack, report)
             with (
                 recording.of(stack, "up"),
@@ -293,7 +293,7 @@ def _making(
             if created and not (failed and keep_on_failure):
                 _discard(workspace, lease, report)
             else:
-                locks.release_dead(workspace, lease.stack)
+                engine_locks.release_dead(workspace, lease.stack)
                 if before is not None:
                     leases.note(lease.stack, run=before.run, expires_at=before.expires_at)
                 holding.let_go(lease.stack)

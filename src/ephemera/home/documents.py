@@ -81,18 +81,17 @@ def read(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T | None:
         return None
 
 
-def set_aside(path: Path, why: str) -> Path | None:
-    """Rename a file that cannot be read, and report that; return its new path, None if it could not be renamed."""
+def set_aside(path: Path, why: str) -> None:
+    """Rename a file that cannot be read, and report that."""
     aside = path.with_name(f"{path.name}.{_ASIDE}-{clock.stamp()}-{secrets.token_hex(2)}")
     try:
         path.rename(aside)
     except FileNotFoundError:
-        return None  # another process was faster
+        pass  # another process was faster
     except OSError:
         progress.tell(f"{path} cannot be read ({why})")
-        return None
-    progress.tell(f"{path} cannot be read ({why}); kept as {aside.name}")
-    return aside
+    else:
+        progress.tell(f"{path} cannot be read ({why}); kept as {aside.name}")
 
 
 def is_aside(path: Path) -> bool:
@@ -119,4 +118,4 @@ def remove_partials(path: Path) -> None:
 def _why(text: str, error: Exception) -> str:
     if not text.strip():
         return "it is empty"
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -314,6 +314,23 @@ def test_guardian_has_the_engine_destroy_what_labels_do_not_cover(
     assert leases.read(_STACK) is None
 
 
+def test_guardian_goes_on_by_label_where_the_engine_cannot_destroy(
+    workspace: Workspace, made: FakeClient, pulumi: Pulumi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Workspace, stack: str) -> None:
+        raise EngineError(f"cannot destroy {stack}")
+
+    monkeypatch.setattr(engine, "destroy", fail)
+    _record(workspace, [*_usual(), _resource(_IMAGE, "redis", inputs={"keepLocally": False})])
+    lifecycle.hand_over(workspace, _STACK)
+    lease = leases.change(_STACK, holder=ProcessId.of_started(2**22 - 1))
+    assert lease is not None
+    clean_up_after(workspace, lease)
+    assert _everything(made) == set()
+    assert leases.read(_STACK) is None
+    assert not (workspace.project / ".ephemera").exists(), "nobody is there to look at evidence"
+
+
 def test_crashed_creation_is_discarded_without_patience(workspace: Workspace, made: FakeClient, pulumi: Pulumi) -> None:
     removal.discard(workspace, _STACK)
     assert pulumi.calls == []

@@ -4,19 +4,17 @@ import os
 import queue
 import signal
 import threading
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from ephemera.cli import commands_dev
+from ephemera.cli.following import awaited
 
 _SECONDS = 10.0
 
 
-def test_interrupt_just_before_it_waits_for_changes_ends_it() -> None:
+def test_interrupt_just_before_it_waits_ends_it() -> None:
     """A signal that another thread takes interrupts no wait of this one, like one that comes a moment before it."""
-    news: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    coming: queue.SimpleQueue[str] = queue.SimpleQueue()
     lost: list[bool] = []
     waiting, ended = threading.Event(), threading.Event()
 
@@ -25,7 +23,7 @@ def test_interrupt_just_before_it_waits_for_changes_ends_it() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         if not ended.wait(_SECONDS):
             lost.append(True)
-            news.put(commands_dev._End("end it all the same"))
+            coming.put("end it all the same")
 
     striker = threading.Thread(target=strike)
     striker.start()
@@ -34,7 +32,7 @@ def test_interrupt_just_before_it_waits_for_changes_ends_it() -> None:
     try:
         waiting.set()
         with pytest.raises(KeyboardInterrupt):
-            commands_dev._Session._next(SimpleNamespace(news=news))  # type: ignore[arg-type]
+            awaited(coming)
     finally:
         ended.set()
         striker.join()
