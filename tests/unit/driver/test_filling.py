@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.errors import NoSuchEnvironmentError, ServiceFailedError
+from ephemera.contract.errors import InterruptedByUserError, NoSuchEnvironmentError, ServiceFailedError
 from ephemera.driver import filling, known, lifecycle, pool
 from ephemera.driver.lifecycle import Gone, Request
 from ephemera.driver.pool import Pool
@@ -135,6 +135,15 @@ def test_failure_is_remembered_with_its_evidence_and_ends_the_filling(making: Ma
     current = pool.read(wanted.name)
     assert current is not None
     assert (current.problem, current.failures) == ("", 0)
+
+
+def test_interrupt_is_no_failure_of_the_pool(making: Making) -> None:
+    wanted = making.pool()
+    making.failure = InterruptedByUserError("interrupted")
+    with pytest.raises(InterruptedByUserError):
+        filling.fill(wanted.name)
+    assert pool.due(wanted)
+    assert pool.read(wanted.name) == wanted
 
 
 def test_what_could_never_be_given_is_not_kept(making: Making) -> None:

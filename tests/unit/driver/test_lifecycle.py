@@ -22,7 +22,7 @@ from ephemera.contract.errors import (
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
 from ephemera.driver import engine, holding, lifecycle, mending, reaper, removal
-from ephemera.driver.lifecycle import Gone, Request
+from ephemera.driver.lifecycle import Request
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
 from ephemera.home.paths import state_dir
@@ -333,15 +333,6 @@ def test_what_destroy_leaves_behind_is_removed_and_told(
         lifecycle.proven(gone)
 
 
-def test_engine_that_cannot_destroy_is_done_without(
-    workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
-) -> None:
-    _up(workspace)
-    pulumi.failure = EngineError("no")
-    assert lifecycle.down(workspace, _STACK).stack == _STACK
-    assert _nothing_is_left(workspace, docker)
-
-
 def test_engine_that_cannot_destroy_leaves_evidence_and_a_word(
     workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
 ) -> None:
@@ -353,6 +344,7 @@ def test_engine_that_cannot_destroy_leaves_evidence_and_a_word(
     assert said[-2].startswith("evidence: ")
     assert said[-1] == "the engine says no; removed by label instead"
     assert list((workspace.project / ".ephemera" / "artifacts").iterdir())
+    assert _nothing_is_left(workspace, docker)
 
 
 def test_destroy_is_guarded_and_a_killed_one_is_to_be_finished(
@@ -478,7 +470,3 @@ def test_stack_is_found_by_name_by_system_or_because_it_is_the_only_one(
 def test_environment_of_another_system_is_told_apart() -> None:
     found = EnvironmentOutputs(stack="netra-main", system="netra", branch="main", services={})
     assert "is of system 'netra', the suite is of 'shop'" in str(lifecycle.wrong_system(found, "shop"))
-
-
-def test_gone_without_leftovers_is_proven() -> None:
-    lifecycle.proven(Gone(stack=_STACK, seconds=0.1, leftovers=()))

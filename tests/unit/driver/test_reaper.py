@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ephemera import images
-from ephemera.contract.errors import EngineError
+from ephemera.contract.errors import EngineError, InterruptedByUserError
 from ephemera.driver import holding, reaper
 from ephemera.driver.workspace import Workspace
 from ephemera.home import builds, leases
@@ -99,6 +99,16 @@ def test_one_that_cannot_be_reaped_does_not_keep_the_others(done: list[str], mon
     problems = {reaped.stack: reaped.problem for reaped in reaper.reap()}
     assert problems == {_STACK: "the engine is at work on it", "shop-other": ""}
     assert done == ["shop-other"]
+
+
+def test_interrupt_ends_the_reaping(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: Any) -> None:
+        raise InterruptedByUserError("interrupted")
+
+    monkeypatch.setattr(reaper, "down", down)
+    leases.write(replace(_lease(expires_at=0.0), stack="shop-other"))
+    with pytest.raises(InterruptedByUserError):
+        reaper.reap()
 
 
 def test_nothing_is_started_when_nothing_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
