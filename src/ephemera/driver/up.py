@@ -76,7 +76,7 @@ class Ready:
     created: bool
     unchanged: bool = False
     claimed: bool = False
-    seconds: float
+    seconds: float = 0.0
 
 
 def plan(workspace: Workspace, request: Request) -> tuple[str, Manifest, Settings]:
@@ -143,9 +143,9 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None])
         if created and not request.stack and plan(workspace, request)[0] != stack:
             return None
         if not request.force and (same := _unchanged(workspace, stack, system, settings)):
-            return Ready(outputs=same, created=False, unchanged=True, seconds=0)
+            return Ready(outputs=same, created=False, unchanged=True)
         if created and (claimed := _claimed(workspace, request, stack, system, settings)):
-            return Ready(outputs=claimed, created=True, claimed=True, seconds=0)
+            return Ready(outputs=claimed, created=True, claimed=True)
         report(phase("prepare"))
         docker = _refuse_taken(workspace, stack, created)
         _check_ports(stack, system, settings)
@@ -173,7 +173,7 @@ def _up(workspace: Workspace, request: Request, report: Callable[[Event], None])
             workspace.share_salt(stack)
         if request.phase != "disposable":
             holding.let_go(stack, request.phase)
-    return Ready(outputs=as_leased(outputs), created=created, seconds=0)
+    return Ready(outputs=as_leased(outputs), created=created)
 
 
 def _added(known: str, wanted: str) -> str:

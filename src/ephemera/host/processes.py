@@ -49,19 +49,17 @@ class ProcessId:
     @staticmethod
     def of(pid: int | None = None) -> ProcessId:
         """Identify this process, or the one with ``pid``. Raises ``psutil.NoSuchProcess`` when there is none."""
-        number = os.getpid() if pid is None else pid
-        ticks = _ticks(number)
-        if ticks is None:
-            raise psutil.NoSuchProcess(number)
-        return ProcessId(pid=number, ticks=ticks, boot=_boot(), namespace=_namespace(), host=_host())
+        found = ProcessId.of_started(os.getpid() if pid is None else pid)
+        if found.ticks < 0:
+            raise psutil.NoSuchProcess(found.pid)
+        return found
 
     @staticmethod
     def of_started(pid: int) -> ProcessId:
         """Identify a process that was just started; one that has ended already is dead."""
-        try:
-            return ProcessId.of(pid)
-        except psutil.NoSuchProcess:
-            return ProcessId(pid=pid, ticks=-1, boot=_boot(), namespace=_namespace(), host=_host())
+        ticks = _ticks(pid)
+        here = {"boot": _boot(), "namespace": _namespace(), "host": _host()}
+        return ProcessId(pid=pid, ticks=-1 if ticks is None else ticks, **here)
 
     def fate(self) -> Fate:
         """Return whether it runs; a zombie does not. ``unknown`` for a process that cannot be seen from here."""
