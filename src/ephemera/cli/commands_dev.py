@@ -16,7 +16,7 @@ from ephemera.cli import options
 from ephemera.cli.commands_lifecycle import PytestCommand, bring_up
 from ephemera.cli.console import Screen, write_line
 from ephemera.contract import labels
-from ephemera.contract.errors import InterruptedByUserError, NotReadyError
+from ephemera.contract.errors import Interrupt, NotReadyError
 from ephemera.contract.system import default_system
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def dev(
     with watching(sources.trees, sources.folders, news.put):
         _, ready = bring_up(workspace, request, screen)
         stack = ready.outputs.stack
-        with suppress(InterruptedByUserError):  # Ctrl-C is the usual end
+        with suppress(Interrupt):  # Ctrl-C is the usual end
             _Session(
                 screen=screen,
                 workspace=workspace,

@@ -12,7 +12,7 @@ from ephemera import images
 from ephemera.contract.errors import (
     EngineError,
     InputError,
-    InterruptedByUserError,
+    Interrupt,
     LeftoversError,
     MachineError,
     NoSuchEnvironmentError,
@@ -69,10 +69,9 @@ def down(workspace: Workspace, stack: str, report: Callable[[Event], None] = lam
         try:
             removal.remove_runners(client, stack)
             left = _destroy(workspace, client, stack, report)
-        except InterruptedByUserError:
-            raise InterruptedByUserError(
-                f"interrupted; the rest of {stack} is taken down in the background", remedy="`ephemera ls` shows it"
-            ) from None
+        except Interrupt as stop:
+            message = f"interrupted; the rest of {stack} is taken down in the background"
+            raise Interrupt(stop.number, message=message, remedy="`ephemera ls` shows it") from None
         except EngineError:
             if before is not None and before.holder == ProcessId.of():
                 leases.note(stack, phase=before.phase)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from docker.errors import DockerException
 
 from ephemera.contract.catalog import find_system
-from ephemera.contract.errors import EngineError, EphemeraError, InterruptedByUserError, NoSuchEnvironmentError
+from ephemera.contract.errors import EngineError, EphemeraError, NoSuchEnvironmentError
 from ephemera.contract.names import pool_stack_name
 from ephemera.contract.progress import Event
 from ephemera.driver import known, lifecycle, pool
@@ -69,8 +69,6 @@ def _fill(name: str, report: Callable[[Event], None]) -> str:
             if not pool.missing(wanted):
                 break
             _make(wanted, report)
-        except InterruptedByUserError:
-            raise
         except (EphemeraError, DockerException, OSError) as error:
             problem = str(error)
         pool.note(wanted, problem)
@@ -88,8 +86,6 @@ def _make(wanted: Pool, report: Callable[[Event], None]) -> None:
 
     try:
         ready = lifecycle.up(wanted.workspace(), request(wanted.system, wanted.config), listen)
-    except InterruptedByUserError:
-        raise
     except EphemeraError as error:
         raise EngineError(str(error), remedy="; ".join(evidence)) from error
     stack = ready.outputs.stack

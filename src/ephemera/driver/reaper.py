@@ -16,7 +16,7 @@ from typing import Literal
 from docker.errors import DockerException
 
 from ephemera import images
-from ephemera.contract.errors import EphemeraError, InterruptedByUserError
+from ephemera.contract.errors import EphemeraError
 from ephemera.driver import holding, placement
 from ephemera.driver.down import clean_up_after, down
 from ephemera.driver.workspace import Workspace
@@ -95,8 +95,6 @@ def _act(lease: Lease, reason: Reason) -> str:
             clean_up_after(workspace, lease)
         elif leases.take(lease.stack, lambda now: _reason(now, clock.now()) is not None, phase="destroying"):
             down(workspace, lease.stack)
-    except InterruptedByUserError:
-        raise
     except (EphemeraError, DockerException, OSError) as error:
         return str(error)
     return ""

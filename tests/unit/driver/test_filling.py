@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.errors import InterruptedByUserError, NoSuchEnvironmentError, ServiceFailedError
+from ephemera.contract.errors import Interrupt, NoSuchEnvironmentError, ServiceFailedError
 from ephemera.driver import filling, known, lifecycle, pool
 from ephemera.driver.lifecycle import Gone, Request
 from ephemera.driver.pool import Pool
@@ -26,7 +26,7 @@ class Making:
         self.made: list[str] = []
         self.gone: list[str] = []
         self.unlike: dict[str, str] = {}
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self.doubt = ""
         self.during: Any = lambda: None
         monkeypatch.setattr(lifecycle, "up", self._up)
@@ -139,8 +139,8 @@ def test_failure_is_remembered_with_its_evidence_and_ends_the_filling(making: Ma
 
 def test_interrupt_is_no_failure_of_the_pool(making: Making) -> None:
     wanted = making.pool()
-    making.failure = InterruptedByUserError("interrupted")
-    with pytest.raises(InterruptedByUserError):
+    making.failure = Interrupt(2, remedy="")
+    with pytest.raises(Interrupt):
         filling.fill(wanted.name)
     assert pool.due(wanted)
     assert pool.read(wanted.name) == wanted

@@ -11,7 +11,7 @@ from ephemera.contract import labels
 from ephemera.contract.errors import (
     EngineError,
     InputError,
-    InterruptedByUserError,
+    Interrupt,
     LeftoversError,
     MachineError,
     NoSuchEnvironmentError,
@@ -257,8 +257,8 @@ def test_failed_update_leaves_the_environment_unlocked_and_as_it_was(
 
 
 def test_interrupted_creation_is_not_kept(workspace: Workspace, docker: FakeClient, pulumi: FakePulumi) -> None:
-    pulumi.failure = InterruptedByUserError("interrupted")
-    with pytest.raises(InterruptedByUserError):
+    pulumi.failure = Interrupt(2, remedy="")
+    with pytest.raises(Interrupt):
         _up(workspace, keep_on_failure=True)
     assert _nothing_is_left(workspace, docker)
 
@@ -366,8 +366,8 @@ def test_destroy_is_guarded_and_a_killed_one_is_to_be_finished(
 
 def test_interrupted_destroy_is_left_to_the_guardian(workspace: Workspace, pulumi: FakePulumi) -> None:
     _up(workspace)
-    pulumi.failure = InterruptedByUserError("interrupted")
-    with pytest.raises(InterruptedByUserError, match="taken down in the background"):
+    pulumi.failure = Interrupt(2, remedy="")
+    with pytest.raises(Interrupt, match="taken down in the background"):
         lifecycle.down(workspace, _STACK)
     assert (_lease().phase, _lease().holder) == ("destroying", ProcessId.of())
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ephemera import images
-from ephemera.contract.errors import EngineError, InterruptedByUserError
+from ephemera.contract.errors import EngineError, Interrupt
 from ephemera.driver import holding, reaper
 from ephemera.driver.workspace import Workspace
 from ephemera.home import builds, leases
@@ -103,11 +103,11 @@ def test_one_that_cannot_be_reaped_does_not_keep_the_others(done: list[str], mon
 
 def test_interrupt_ends_the_reaping(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def down(*_: Any) -> None:
-        raise InterruptedByUserError("interrupted")
+        raise Interrupt(2, remedy="")
 
     monkeypatch.setattr(reaper, "down", down)
     leases.write(replace(_lease(expires_at=0.0), stack="shop-other"))
-    with pytest.raises(InterruptedByUserError):
+    with pytest.raises(Interrupt):
         reaper.reap()
 
 
