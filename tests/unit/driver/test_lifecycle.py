@@ -206,8 +206,7 @@ def test_kept_environment_stays_and_nobody_holds_it(workspace: Workspace, pulumi
     ready = _up(workspace, config={"expose": "none"})
     assert ready.created
     assert pulumi.calls == ["guard shop-main", "create shop-main"]
-    lease = leases.read(_STACK)
-    assert lease is not None
+    lease = _lease()
     assert (lease.phase, lease.holder, lease.guardian) == ("kept", None, None)
     assert workspace.read_config(_STACK)["expose"] == "none"
     again = _up(workspace)
@@ -217,8 +216,7 @@ def test_kept_environment_stays_and_nobody_holds_it(workspace: Workspace, pulumi
 
 def test_disposable_environment_is_held_by_who_asked(workspace: Workspace, pulumi: FakePulumi) -> None:
     _up(workspace, phase="disposable")
-    lease = leases.read(_STACK)
-    assert lease is not None
+    lease = _lease()
     assert lease.phase == "disposable"
     assert lease.holder == ProcessId.of()
 
@@ -245,14 +243,12 @@ def test_failed_update_leaves_the_environment_unlocked_and_as_it_was(
     workspace: Workspace, docker: FakeClient, pulumi: FakePulumi
 ) -> None:
     _up(workspace)
-    before = leases.read(_STACK)
+    before = _lease()
     pulumi.failure = ServiceFailedError("api", "exited")
     with pytest.raises(ServiceFailedError):
         _up(workspace)
     assert workspace.exists(_STACK)
-    after = leases.read(_STACK)
-    assert before is not None
-    assert after is not None
+    after = _lease()
     assert (after.run, after.holder, after.phase) == (before.run, None, "kept")
 
 
@@ -268,8 +264,7 @@ def test_failure_may_be_kept_to_be_looked_at(workspace: Workspace, pulumi: FakeP
     with pytest.raises(ServiceFailedError):
         _up(workspace, keep_on_failure=True)
     assert workspace.exists(_STACK)
-    lease = leases.read(_STACK)
-    assert lease is not None
+    lease = _lease()
     assert (lease.phase, lease.holder) == ("kept", None)
 
 
@@ -439,8 +434,7 @@ def test_using_an_environment_moves_its_expiry(workspace: Workspace, pulumi: Fak
     _up(workspace)
     leases.change(_STACK, expires_at=0.0)
     lifecycle.outputs(workspace, _STACK)
-    lease = leases.read(_STACK)
-    assert lease is not None
+    lease = _lease()
     assert lease.expires_at > 0
 
 
