@@ -27,13 +27,8 @@ class Service(ServiceHandle):
     def __init__(
         self, client: DockerClient, container: str, outputs: ServiceOutputs, variables: Mapping[str, str]
     ) -> None:
-        super().__init__(client, "none", outputs.container, outputs)
-        self._identifier = container
+        super().__init__(client, "none", outputs.container, outputs, container)
         self._variables = [f"{key}={value}" for key, value in variables.items()]
-
-    @property
-    def container(self) -> str:
-        return self._identifier
 
     def exec(
         self, command: Sequence[str], *, stdin: str | bytes | None = None, timeout_seconds: float | None = None

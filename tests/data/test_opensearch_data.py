@@ -301,7 +301,7 @@ def test_node_that_does_not_answer_is_told(service: Service, inside: Service) ->
     for gone in (service, inside):
         [endpoint] = gone.outputs.endpoints.values()
         dead = endpoint.model_copy(update={"port": endpoint.port and 9, "internal_port": 9})
-        silent = Service(gone._client, gone.container, gone.outputs.model_copy(update={"endpoints": {"x": dead}}), {})
+        silent = Service(gone.client, gone.container, gone.outputs.model_copy(update={"endpoints": {"x": dead}}), {})
         with pytest.raises(DataError, match=r"(?i)the data of .*connection refused"):
             DATA.remember(silent)
 

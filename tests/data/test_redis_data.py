@@ -166,7 +166,7 @@ def test_what_is_refused_is_told(service: Service, client: redis.Redis, remember
 
 def test_server_that_does_not_answer_is_told(service: Service, client: redis.Redis) -> None:
     outputs = service.outputs.model_copy(update={"credentials": {"password": SecretStr("wrong")}})
-    elsewhere = Service(service._client, service.container, outputs, {"REDISCLI_AUTH": "wrong"})
+    elsewhere = Service(service.client, service.container, outputs, {"REDISCLI_AUTH": "wrong"})
     with pytest.raises(DataError, match="the data of 'redis': "):
         DATA.remember(elsewhere)
     with pytest.raises(DataError, match="the data of 'redis': "):

@@ -22,7 +22,7 @@ from ephemera.contract import labels
 from ephemera.contract.catalog import Manifest, Service
 from ephemera.contract.errors import EngineError
 from ephemera.contract.outputs import EXPORT, EnvironmentOutputs, ServiceOutputs
-from ephemera.driver import engine, guardian, known, locks, pool, reaper, removal, state, variables
+from ephemera.driver import engine, engine_locks, holding, known, pool, reaper, removal, state, variables
 from ephemera.driver import workspace as workspace_module
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, leases
@@ -149,7 +149,7 @@ def machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     monkeypatch.setattr(workspace_module, "located", lambda: toolchain)
     monkeypatch.setattr(engine, "up", pulumi.up)
     monkeypatch.setattr(engine, "run", pulumi.run)
-    monkeypatch.setattr(guardian, "keep", lambda _project, _stack, record: record(ProcessId.of_started(2**22 - 1)))
+    monkeypatch.setattr(holding, "keep", lambda _project, _stack, record: record(ProcessId.of_started(2**22 - 1)))
     monkeypatch.setattr(commands_lifecycle, "make_ready", lambda *_, **__: 0.0)
     for module, name in ((engine, "end_all"), (removal, "end_group"), (removal, "end_tree")):
         monkeypatch.setattr(module, name, lambda _: 0)
@@ -157,7 +157,7 @@ def machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
         monkeypatch.setattr(module, "start_if_due", lambda: None)
     # Nothing has to be waited for: no engine is at work that was killed a moment before.
     monkeypatch.setattr(removal, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(locks, "_WRITING_SECONDS", 0.0)
+    monkeypatch.setattr(engine_locks, "_WRITING_SECONDS", 0.0)
     # What is known is compared with what is there as if nothing else had changed.
     monkeypatch.setattr(known, "_state_is", lambda *_: True)
     monkeypatch.setattr(variables, "digest", lambda **_: "")

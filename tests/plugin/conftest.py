@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.driver import branches, lifecycle
+from ephemera.driver import branches, finding, lifecycle
 from ephemera.host import engine
 from ephemera.plugin import running
 from tests.driver_command import ephemera
@@ -37,6 +37,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     fake = FakeDriver(FakeClient())
     for name in ("up", "down", "outputs", "let_go"):
         monkeypatch.setattr(lifecycle, name, getattr(fake, name))
+    monkeypatch.setattr(finding, "outputs", fake.outputs)
     for module in (engine, running):
         monkeypatch.setattr(module, "connect", lambda: fake.client)
     return fake

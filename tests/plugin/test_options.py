@@ -90,7 +90,7 @@ def test_what_is_kept_and_how_to_end_it(project: Project, option: str, tests: st
     assert project.driver.calls[-1] == ("end: keep shop" if kept else "end: down shop")
     assert len(project.driver.alive) == kept
     for stack in project.driver.alive:
-        result.stdout.fnmatch_lines([f"ephemera: {stack} is kept, to be looked at:", f"  ephemera down {stack} *"])
+        result.stdout.fnmatch_lines([f"ephemera: {stack} is kept for inspection:", f"  ephemera down {stack} *"])
 
 
 @pytest.mark.parametrize("option", [(), ("--ephemera-keep-on-failure",)])
@@ -101,7 +101,7 @@ def test_what_does_not_become_ready_is_kept_if_asked_for(project: Project, optio
     assert [request.keep_on_failure for request in project.driver.requests] == [bool(option)]
     assert len(project.driver.alive) == bool(option)
     for stack in project.driver.alive:
-        result.stdout.fnmatch_lines([f"ephemera: {stack} is kept, to be looked at:", f"  ephemera down {stack} *"])
+        result.stdout.fnmatch_lines([f"ephemera: {stack} is kept for inspection:", f"  ephemera down {stack} *"])
 
 
 def test_attached_environment_is_marked_as_in_use_while_it_is(project: Project) -> None:

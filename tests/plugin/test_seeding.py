@@ -151,7 +151,7 @@ def test_seed_that_raises_where_failures_are_kept(seeded: Project) -> None:
     result = seeded.run("--ephemera-keep-on-failure")
     result.assert_outcomes(errors=1)
     (stack,) = seeded.driver.alive
-    result.stdout.fnmatch_lines([f"ephemera: {stack} is kept, to be looked at:"])
+    result.stdout.fnmatch_lines([f"ephemera: {stack} is kept for inspection:"])
 
 
 @pytest.mark.parametrize(

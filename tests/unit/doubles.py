@@ -355,12 +355,12 @@ class FakeApi:
         self._remove(names.get(name, name), self.listed_networks, lambda item: str(item["Name"]))
 
     def _remove(self, name: str, items: list[dict[str, Any]], name_of: Any) -> None:
-        if self.refusals.get(name):
-            raise self.refusals[name].pop(0)
         found = [item for item in items if name in (name_of(item), item.get("Id"))]
         if not found:
             raise NotFound("gone already")
-        self.removed.append(name)
+        if self.refusals.get(name_of(found[0])):
+            raise self.refusals[name_of(found[0])].pop(0)
+        self.removed.append(name_of(found[0]))
         items.remove(found[0])
 
 

@@ -26,6 +26,13 @@ def _imports(folder: Path) -> Iterator[tuple[str, str]]:
                 yield from ((str(path.relative_to(_ROOT)), name) for name in names)
 
 
+def _when_it_runs(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+            yield node
+            yield from _when_it_runs(node)
+
+
 def _within(module: str, allowed: tuple[str, ...]) -> bool:
     return any(module == room or module.startswith(f"{room}.") for room in allowed)
 
@@ -72,6 +79,20 @@ def test_no_room_of_the_driver_imports_a_program(room: str) -> None:
     manifests = "ephemera.resources.manifests"  # which rehearses a program, and imports Pulumi only then
     found = [(path, module) for path, module in _imports(_SOURCE / room) if _within(module, programs)]
     assert [each for each in found if each[1] != manifests] == []
+
+
+@pytest.mark.parametrize("room", ["contract", "host", "home", "machine", "images", "warm", "driver", "cli", "plugin"])
+def test_no_modules_of_a_room_import_each_other_in_a_circle(room: str) -> None:
+    paths = {
+        ".".join(path.relative_to(_SOURCE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (_SOURCE / room).rglob("*.py")
+    }
+    graph: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        found = [node for node in _when_it_runs(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        names = {(str(node.module), f"{node.module}.{name.name}") for node in found for name in node.names}
+        graph[module] = {name if name in paths else package for package, name in names} & paths.keys()
+    TopologicalSorter(graph).prepare()
 
 
 @pytest.mark.parametrize("package", ["ephemera", "ephemera.images", "ephemera.components"])

@@ -18,7 +18,7 @@ import typer
 
 from ephemera.cli import options
 from ephemera.cli.console import Output, Screen
-from ephemera.contract.errors import InputError, InterruptedByUserError, MachineError, NotReadyError
+from ephemera.contract.errors import InputError, Interrupt, MachineError, NotReadyError
 
 if TYPE_CHECKING:
     from ephemera.driver.services import ServiceHandle
@@ -58,9 +58,9 @@ def execute(
     ):
         try:
             exit_code = execution.run(show)
-        except InterruptedByUserError as error:
-            what = "was ended" if execution.end(error.number, show) else "may go on: it could not be signalled there"
-            raise InterruptedByUserError("interrupted", remedy=f"the command in {service!r} {what}") from None
+        except Interrupt as stop:
+            what = "was ended" if execution.end(stop.number, show) else "may go on: it could not be signalled there"
+            raise Interrupt(stop.number, remedy=f"the command in {service!r} {what}") from None
         except BrokenPipeError:  # as a command of this machine would, it ends without a word
             execution.end(signal.SIGTERM, lambda *_: None)
             raise typer.Exit(128 + signal.SIGPIPE) from None

@@ -30,7 +30,9 @@ def reset(
     from ephemera.home import leases
 
     if remember and only:
-        raise InputError("--remember and --only are both given", remedy="what is remembered is the whole environment")
+        raise InputError(
+            "--remember and --only are both given", remedy="leave --only out: the whole environment is remembered"
+        )
     screen = Screen(output)
     workspace = Workspace.find()
     name = lifecycle.find_stack(workspace, stack, branch)

@@ -1,4 +1,4 @@
-"""``dev``: an environment whose services run what is in their source folders, while somebody edits them."""
+"""``dev``: an environment whose services run the code of their source folders, reloaded on each save."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import queue
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,12 +17,10 @@ from ephemera.cli import options
 from ephemera.cli.commands_lifecycle import PytestCommand, bring_up
 from ephemera.cli.console import Screen, write_line
 from ephemera.contract import labels
-from ephemera.contract.errors import InterruptedByUserError, NotReadyError
+from ephemera.contract.errors import Interrupt, NotReadyError
 from ephemera.contract.system import default_system
 
 if TYPE_CHECKING:
-    from docker import DockerClient
-
     from ephemera.contract.catalog import Manifest
     from ephemera.contract.outputs import EnvironmentOutputs
     from ephemera.driver.development import Reload, Reloader, Sources
@@ -74,8 +72,15 @@ def dev(
     with watching(sources.trees, sources.folders, news.put):
         _, ready = bring_up(workspace, request, screen)
         stack = ready.outputs.stack
-        with suppress(InterruptedByUserError):  # which is how it ends
-            _Session(screen, workspace, declared, ready.outputs, sources, news).attend(pytest_arguments or [])
+        with suppress(Interrupt):  # Ctrl-C is the usual end
+            _Session(
+                screen=screen,
+                workspace=workspace,
+                system=declared,
+                outputs=ready.outputs,
+                sources=sources,
+                news=news,
+            ).attend(pytest_arguments or [])
     if down:
         gone = lifecycle.down(workspace, stack, screen.progress)
         screen.note(f"{gone.stack} is gone after {gone.seconds:.1f} s")
@@ -88,7 +93,7 @@ def dev(
 
 @dataclass(frozen=True)
 class _End:
-    """Why there is nothing to attend to any more."""
+    """Why the session is over."""
 
     reason: str
 
@@ -96,118 +101,108 @@ class _End:
 _News = frozenset[Path] | _End
 
 
+@dataclass(kw_only=True)
 class _Session:
     """Attends to one environment while its sources are edited."""
 
-    def __init__(
-        self,
-        screen: Screen,
-        workspace: Workspace,
-        system: Manifest,
-        outputs: EnvironmentOutputs,
-        sources: Sources,
-        news: queue.SimpleQueue[_News],
-    ) -> None:
-        self._screen = screen
-        self._workspace = workspace
-        self._system = system
-        self._outputs = outputs
-        self._sources = sources
-        self._news = news
-        self._unsettled: dict[str, list[str]] = {}
+    screen: Screen
+    workspace: Workspace
+    system: Manifest
+    outputs: EnvironmentOutputs
+    sources: Sources
+    news: queue.SimpleQueue[_News]
+    unsettled: dict[str, list[str]] = field(default_factory=dict)
 
     def attend(self, pytest_arguments: Sequence[str]) -> None:
         """Follow the logs and reload what changes, until an interrupt. Raises :class:`NotReadyError` when the
-        environment is taken down, or somebody's ``up`` takes the mounts away."""
-        from ephemera.home import leases
-        from ephemera.host.engine import connected
-
-        since = time.time()
-        self._introduce()
-        with leases.using(self._outputs.stack), connected() as client:
-            self._attend(client, since, pytest_arguments)
-
-    def _attend(self, client: DockerClient, since: float, pytest_arguments: Sequence[str]) -> None:
+        environment is taken down, or an ``up`` takes the mounts away."""
         from ephemera.cli.following import Following
         from ephemera.driver import hiding
         from ephemera.driver.development import Reloader
+        from ephemera.home import leases
+        from ephemera.host.engine import connected
 
-        stack = self._outputs.stack
-        width = max((len(service) for service in self._outputs.services), default=0)
-        redactor = hiding.redactor_for(self._workspace, stack, self._outputs)
-        following = Following(
-            client,
-            stack,
-            dict.fromkeys(self._outputs.services, datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")),
-            show=lambda service, line: write_line(f"{service:<{width}} | {redactor.text(line.text)}"),
-            started=self._started,
-            gone=lambda: self._news.put(_End(f"{stack} was taken down, or the engine does not answer any more")),
-        )
-        reloader = Reloader(client, self._outputs, self._system, self._sources.mounts, lambda: not self._news.empty())
-        test = self._sources.suite is not None
-        while True:
-            if test:
-                following.hold_back(True)
-                self._run_suite(pytest_arguments)
-                following.hold_back(False)
-            files = self._next()
-            live = self._reload(reloader, self._sources.changed(files))
-            self._tell_builds(self._sources.to_build(files))
-            test = self._sources.suite is not None and (live or self._sources.tests_changed(files))
+        since, stack, sources = time.time(), self.outputs.stack, self.sources
+        self._introduce()
+        with leases.using(stack), connected() as client:
+            width = max((len(service) for service in self.outputs.services), default=0)
+            redactor = hiding.redactor_for(self.workspace, stack, self.outputs)
+            stamp = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+            following = Following(
+                client,
+                stack,
+                dict.fromkeys(self.outputs.services, stamp),
+                show=lambda service, line: write_line(f"{service:<{width}} | {redactor.text(line.text)}"),
+                started=self._started,
+                gone=lambda: self.news.put(_End(f"{stack} was taken down, or the engine does not answer any more")),
+            )
+            reloader = Reloader(client, self.outputs, self.system, sources.mounts, lambda: not self.news.empty())
+            test = sources.suite is not None
+            while True:
+                if test:
+                    following.hold_back(True)
+                    self._run_suite(pytest_arguments)
+                    following.hold_back(False)
+                files = self._next()
+                live = self._reload(reloader, sources.changed(files))
+                self._tell_builds(sources.to_build(files))
+                test = sources.suite is not None and (live or sources.tests_changed(files))
 
     def _next(self) -> frozenset[Path]:
-        """All that changed since it was asked last; waits for something."""
+        """Wait for changes; return all since the last time."""
+        from ephemera.cli.following import awaited
+
         found: frozenset[Path] = frozenset()
-        while not found or not self._news.empty():
-            news = self._news.get()
+        while not found or not self.news.empty():
+            news = awaited(self.news)
             if isinstance(news, _End):
                 raise NotReadyError(news.reason, remedy="`ephemera dev` brings it up again")
             found |= news
         return found
 
     def _reload(self, reloader: Reloader, changed: Mapping[str, list[str]]) -> bool:
-        """Whether something came to life, and nothing failed."""
-        wanted = {**self._unsettled, **changed}
+        """Return whether something came to life, and nothing failed."""
+        wanted = {**self.unsettled, **changed}
 
         def tell(result: Reload) -> None:
             failed = f"NOT live, {result.problem}; the next save tries again"
             how = f"live after {result.seconds:.1f} s" if result.live else failed
             if not result.superseded:
-                self._screen.note(f"{result.service}: {_named(wanted[result.service])} changed, {how}")
+                self.screen.note(f"{result.service}: {_named(wanted[result.service])} changed, {how}")
 
         results = reloader.reload(wanted, tell)
-        self._unsettled = {result.service: wanted[result.service] for result in results if result.superseded}
+        self.unsettled = {result.service: wanted[result.service] for result in results if result.superseded}
         for service in wanted.keys() - {result.service for result in results}:
             how = f"a one-shot is not run again: `ephemera restart {service}` does it"
-            self._screen.note(f"{service}: {_named(wanted[service])} changed, {how}")
+            self.screen.note(f"{service}: {_named(wanted[service])} changed, {how}")
         return bool(results) and all(result.live for result in results)
 
     def _run_suite(self, pytest_arguments: Sequence[str]) -> None:
         from ephemera.driver import suite
 
-        result = suite.run(self._workspace, self._system, self._outputs.stack, ["-x", *pytest_arguments], False)
+        result = suite.run(self.workspace, self.system, self.outputs.stack, ["-x", *pytest_arguments], False)
         how = "passed" if result.exit_code == 0 else "FAILED"
-        self._screen.note(f"tests {how} after {result.seconds:.1f} s; the next change runs them again")
+        self.screen.note(f"tests {how} after {result.seconds:.1f} s; the next change runs them again")
 
     def _started(self, marks: Mapping[str, str]) -> None:
         service = marks.get(labels.SERVICE, "")
-        if service in self._sources.mounts and labels.DEVELOPMENT not in marks:
-            stack = self._outputs.stack
-            self._news.put(_End(f"{service} of {stack} runs its image's code again: an `up` ended development mode"))
+        if service in self.sources.mounts and labels.DEVELOPMENT not in marks:
+            stack = self.outputs.stack
+            self.news.put(_End(f"{service} of {stack} runs its image's code again: an `up` ended development mode"))
 
     def _introduce(self) -> None:
         from ephemera.cli.tables import outputs_table
 
-        self._screen.table(outputs_table(self._outputs, show_secrets=False))
-        for service, source in self._sources.mounts.items():
-            self._screen.note(f"{service}: {_shown(source.path, self._workspace.project)} is mounted")
-        self._screen.note(f"{self._outputs.stack} is ready, in development mode; Ctrl-C ends this")
+        self.screen.table(outputs_table(self.outputs, show_secrets=False))
+        for service, source in self.sources.mounts.items():
+            self.screen.note(f"{service}: {_shown(source.path, self.workspace.project)} is mounted")
+        self.screen.note(f"{self.outputs.stack} is ready, in development mode; Ctrl-C ends this")
 
     def _tell_builds(self, found: Mapping[str, list[str]]) -> None:
         files = sorted({name for names in found.values() for name in names})
         if files:
             again = f"end this and start it again to build {', '.join(sorted(found))}"
-            self._screen.note(f"{_named(files)} changed, which no mount brings in: {again}")
+            self.screen.note(f"{_named(files)} changed, which no mount brings in: {again}")
 
 
 def _named(files: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from ephemera.contract.errors import InputError, NotReadyError
 from ephemera.contract.outputs import EnvironmentOutputs
 
 _SECONDS = 5.0
+_MAC = sys.platform == "darwin"
 
 
 def register(app: typer.Typer) -> None:
@@ -50,31 +51,21 @@ def open_service(
         webbrowser.open(url)
 
 
-_MAC = sys.platform == "darwin"
-
-
 def _address(outputs: EnvironmentOutputs, service: str | None) -> tuple[str, str]:
-    if service is not None:
-        found = [endpoint.url for endpoint in outputs.service(service).endpoints.values() if _is_web(endpoint.url)]
-        if not found:
-            raise InputError(
-                f"service {service!r} of {outputs.stack} publishes no HTTP", remedy="see `ephemera outputs`"
-            )
-        return service, str(found[0])
-    web = {
-        name: str(endpoint.url)
-        for name, each in outputs.services.items()
-        for endpoint in each.endpoints.values()
-        if _is_web(endpoint.url)
-    }
-    if len(web) != 1:
+    web: dict[str, str] = {}
+    for name, each in outputs.services.items():
+        for endpoint in each.endpoints.values():
+            if endpoint.url and endpoint.url.startswith(("http://", "https://")):
+                web.setdefault(name, endpoint.url)
+    if service is None and len(web) == 1:
+        return next(iter(web.items()))
+    if service is None:
         which = f"name one: {', '.join(web)}" if web else "see `ephemera outputs`"
         raise InputError(f"{len(web)} services of {outputs.stack} publish HTTP", remedy=which)
-    return next(iter(web.items()))
-
-
-def _is_web(url: str | None) -> bool:
-    return url is not None and url.startswith(("http://", "https://"))
+    outputs.service(service)
+    if service not in web:
+        raise InputError(f"service {service!r} of {outputs.stack} publishes no HTTP", remedy="see `ephemera outputs`")
+    return service, web[service]
 
 
 def _check(service: str, url: str) -> None:

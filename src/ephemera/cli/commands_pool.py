@@ -1,8 +1,8 @@
-"""``pool``: environments that are up before anybody asks for one."""
+"""``pool``: environments that are up before they are asked for."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from ephemera.cli import options
 from ephemera.cli.commands_machine import make_ready
 from ephemera.cli.console import Output, Screen
 from ephemera.contract.errors import InputError, LeftoversError, NotReadyError
+
+if TYPE_CHECKING:
+    from ephemera.driver.pool import Pool
 
 
 def register(app: typer.Typer) -> None:
@@ -31,8 +34,9 @@ def pool(
     output: options.OutputOption = Output.table,
 ) -> None:
     """Keep environments of SYSTEM ready, for `up`, `run` and pytest to claim; without --size, show every pool."""
-    from ephemera.driver import filling
+    from ephemera.driver import filling, lifecycle
     from ephemera.driver import pool as pools
+    from ephemera.driver.workspace import Workspace
 
     screen = Screen(output)
     given = options.settings_from(config=config, only=only, profile=profile, expose=expose, images=images)
@@ -43,7 +47,9 @@ def pool(
         return
     if system is None:
         raise InputError("the pool's system is not named", remedy="add --system SYSTEM")
-    wanted = _checked(system, size, given)
+    workspace = Workspace.find()
+    lifecycle.plan(workspace, filling.request(system, given))  # refuses bad input before anything is written
+    wanted = pools.Pool(system=system, project=workspace.name, checkout=str(workspace.project), size=size, config=given)
     if size:
         make_ready(screen)
     pools.write(wanted)
@@ -53,52 +59,32 @@ def pool(
     elif not wait:
         pools.start(wanted)
     elif problem := filling.fill(wanted.name, screen.progress):
-        raise NotReadyError(problem, remedy="set the pool anew when that is mended, or to size 0")
+        raise NotReadyError(problem, remedy="fix the cause and run it again, or set the pool to size 0")
     _show(screen, [wanted])
     if leftovers:
         raise LeftoversError(wanted.name, leftovers)
 
 
-def _checked(system: str, size: int, config: dict[str, str]) -> Any:
-    """The pool that is wanted, in this checkout; bad input is refused before anything is written."""
-    from ephemera.contract.names import pool_stack_name
-    from ephemera.driver import lifecycle
-    from ephemera.driver.pool import Pool
-    from ephemera.driver.workspace import Workspace
-    from ephemera.home.leases import POOL_BRANCH
+def _show(screen: Screen, found: list[Pool]) -> None:
+    from ephemera.cli.tables import pools_table
+    from ephemera.driver import pool as pools
 
-    workspace = Workspace.find()
-    lifecycle.plan(
-        workspace,
-        lifecycle.Request(
-            system=system, branch=POOL_BRANCH, stack=pool_stack_name(system), config=config, phase="pooled"
-        ),
-    )
-    return Pool(system=system, project=workspace.name, checkout=str(workspace.project), size=size, config=config)
-
-
-def _show(screen: Screen, found: list[Any]) -> None:
-    documents = [_document(pool) for pool in found]
+    documents = []
+    for pool in found:
+        members = pools.members(pool)
+        documents.append(
+            {
+                "system": pool.system,
+                "checkout": pool.checkout,
+                "size": pool.size,
+                "ready": [lease.stack for lease in members if pools.free(lease)],
+                "coming_up": [lease.stack for lease in members if lease.phase == "creating"],
+                "problem": (pools.read(pool.name) or pool).problem if pools.missing(pool) else "",
+            }
+        )
     if screen.machine:
         screen.document(documents)
     elif documents:
-        from ephemera.cli.tables import pools_table
-
         screen.table(pools_table(documents))
     else:
         screen.note("there is no pool")
-
-
-def _document(pool: Any) -> dict[str, Any]:
-    from ephemera.driver import pool as pools
-
-    members = pools.members(pool)
-    missing = pools.missing(pool)
-    return {
-        "system": pool.system,
-        "checkout": pool.checkout,
-        "size": pool.size,
-        "ready": [lease.stack for lease in members if pools.free(lease)],
-        "coming_up": [lease.stack for lease in members if lease.phase == "creating"],
-        "problem": (pools.read(pool.name) or pool).problem if missing else "",
-    }

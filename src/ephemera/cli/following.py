@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from docker import DockerClient
 from docker.errors import DockerException
@@ -20,6 +21,8 @@ from ephemera.host.logs import LogLine
 
 # The container was removed, Docker went away, or the connection was closed.
 _ENDED = (DockerException, RequestException, OSError, ValueError)
+_TURN_SECONDS = 0.2
+_T = TypeVar("_T")
 
 
 def followed(client: DockerClient, stack: str, after: Mapping[str, str]) -> Iterator[tuple[str, LogLine]]:
@@ -29,8 +32,15 @@ def followed(client: DockerClient, stack: str, after: Mapping[str, str]) -> Iter
     Following(
         client, stack, after, show=lambda service, line: coming.put((service, line)), gone=lambda: coming.put(None)
     )
-    while (item := coming.get()) is not None:
+    while (item := awaited(coming)) is not None:
         yield item
+
+
+def awaited(coming: queue.SimpleQueue[_T]) -> _T:
+    """Return the next item, waiting in turns: a signal that comes just before a wait without an end does not end it."""
+    while True:
+        with suppress(queue.Empty):
+            return coming.get(timeout=_TURN_SECONDS)
 
 
 class Following:

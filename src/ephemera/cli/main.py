@@ -32,6 +32,7 @@ from ephemera.cli.console import Output, Screen
 from ephemera.contract.errors import (
     EphemeraError,
     InputError,
+    Interrupt,
     InterruptedByUserError,
     MachineError,
     UnexpectedError,
@@ -139,6 +140,8 @@ def main() -> NoReturn:
         _end(screen, InputError(error.format_message(), remedy=f"see `{of} --help`"))
     except EphemeraError as error:
         _end(screen, error)
+    except Interrupt as stop:
+        _end(screen, InterruptedByUserError(stop.message, remedy=stop.remedy))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read has gone: what is left goes nowhere, without a word
         sys.exit(1)
@@ -189,9 +192,7 @@ def _kept(error: Exception) -> str:
 def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's form
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _ignore)  # the clean-up that follows is not to be interrupted
-    error = InterruptedByUserError("interrupted", remedy="what this command created is gone")
-    error.number = signum
-    raise error
+    raise Interrupt(signum, remedy="what this command created is gone")
 
 
 def _ignore(signum: int, frame: FrameType | None) -> None:

@@ -255,4 +255,16 @@ class InterruptedByUserError(EphemeraError):
 
     kind = "interrupted"
     exit_code = 130
-    number = 2
+
+
+class Interrupt(BaseException):
+    """Ctrl-C or SIGTERM, ``number``, while a command runs: told as :class:`InterruptedByUserError` when it has ended.
+
+    As no ``Exception`` it ends also what goes on after errors.
+    """
+
+    def __init__(self, number: int, *, message: str = "interrupted", remedy: str) -> None:
+        super().__init__(message)
+        self.number = number
+        self.message = message
+        self.remedy = remedy

@@ -25,9 +25,9 @@ _CI_VARIABLES = (
 
 
 def current_branch(project: Path, given: str | None, environment: Mapping[str, str] | None = None) -> str:
-    """The branch to use: ``given``, ``EPHEMERA_BRANCH``, a CI variable, git's branch, or ``commit-<id>`` when detached.
+    """Return the branch: ``given``, ``EPHEMERA_BRANCH``, a CI variable, git's, or ``commit-<id>`` if HEAD is detached.
 
-    Raises :class:`InputError` for an empty one, and when there is none.
+    Raises :class:`InputError` if it is empty, or there is none.
     """
     environment = surroundings.variables() if environment is None else environment
     chosen = given if given is not None else environment.get("EPHEMERA_BRANCH")
@@ -38,17 +38,15 @@ def current_branch(project: Path, given: str | None, environment: Mapping[str, s
     for variable in _CI_VARIABLES:
         if environment.get(variable):
             return environment[variable]
-    branch = _git(project, "symbolic-ref", "--short", "--quiet", "HEAD")
-    if branch:
+    if branch := _git(project, "symbolic-ref", "--short", "--quiet", "HEAD"):
         return branch
-    commit = _git(project, "rev-parse", "--short", "HEAD")
-    if commit:
+    if commit := _git(project, "rev-parse", "--short", "HEAD"):
         return f"commit-{commit}"
     raise InputError(f"{project} is on no branch", remedy="give one with --branch NAME")
 
 
 def branch_variables() -> tuple[str, ...]:
-    """Names of the variables that may say which branch it is."""
+    """Return the names of the variables that may name the branch."""
     return ("EPHEMERA_BRANCH", *_CI_VARIABLES)
 
 

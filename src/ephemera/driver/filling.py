@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from docker.errors import DockerException
 
@@ -20,37 +20,44 @@ from ephemera.driver import known, lifecycle, pool
 from ephemera.driver.pool import Pool
 from ephemera.home import leases
 from ephemera.home.leases import Lease
-from ephemera.home.locks import LockTimeoutError, locked
+from ephemera.home.locks import LockTimeoutError
 from ephemera.host import clock
 from ephemera.host.processes import ProcessId
 
-_TROUBLE = (EphemeraError, DockerException, OSError)
-
 
 def fill(name: str, report: Callable[[Event], None] = lambda _: None) -> str:
-    """Make the pool what it is to be, now; waits for whoever is at it already. Why it failed, or nothing."""
-    with locked(pool.lock_file(name, "filling")):
+    """Fill the pool, after a process that is at it already; return why that failed, or an empty text."""
+    with pool.filling(name):
         return _fill(name, report)
 
 
 def empty(wanted: Pool) -> list[str]:
-    """Take down what nobody has claimed, once nobody fills the pool any more; leftovers that the proofs found."""
-    with locked(pool.lock_file(wanted.name, "filling")):
+    """Take down what is unclaimed, after a process that fills the pool; return the leftovers that the proofs found."""
+    with pool.filling(wanted.name):
         return [left for lease in pool.members(wanted) for left in _take_down(wanted, lease)]
 
 
+def request(system: str, config: Mapping[str, str]) -> lifecycle.Request:
+    """Return the request for one more environment of a pool."""
+    return lifecycle.Request(
+        system=system, branch=leases.POOL_BRANCH, stack=pool_stack_name(system), config=config, phase="pooled"
+    )
+
+
 def main(arguments: list[str]) -> int:
-    """Fill the pool once whoever is at it has ended; of several that wait for that, one does."""
+    """Fill the pool, unless another process is at it, which checks once more what is wanted when it is done."""
     (name,) = arguments
-    with ExitStack() as held:
+    while True:
         try:
-            with locked(pool.lock_file(name, "waiting"), timeout_seconds=0):
-                held.enter_context(locked(pool.lock_file(name, "filling")))
+            with pool.filling(name, timeout_seconds=0):
+                problem = _fill(name, lambda _: None)
         except LockTimeoutError:
             return 0
-        if problem := _fill(name, lambda _: None):
+        if problem:
             print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {name}: {problem}", flush=True)
-    return 0
+        wanted = pool.read(name)
+        if wanted is None or not pool.due(wanted):
+            return 0
 
 
 def _fill(name: str, report: Callable[[Event], None]) -> str:
@@ -62,59 +69,46 @@ def _fill(name: str, report: Callable[[Event], None]) -> str:
             if not pool.missing(wanted):
                 break
             _make(wanted, report)
-        except _TROUBLE as error:
+        except (EphemeraError, DockerException, OSError) as error:
             problem = str(error)
         pool.note(wanted, problem)
     return problem
 
 
 def _make(wanted: Pool, report: Callable[[Event], None]) -> None:
-    """One more. Raises what kept it from coming up, with where the evidence is."""
-    request = _request(wanted)
-    stack = request.stack or ""
-    told: list[str] = []
+    """Make one more. Raises the reason why it did not come up, with the place of the evidence."""
+    evidence: list[str] = []
 
     def listen(event: Event) -> None:
-        if event["type"] == "notice":
-            told.append(event["message"])
+        if event["type"] == "notice" and event["message"].startswith("evidence"):
+            evidence.append(event["message"])
         report(event)
 
     try:
-        lifecycle.up(wanted.workspace(), request, listen)
+        ready = lifecycle.up(wanted.workspace(), request(wanted.system, wanted.config), listen)
     except EphemeraError as error:
-        evidence = [line for line in told if line.startswith("evidence")]
         raise EngineError(str(error), remedy="; ".join(evidence)) from error
+    stack = ready.outputs.stack
     if why := known.doubt(stack):
         lifecycle.down(wanted.workspace(), stack)
         raise EngineError(f"environments of {wanted.system} cannot wait in a pool", remedy=why)
 
 
 def _stale(wanted: Pool) -> list[Lease]:
-    """Those that are not what would be made now, or that do not run any more, or have expired."""
+    """Return those that differ from what would be made now, do not run any more, or have expired."""
     workspace = wanted.workspace()
     system = find_system(workspace.catalog, wanted.system)
-    _, _, settings = lifecycle.plan(workspace, _request(wanted))
-    found = []
-    for lease in pool.members(wanted):
-        if lease.phase != "pooled":
-            continue
-        remembered = known.read(lease.stack)
-        fit = remembered is not None and not known.why_not(
-            remembered, workspace, lease.stack, system, settings, any_branch=True
+    _, _, settings = lifecycle.plan(workspace, request(wanted.system, wanted.config))
+
+    def fits(lease: Lease) -> bool:
+        found = known.read(lease.stack)
+        return (
+            lease.expires_at > clock.now()
+            and found is not None
+            and not known.why_not(found, workspace, lease.stack, system, settings, any_branch=True)
         )
-        if not fit or lease.expires_at <= clock.now():
-            found.append(lease)
-    return found
 
-
-def _request(wanted: Pool) -> lifecycle.Request:
-    return lifecycle.Request(
-        system=wanted.system,
-        branch=leases.POOL_BRANCH,
-        stack=pool_stack_name(wanted.system),
-        config=wanted.config,
-        phase="pooled",
-    )
+    return [lease for lease in pool.members(wanted) if lease.phase == "pooled" and not fits(lease)]
 
 
 def _surplus(wanted: Pool) -> list[Lease]:
@@ -123,7 +117,7 @@ def _surplus(wanted: Pool) -> list[Lease]:
 
 
 def _take_down(wanted: Pool, lease: Lease) -> tuple[str, ...]:
-    """Unless somebody has claimed it meanwhile, or begun to use it."""
+    """Take it down, unless it was claimed meanwhile, or is in use; return the leftovers."""
     idle = leases.take(
         lease.stack,
         lambda now: now.phase == "pooled" and not now.in_use(),

@@ -1,12 +1,10 @@
-"""Every environment that is there: by state, by lease, and by what the engine holds."""
+"""Every environment: by state, by lease, and by the objects on the Docker engine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-from docker import DockerClient
 
 from ephemera.contract import labels
 from ephemera.driver import placement, removal, state
@@ -25,7 +23,7 @@ class Listed:
     """One environment. ``state`` is ``stopped`` while some of its containers do not run or are missing, ``empty`` when
     all are. Times are seconds since the epoch; ``endpoints`` are published ``host:port``, with ``/udp``
     behind it for UDP. ``development``: services with a mounted source folder. ``elsewhere``: it is on another Docker
-    engine, of which ``docker_url`` is the address as far as it is known."""
+    engine, at ``docker_url`` if that is known."""
 
     stack: str
     system: str
@@ -40,7 +38,7 @@ class Listed:
 
 
 def environments(workspace: Workspace) -> list[Listed]:
-    """Every environment of this user, by stack. One that plain ``pulumi up`` made gets a lease when first seen."""
+    """Return every environment of this user, by stack. One of plain ``pulumi up`` gets a lease when first seen."""
     by_stack: dict[str, list[dict[str, Any]]] = {stack: [] for stack in workspace.stacks()}
     with connected() as client:
         for item in client.api.containers(all=True, filters=labels.filters(identity.backend_id())):
@@ -48,28 +46,29 @@ def environments(workspace: Workspace) -> list[Listed]:
         for lease in leases.all_leases():
             by_stack.setdefault(lease.stack, [])
         current = engine.identity(client)
-        found = [_listed(workspace, client, current, stack, items) for stack, items in sorted(by_stack.items())]
-    return [listed for listed in found if listed is not None]
+        found = []
+        for stack, items in sorted(by_stack.items()):
+            known = leases.read(stack)
+            if known is None:
+                if not workspace.exists(stack) and not removal.find(client, stack):
+                    continue  # taken down since it was found: a lease would make it come back
+                whose = labels.Identity.of(items[0]["Labels"] if items else {})
+                known = first_seen(workspace, stack, whose, current if items else "")
+            found.append(_listed(known, items, current))
+    return found
 
 
-def _listed(
-    workspace: Workspace, client: DockerClient, current: str, stack: str, items: list[dict[str, Any]]
-) -> Listed | None:
-    lease = leases.read(stack)
-    if lease is None:
-        if not workspace.exists(stack) and not removal.find(client, stack):
-            return None  # taken down since it was found: a lease would make it come back
-        whose = labels.Identity.of(items[0]["Labels"] if items else {})
-        lease = first_seen(workspace, stack, whose, current if items else "")
+def _listed(lease: leases.Lease, items: list[dict[str, Any]], current: str) -> Listed:
+    """Return it, with its containers as the engine lists them. ``current``: id of the engine in use."""
     elsewhere = not items and lease.docker not in ("", current)
     return Listed(
-        stack=stack,
+        stack=lease.stack,
         system=lease.system,
         branch=lease.branch,
         owner=lease.owner,
         created_at=min([item["Created"] for item in items], default=lease.created_at),
         expires_at=lease.expires_at,
-        state="elsewhere" if elsewhere else _state(lease, items, _declared(lease)),
+        state="elsewhere" if elsewhere else _state(lease, items),
         endpoints=tuple(
             f"{port['IP']}:{port['PublicPort']}{'/udp' if port.get('Type') == 'udp' else ''}"
             for item in items
@@ -83,19 +82,18 @@ def _listed(
 
 def first_seen(workspace: Workspace, stack: str, whose: labels.Identity, current: str = "") -> leases.Lease:
     """Return a lease for a stack that has none. ``current``: id of the engine in use, where its objects were seen."""
-    known = current or placement.recorded(workspace, stack)[0]
     return leases.first_seen(
         stack,
         whose.project or workspace.name,
         str(workspace.project),
         whose,
-        docker=known,
+        docker=current or placement.recorded(workspace, stack)[0],
         docker_url=engine.docker_host() if current else "",
     )
 
 
 def _declared(lease: leases.Lease) -> set[str]:
-    """Ids of the containers that the environment's state names; none where that cannot be told."""
+    """Return the ids of the containers in the environment's state; none if it cannot be read."""
     try:
         found = state.resources(Workspace(Path(lease.checkout), lease.project), lease.stack)
     except StateError:
@@ -103,14 +101,14 @@ def _declared(lease: leases.Lease) -> set[str]:
     return {str(each["id"]) for each in found if each["type"] == state.CONTAINER and each.get("id")}
 
 
-def _state(lease: leases.Lease, items: list[dict[str, Any]], declared: set[str]) -> State:
+def _state(lease: leases.Lease, items: list[dict[str, Any]]) -> State:
     if lease.phase == "creating" and lease.held():
         return "coming up"
     if lease.phase == "destroying":
         return "going down"
     if not items:
         return "empty"
-    missing = declared - {item["Id"] for item in items}
+    missing = _declared(lease) - {item["Id"] for item in items}
     if missing or not all(item["State"] == "running" or is_done(item) for item in items):
         return "stopped"
     return "pooled" if lease.phase == "pooled" else "running"

@@ -1,7 +1,7 @@
-"""Which Docker engine an environment is on, by the engine's own id: only there can anything be said of it.
+"""Which Docker engine an environment is on, by the engine's own id: only there can it be judged.
 
-The lease says it or, of a stack that plain ``pulumi`` made, its state. Where neither does, an earlier version made it:
-it is taken to be on the engine in use.
+The lease names it or, for a stack that plain ``pulumi`` made, its state. Where neither does, an earlier version made
+it: it is taken to be on the engine in use.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ephemera.host import engine
 
 
 def recorded(workspace: Workspace, stack: str) -> tuple[str, str]:
-    """Return id and address of the engine that the stack is on, empty where they are not known."""
+    """Return the id and address of the engine that the stack is on, empty where unknown."""
     lease = leases.read(stack)
     if lease is not None and lease.docker:
         return lease.docker, lease.docker_url
@@ -42,15 +42,15 @@ def refuse_other_engine(workspace: Workspace, client: DockerClient, stack: str) 
 
 @contextmanager
 def connected(workspace: Workspace, stack: str) -> Iterator[DockerClient]:
-    """Yield a client, as :func:`ephemera.host.engine.connected` does, of the engine that the stack is on; raise
-    :class:`OtherEngineError` when that is not the one in use: there, all of the stack would seem to be missing."""
+    """Yield a client of the engine in use, as :func:`ephemera.host.engine.connected` does; raise
+    :class:`OtherEngineError` if the stack is on another one: all of it would seem to be missing."""
     with engine.connected() as client:
         refuse_other_engine(workspace, client, stack)
         yield client
 
 
 def here(found: Iterable[Lease]) -> list[Lease]:
-    """Return those whose environments are on the engine in use, or may be; asks it only where a lease names one."""
+    """Return those that are, or may be, on the engine in use, which is asked only if a lease names one."""
     all_of_them = list(found)
     if not any(lease.docker for lease in all_of_them):
         return all_of_them
@@ -58,5 +58,5 @@ def here(found: Iterable[Lease]) -> list[Lease]:
         with engine.connected() as client:
             current = engine.identity(client)
     except EphemeraError:
-        return []  # it does not answer: nothing can be done to what is on it, or elsewhere
+        return []  # without an answer, nothing can be done
     return [lease for lease in all_of_them if lease.docker in ("", current)]

@@ -1,24 +1,27 @@
-"""Pools: environments of a system that are up already, for whichever branch, or test run, asks first.
+"""Pools: environments of a system that are up already, for the branch, or test run, that asks first.
 
 ``$XDG_STATE_HOME/ephemera/pools/<system>-<hash of the checkout>.json`` says how many are wanted. Each has a stack name
-of its own, and a lease in phase ``pooled``. Claiming one is a change of that lease, under its lock: whoever gets it
-looks whether it is still what the branch would make now, and then the lease says which branch it is of. They are made
-by :mod:`ephemera.driver.filling`.
+of its own, and a lease in phase ``pooled``. To claim one is to change that lease, under its lock: the claimant checks
+whether it is still what the branch would make now, and then the lease names the branch. They are made by
+:mod:`ephemera.driver.filling`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from ephemera.contract.catalog import Manifest
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.settings import Settings
-from ephemera.driver import evidence, guardian, known
+from ephemera.driver import evidence, holding, known
 from ephemera.driver.workspace import Workspace
 from ephemera.home import documents, leases
 from ephemera.home.leases import Lease
@@ -41,10 +44,12 @@ class Pool:
     why the last try to make one failed; ``failures``: tries that failed in a row; ``tried_at``: seconds since the
     epoch."""
 
+    __pydantic_config__: ClassVar = ConfigDict(strict=True, allow_inf_nan=False)
+
     system: str
     project: str
     checkout: str
-    size: int
+    size: Annotated[int, Field(ge=0, le=LARGEST)]
     config: Mapping[str, str]
     problem: str = ""
     failures: int = 0
@@ -52,29 +57,37 @@ class Pool:
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """Name of its file."""
         return f"{self.system}-{hashlib.sha256(self.checkout.encode()).hexdigest()[:8]}"
 
     def workspace(self) -> Workspace:
-        """The project that it makes environments of."""
+        """Return the project that it makes environments of."""
         return Workspace(Path(self.checkout), self.project)
+
+
+_POOL = TypeAdapter(Pool)
 
 
 def claim(
     workspace: Workspace, system: Manifest, settings: Settings, phase: Literal["kept", "disposable"]
 ) -> EnvironmentOutputs | None:
-    """The outputs of an environment of the pool that is what ``settings`` would make now, given to nobody else; None
-    without one. A disposable one is held by this process, a kept one by nobody."""
+    """Claim an environment of the pool that is what ``settings`` would make now; return its outputs, None without one.
+
+    This process holds a disposable one; a kept one has no holder.
+    """
     me = ProcessId.of()
+
+    def held(lease: Lease) -> bool:
+        return lease.phase == "pooled" and lease.holder == me
+
     for lease in _members(workspace.project, settings.system):
         found = known.read(lease.stack)
         if not free(lease) or found is None or not known.same_request(found, settings):
             continue
         if leases.take(lease.stack, free, holder=me) is None:
-            continue  # somebody was faster
-        held = _held_by(me)
+            continue  # another process was faster
         if known.why_not(found, workspace, lease.stack, system, settings, any_branch=True):
-            leases.take(lease.stack, held, holder=None, expires_at=0.0)  # for the reaper, and never given again
+            leases.take(lease.stack, held, holder=None, expires_at=0.0)  # for the reaper, and never claimed again
             continue
         now = clock.now()
         mine = leases.take(
@@ -91,28 +104,23 @@ def claim(
         if mine is None:
             continue  # it was taken down by name meanwhile
         if phase == "disposable":
-            guardian.keep(workspace.project, lease.stack)
+            holding.keep(workspace.project, lease.stack)
         return known.shown(lease.stack, found).model_copy(update={"branch": settings.branch})
     return None
 
 
 def free(lease: Lease) -> bool:
-    """Whether it waits to be claimed."""
+    """Return whether it waits to be claimed."""
     return lease.phase == "pooled" and lease.expires_at > clock.now() and not lease.in_use()
 
 
 def members(pool: Pool) -> list[Lease]:
-    """Leases of its environments that nobody has claimed, oldest first; those that are coming up, or going, too."""
+    """Return the leases of its unclaimed environments, oldest first; also of those that come up, or are taken down."""
     return _members(Path(pool.checkout), pool.system)
 
 
-def waiting() -> set[str]:
-    """Stacks of pools that no branch has claimed."""
-    return {lease.stack for lease in leases.all_leases() if lease.unclaimed}
-
-
 def pools() -> list[Pool]:
-    """Every pool of this user, by name."""
+    """Return every pool of this user, by name."""
     found = (read(path.stem) for path in sorted((state_dir() / "pools").glob("*.json")))
     return [pool for pool in found if pool is not None]
 
@@ -121,22 +129,16 @@ def read(name: str) -> Pool | None:
     """Return the pool of that name, or None. One that cannot be read is set aside."""
 
     def parsed(document: dict[str, Any]) -> Pool:
-        known = {each.name for each in fields(Pool)}
-        found = Pool(**{key: value for key, value in document.items() if key in known})
-        texts = (found.system, found.project, found.checkout, found.problem, *found.config, *found.config.values())
-        if not all(isinstance(text, str) for text in texts) or found.name != name:
-            raise TypeError("it is no pool of that name")
-        if type(found.size) is not int or type(found.failures) is not int or not 0 <= found.size <= LARGEST:
-            raise TypeError("its size is no number of environments")
-        if type(found.tried_at) not in (int, float):
-            raise TypeError("a time is no time")
+        found = _POOL.validate_json(json.dumps(document))
+        if found.name != name:
+            raise ValueError(f"it is pool {found.name}")
         return found
 
     return documents.read(_path(name), parsed)
 
 
 def write(pool: Pool) -> None:
-    """Want that many from now on; none at all with size 0, which forgets the pool."""
+    """Want that many from now on; size 0 forgets the pool."""
     with _guarded(pool.name):
         if pool.size:
             _write(pool)
@@ -153,35 +155,32 @@ def note(pool: Pool, problem: str) -> None:
 
 
 def due(pool: Pool) -> bool:
-    """Whether environments are missing, and the last failure is long enough ago to try again."""
+    """Return whether environments are missing, and the last failure is long enough ago to try again."""
     pause = _FIRST_PAUSE_SECONDS * 2 ** (pool.failures - 1) if pool.failures else 0.0
     return missing(pool) and clock.now() >= pool.tried_at + min(pause, _LONGEST_PAUSE_SECONDS)
 
 
 def missing(pool: Pool) -> bool:
-    """Whether fewer are there, or coming up, than are wanted."""
+    """Return whether fewer are ready, or coming up, than are wanted."""
     there = [lease for lease in members(pool) if free(lease) or (lease.phase == "creating" and lease.held())]
     return len(there) < pool.size
 
 
 def start_if_due() -> None:
-    """Fill pools that want it, each in a process of its own; the asking command goes on."""
+    """Fill the pools that are due, each in a process of its own."""
     for pool in pools():
         if due(pool):
             start(pool)
 
 
 def start(pool: Pool) -> None:
-    """Have a process of its own make the pool what it is to be."""
-    folder = state_dir() / "logs"
-    with suppress(OSError):
-        folder.mkdir(exist_ok=True)
-    detached("ephemera.driver.filling", [pool.name], folder / "pools.log").returncode = 0
+    """Fill the pool in a process of its own."""
+    detached("ephemera.driver.filling", [pool.name], state_dir() / "logs" / "pools.log").returncode = 0
 
 
-def lock_file(name: str, what: Literal["filling", "waiting"]) -> Path:
-    """Held by whoever fills, or empties, the pool; by whoever waits to be the next one."""
-    return state_dir() / "pools" / f"{name}.{what}"
+def filling(name: str, *, timeout_seconds: float | None = None) -> AbstractContextManager[None]:
+    """Hold the lock of filling, or emptying, the pool."""
+    return locked(_path(name).with_suffix(".filling"), timeout_seconds=timeout_seconds)
 
 
 def _members(checkout: Path, system: str) -> list[Lease]:
@@ -191,10 +190,6 @@ def _members(checkout: Path, system: str) -> list[Lease]:
         if lease.unclaimed and (lease.system, lease.checkout) == (system, str(checkout))
     ]
     return sorted(found, key=lambda lease: lease.created_at)
-
-
-def _held_by(me: ProcessId) -> Callable[[Lease], bool]:
-    return lambda lease: lease.phase == "pooled" and lease.holder == me
 
 
 def _guarded(name: str) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""Reaping: what outlived its owner and its guardian, what nobody has used until it expired, rests of abandoned builds.
+"""Reaping: environments that outlived owner and guardian or expired unused, and the rests of abandoned builds.
 
 ``python -m ephemera.driver.reaper``: reaps once, in the background of the command that started it.
 """
@@ -13,8 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from docker.errors import DockerException
+
+from ephemera import images
 from ephemera.contract.errors import EphemeraError
-from ephemera.driver import guardian, placement
+from ephemera.driver import holding, placement
+from ephemera.driver.down import clean_up_after, down
+from ephemera.driver.workspace import Workspace
 from ephemera.home import builds, leases
 from ephemera.home.leases import Lease
 from ephemera.home.locks import LockTimeoutError, locked
@@ -28,7 +33,7 @@ Reason = Literal["its owner died", "expired"]
 
 @dataclass(frozen=True, kw_only=True)
 class Reaped:
-    """One lease that was due. ``problem``: why the environment could not be taken down; empty when it is gone."""
+    """One lease that was due. ``problem``: why the environment could not be taken down; empty if it is gone."""
 
     stack: str
     reason: Reason
@@ -37,16 +42,16 @@ class Reaped:
 
 
 def due(now: float | None = None) -> list[tuple[Lease, Reason]]:
-    """Return the leases to act on, and why. Never one whose environment is in use, or on another Docker engine."""
+    """Return the leases to act on, and why; none whose environment is in use, or on another Docker engine."""
     at = clock.now() if now is None else now
-    found = [lease for lease in leases.all_leases() if _reason(lease, at)]
-    reasons = ((lease, _reason(lease, at)) for lease in placement.here(found))
-    return [(lease, reason) for lease, reason in reasons if reason is not None]
+    found = [(lease, reason) for lease in leases.all_leases() if (reason := _reason(lease, at))]
+    here = placement.here(lease for lease, _ in found)
+    return [(lease, reason) for lease, reason in found if lease in here]
 
 
 def reap(report: Callable[[Reaped], None] = lambda _: None) -> list[Reaped]:
-    """Act on every lease that is due: finish what a dead owner left, take down what has expired. Drop what builds left
-    that nobody finished."""
+    """Act on every lease that is due: clean up after dead owners, take down what has expired. Drop what abandoned
+    builds left."""
     _tidy()
     reaped = []
     for lease, reason in due():
@@ -55,26 +60,23 @@ def reap(report: Callable[[Reaped], None] = lambda _: None) -> list[Reaped]:
         done = Reaped(stack=lease.stack, reason=reason, seconds=time.monotonic() - started, problem=problem)
         report(done)
         reaped.append(done)
-    _drop_abandoned()
+    images.drop_abandoned()
     return reaped
 
 
 def start_if_due() -> None:
-    """Reap in a process of its own, if there is anything to reap; the asking command goes on."""
+    """Reap in a process of its own, if there is anything to reap."""
     _tidy()
     if due() or builds.abandoned(docker_host()):
-        folder = state_dir() / "logs"
-        with suppress(OSError):
-            folder.mkdir(exist_ok=True)
-        detached("ephemera.driver.reaper", [], folder / "reaper.log").returncode = 0
+        detached("ephemera.driver.reaper", [], state_dir() / "logs" / "reaper.log").returncode = 0
 
 
 def _tidy() -> None:
-    """Remove the files of commands that were killed before they held anything: locks that nobody has, for no lease."""
+    """Remove the files of commands that were killed before they held anything: free locks without a lease."""
     for path in (state_dir() / "operations").glob("*.lock"):
         with suppress(LockTimeoutError, OSError), locked(path, timeout_seconds=0):
             if leases.read(path.stem) is None:
-                guardian.log_file(path.stem).unlink(missing_ok=True)
+                holding.log_file(path.stem).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
 
 
@@ -86,25 +88,13 @@ def _reason(lease: Lease, now: float) -> Reason | None:
     return None
 
 
-def _drop_abandoned() -> None:
-    from ephemera import images
-
-    images.drop_abandoned()
-
-
 def _act(lease: Lease, reason: Reason) -> str:
-    # Imported late: a command that finds nothing to reap needs none of it.
-    from docker.errors import DockerException
-
-    from ephemera.driver import lifecycle, removal
-    from ephemera.driver.workspace import Workspace
-
     workspace = Workspace(Path(lease.checkout), lease.project)
     try:
         if reason == "its owner died":
-            removal.clean_up_after(workspace, lease)
-        elif leases.claim(lease.stack, lambda now: _reason(now, clock.now()) is not None):  # nobody uses it since
-            lifecycle.down(workspace, lease.stack)
+            clean_up_after(workspace, lease)
+        elif leases.take(lease.stack, lambda now: _reason(now, clock.now()) is not None, phase="destroying"):
+            down(workspace, lease.stack)
     except (EphemeraError, DockerException, OSError) as error:
         return str(error)
     return ""

@@ -1,9 +1,8 @@
-"""Removal of environments: what the Docker engine holds of a stack, found by label, removed side by side, proven gone.
+"""Removal of environments: a stack's objects on the Docker engine, found by label, removed side by side, proven gone.
 
-Pulumi's engine removes one after the other what depends on each other, and writes the state after each. Labels find all
-of it at once, also where there is no engine, no owner, or half a state; what is not plainly covered by them is left to
-the engine (:func:`ephemera.driver.engine.destroy`). Only objects with this backend's label are ever touched: other
-users' and other tools' are foreign.
+Pulumi removes resources one after the other, and writes the state after each. Labels find all of them at once, also
+where there is no Pulumi, no owner, or half a state; what they do not plainly cover is left to Pulumi
+(:func:`ephemera.driver.engine.destroy`). Only objects with this backend's label are ever touched.
 """
 
 from __future__ import annotations
@@ -17,21 +16,19 @@ from typing import Any
 from docker import DockerClient
 from docker.errors import APIError, NotFound
 
-from ephemera import images
 from ephemera.contract import labels, progress
 from ephemera.contract.errors import EngineError, MachineError
-from ephemera.driver import engine, guardian, known, locks, placement, recording, state
+from ephemera.driver import engine, engine_locks, holding, known, placement, recording, state
 from ephemera.driver.state import Resource, StateError
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, documents, identity, leases, scratch
 from ephemera.home.documents import DiskError
 from ephemera.home.leases import Lease
 from ephemera.host import clock
-from ephemera.host.engine import connected
 from ephemera.host.processes import end_group, end_tree
 
 SETTLE_SECONDS = 0.5
-"""Docker carries on with what a killed client has asked for: a container can appear after a first empty look."""
+"""Docker carries on with the requests of a killed client: a container can appear after a first empty look."""
 _DEADLINE_SECONDS = 20.0
 _THREADS = 16
 _KINDS = {state.CONTAINER: "container", state.NETWORK: "network", state.VOLUME: "volume"}
@@ -41,12 +38,13 @@ _SWEPT_TYPES = ("pulumi:", "docker:")
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """An object of the engine: ``container``, ``network`` or ``volume``, its name and the stack it belongs to.
-    ``identifier``: what tells it from others of its name, which networks may share."""
+    ``identifier``: its id, which tells it from others of its name; volumes have none. ``marks``: its labels."""
 
     kind: str
     name: str
     stack: str
     identifier: str = field(default="", compare=False)
+    marks: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
@@ -62,8 +60,9 @@ def find(client: DockerClient, stack: str | None = None, backend: str | None = N
         Found(
             kind=kind,
             name=item["Names"][0].lstrip("/") if kind == "container" else item["Name"],
-            stack=(item["Labels"] or {}).get(labels.STACK, ""),
-            identifier=item["Id"] if kind == "network" else "",
+            stack=(marks := item["Labels"] or {}).get(labels.STACK, ""),
+            identifier=item["Id"] if kind != "volume" else "",
+            marks=marks,
         )
         for kind, item in listed
     ]
@@ -71,9 +70,8 @@ def find(client: DockerClient, stack: str | None = None, backend: str | None = N
 
 def identity_of(client: DockerClient, stack: str) -> labels.Identity:
     """Return whose the stack is, by the labels of its objects; empty when there are none."""
-    filters = labels.filters(identity.backend_id(), stack)
-    found = [*client.api.networks(filters=filters), *client.api.containers(all=True, filters=filters)]
-    return labels.Identity.of(found[0]["Labels"] if found else {labels.STACK: stack})
+    found = find(client, stack)
+    return labels.Identity.of(found[0].marks if found else {labels.STACK: stack})
 
 
 def remove(
@@ -84,10 +82,10 @@ def remove(
     resources: Iterable[Resource] = (),
     settle_seconds: float = 0.0,
 ) -> list[Found]:
-    """Remove all that is there of ``stack``, until two passes in a row find nothing; what was found, each once.
+    """Remove everything of ``stack``, until two passes in a row find nothing; return what was found, each once.
 
-    ``resources``: of its state; those containers that are given time to stop are stopped first, side by side.
-    ``settle_seconds``: between those two passes, when the engine was killed and may have asked for more.
+    ``resources``: of its state; containers with a grace period are stopped first, side by side. ``settle_seconds``:
+    between those two passes, when Pulumi was killed and may have asked for more.
 
     Raises :class:`EngineError` when something is still there after 20 s.
     """
@@ -116,7 +114,7 @@ def remove(
 
 
 def remove_one(client: DockerClient, kind: str, name: str) -> None:
-    """Remove one object by name or id, if it is there and nothing is in the way of that for now."""
+    """Remove one object by name or id, unless it is gone or Docker cannot remove it yet."""
     try:
         if kind == "container":
             client.api.remove_container(name, v=True, force=True)
@@ -127,49 +125,46 @@ def remove_one(client: DockerClient, kind: str, name: str) -> None:
     except NotFound:
         return
     except APIError as error:
-        # A removal in progress, or an endpoint that is just leaving (403 up to Docker 20.10): the next pass sees.
+        # A removal in progress, or an endpoint that is just leaving (403 up to Docker 20.10): left to the next pass.
         if error.status_code not in (403, 409):
             raise
 
 
 def remove_container(client: DockerClient, resource: Resource) -> None:
-    """Remove a container of the state, which is given the time to stop that it wants."""
+    """Remove a container of the state, after its grace period."""
     _stop(client, resource)
     remove_one(client, "container", resource["id"])
 
 
 def remove_runners(client: DockerClient, stack: str) -> None:
-    """End suites that run in the network of ``stack``: it is taken down under them, and they are no leftovers of it."""
-    for item in client.api.containers(all=True, filters=labels.filters(identity.backend_id(), stack, labels.RUNNER)):
-        remove_one(client, "container", item["Id"])
+    """Remove the containers of suites that run in the network of ``stack``; they do not count as leftovers."""
+    for item in find(client, stack):
+        if item.kind == "container" and labels.RUNNER in item.marks:
+            remove_one(client, item.kind, item.identifier)
 
 
 def remove_unwritten(client: DockerClient, stack: str, resources: Iterable[Resource]) -> None:
-    """Remove the stack's containers and networks that its state does not know by their ids: an engine that was killed
-    had made them, and had no time to write that down. Their names would be in the way of the next one. A suite that
-    runs in the network is no engine's, and goes by itself."""
+    """Remove the stack's containers and networks whose ids its state does not name: a killed engine had made them, and
+    the next one needs their names. A suite that runs in the network is none of the engine's, and stays."""
     written = {each.get("id") for each in resources}
-    filters = labels.filters(identity.backend_id(), stack)
-    listed = [("container", item) for item in client.api.containers(all=True, filters=filters)]
-    listed += [("network", item) for item in client.api.networks(filters=filters)]
-    for kind, item in listed:
-        if item["Id"] not in written and labels.RUNNER not in (item["Labels"] or {}):
-            remove_one(client, kind, item["Id"])
+    for item in find(client, stack):
+        if item.kind != "volume" and item.identifier not in written and labels.RUNNER not in item.marks:
+            remove_one(client, item.kind, item.identifier)
 
 
 def covered(client: DockerClient, resources: Iterable[Resource], found: Iterable[Found]) -> bool:
-    """Return whether removing what was ``found`` by the stack's label comes to the same as destroying its resources.
+    """Return whether removing what was ``found`` by the stack's label is the same as destroying its resources.
 
-    Not so when there are resources of other providers, of another engine, kinds of Docker's that have no labels, images
-    that are to go too, anything protected, kept, or destroyed by a hook, and objects that were made without the label.
-    One that was made with it is found by it, or gone: what has its name without the label is somebody else's.
+    Not so with resources of other providers or another engine, kinds that have no labels, images that are to be
+    removed, anything protected, retained, or destroyed by a hook, and objects that were made without the label. One
+    that was made with it is found by it, or gone: an object of its name without the label is foreign.
     """
     labelled = {(item.kind, item.name) for item in found}
     return all(_covered(client, resource, labelled) for resource in resources)
 
 
 def unknown(resources: Iterable[Resource], found: Iterable[Found]) -> list[Found]:
-    """Return what bears the stack's label and is in no state: somebody else or a killed engine made it."""
+    """Return the objects with the stack's label that its state does not name."""
     written = {(_KINDS[each["type"]], _name(each)) for each in resources if each["type"] in _KINDS}
     return [item for item in found if (item.kind, item.name) not in written]
 
@@ -183,7 +178,7 @@ def is_foreign(client: DockerClient, resource: Resource) -> bool:
 
 
 def inspected(client: DockerClient, kind: str, name: str) -> Mapping[str, Any] | None:
-    """Return a container, network or volume as the engine describes it; None when it is not there."""
+    """Return a container, network or volume as Docker describes it; None if it is missing."""
     try:
         found: Mapping[str, Any] = getattr(client.api, f"inspect_{kind}")(name)
     except NotFound:
@@ -191,19 +186,15 @@ def inspected(client: DockerClient, kind: str, name: str) -> Mapping[str, Any] |
     return found
 
 
-def clean_up_after(workspace: Workspace, lease: Lease) -> None:
-    """Do what a dead owner would have done: end its engine, then destroy what it was making, or only unlock; and drop
-    what its build left."""
-    with leases.exclusive(lease.stack):
-        current = leases.read(lease.stack)
-        # Else somebody else has taken it over meanwhile, and has seen to the dead owner's processes.
-        if current is not None and current.holder == lease.holder:
-            _clean_up(workspace, current)
-    images.drop_abandoned()
+def end_what_a_dead_holder_left(stack: str) -> None:
+    """Kill a dead holder's processes; its guardian may not have run."""
+    lease = leases.read(stack)
+    if lease is not None and lease.holder is not None and lease.holder.dead():
+        end_processes(lease)
 
 
 def end_processes(lease: Lease) -> None:
-    """End what a dead holder left running. For who holds the stack exclusively: no other engine is at work then."""
+    """End the processes that a dead holder left running. The caller holds the stack: no other engine is at work."""
     if lease.engine is not None:
         end_group(lease.engine)
     engine.end_all(lease.stack)
@@ -211,27 +202,22 @@ def end_processes(lease: Lease) -> None:
         end_tree(lease.suite)
 
 
-def discard(workspace: Workspace, stack: str, *, asked_for: bool = False) -> None:
-    """Remove all of a stack without asking the engine: objects by label in parallel, then state, lease and address.
+def discard(workspace: Workspace, stack: str) -> None:
+    """Remove a stack without Pulumi: objects by label in parallel, then state, lease and address.
 
-    A stack that holds resources of other providers is destroyed by the engine first; labels do not cover those.
-    ``asked_for``: a user wants it destroyed. Then its containers have the time to stop that they are given, the engine
-    destroys what labels do not plainly cover, and a state that cannot be read is no reason to leave it.
+    A stack with resources of other providers, which labels do not cover, is destroyed by Pulumi first. Raises
+    :class:`StateError` if the state cannot be read.
     """
-    with connected() as client:
-        placement.refuse_other_engine(workspace, client, stack)
-        resources = (readable(workspace, stack) or []) if asked_for else state.resources(workspace, stack)
-        by_label = not asked_for or covered(client, resources, find(client, stack))
-        if not by_label or has_foreign_resources(workspace, stack):
-            locks.release_dead(workspace, stack)
+    with placement.connected(workspace, stack) as client:
+        if has_foreign_resources(workspace, stack):
+            engine_locks.release_dead(workspace, stack)
             engine.destroy(workspace, stack)
-        patient = resources if asked_for and by_label else ()
-        remove(client, stack, resources=patient, settle_seconds=SETTLE_SECONDS)
+        remove(client, stack, settle_seconds=SETTLE_SECONDS)
     forget(workspace, stack)
 
 
 def readable(workspace: Workspace, stack: str) -> list[Resource] | None:
-    """Return the resources of a stack that is to go; None for a state that cannot be read, which is set aside."""
+    """Return the resources of a stack to destroy; None if its state cannot be read, which is then set aside."""
     try:
         return state.resources(workspace, stack)
     except StateError as error:
@@ -249,38 +235,29 @@ def has_foreign_resources(workspace: Workspace, stack: str) -> bool:
 def forget(workspace: Workspace, stack: str) -> None:
     """Drop everything recorded of a stack whose objects are gone.
 
-    Raises :class:`MachineError` when that cannot be, on a read-only disk say, after the rest has been dropped.
+    Raises :class:`MachineError` if a part cannot be dropped, on a read-only disk say, after the rest has been.
     """
-    steps: tuple[Callable[[str], object], ...] = (
+    trouble: list[OSError] = []
+    for step in (
         workspace.forget,
         known.forget,
         recording.forget,
-        lambda name: documents.remove(guardian.log_file(name)),
+        lambda name: documents.remove(holding.log_file(name)),
         scratch.remove,
         _release_address,
-    )
-    trouble = [error for step in steps if (error := _trouble(step, stack)) is not None]
-    # The lease goes last: what is killed before this can still be found by it.
-    trouble = trouble or [error for error in (_trouble(leases.remove, stack),) if error is not None]
+        leases.remove,
+    ):
+        if step is leases.remove and trouble:
+            break  # by its lease, the stack can still be found
+        try:
+            step(stack)
+        except OSError as error:
+            trouble.append(error)
     if trouble:
         raise MachineError(
             f"{stack} is gone from Docker, but what is recorded of it cannot be dropped ({trouble[0]})",
             remedy=f"run `ephemera down {stack}` again when the disk can be written",
         )
-
-
-def _clean_up(workspace: Workspace, lease: Lease) -> None:
-    end_processes(lease)
-    if lease.phase == "kept":
-        with connected() as client:
-            placement.refuse_other_engine(workspace, client, lease.stack)
-            if not locks.release_dead(workspace, lease.stack):
-                remove_unwritten(client, lease.stack, state.resources(workspace, lease.stack))
-        leases.change(lease.stack, holder=None, engine=None, suite=None, guardian=None)
-    else:
-        discard(workspace, lease.stack, asked_for=lease.phase == "destroying")
-        while engine.end_all(lease.stack):  # it was just being started
-            discard(workspace, lease.stack)
 
 
 def _covered(client: DockerClient, resource: Resource, labelled: set[tuple[str, str]]) -> bool:
@@ -306,13 +283,13 @@ def _made_with_label(inputs: Mapping[str, Any]) -> bool:
 
 
 def _name(resource: Resource) -> str:
-    """Return its name; empty where the state does not tell, as for a secret."""
+    """Return its name; empty if that is a secret."""
     name = (resource.get("outputs") or {}).get("name")
     return name if isinstance(name, str) else ""
 
 
 def _stop(client: DockerClient, resource: Resource) -> None:
-    """Stop a container that is given time for it, if it is there."""
+    """Stop a container that has a grace period."""
     seconds = int(resource.get("inputs", {}).get("destroyGraceSeconds") or 0)
     if not seconds or "id" not in resource:
         return
@@ -330,16 +307,8 @@ def _side_by_side(act: Callable[[Any], None], items: Iterable[Any]) -> None:
         list(pool.map(act, items))
 
 
-def _trouble(step: Callable[[str], object], stack: str) -> OSError | None:
-    try:
-        step(stack)
-    except OSError as error:
-        return error
-    return None
-
-
 def _release_address(stack: str) -> None:
     try:
         addresses.release(stack)
-    except DiskError as error:  # it is given to the stack again, should that come back
+    except DiskError as error:  # the stack gets it again, should it come back
         progress.tell(f"the address of {stack} stays taken: {error.message}")

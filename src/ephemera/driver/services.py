@@ -1,10 +1,9 @@
-"""The services of a running environment: their state, their logs, and what can be done to them."""
+"""The services of a running environment: status, logs, and ways to break them."""
 
 from __future__ import annotations
 
 import heapq
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -23,12 +22,12 @@ from ephemera.driver import streams
 from ephemera.driver.executing import Execution
 from ephemera.home import identity
 from ephemera.host import clock, logs
-from ephemera.host.deadline import within
-from ephemera.host.probes import Target, answers, from_description
+from ephemera.host.deadline import turns, within
+from ephemera.host.probes import Probe, Target, answers, from_description
 
 _READY_INTERVAL_SECONDS = 0.05
 _FILE_SECONDS = 30.0
-# The least that one look is given, also when the time is all but over.
+# The least that one look may take, also when the time is nearly over.
 _LOOK_SECONDS = 0.5
 _STATE_SECONDS = 3.0
 _THREADS = 16
@@ -36,10 +35,10 @@ _THREADS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceStatus:
-    """``state``: as Docker says (``running``, ``exited`` …), ``missing`` when there is no container. ``health``: of
-    Docker's own check. ``latency_ms``: of one answered probe, None when it did not answer or cannot be asked.
-    ``development``: whether its source folder is mounted. ``done``: whether it is a one-shot that has ended well.
-    ``asked``: whether its probe decides; of a service that never became ready it would, and is not known."""
+    """``state``: as Docker says (``running``, ``exited`` …), ``missing`` without a container. ``health``: of Docker's
+    own check. ``latency_ms``: of one answered probe, None without an answer. ``development``: whether its source folder
+    is mounted. ``done``: whether it is a one-shot that has ended well. ``asked``: whether its probe decides; also for a
+    service that never became ready, whose probe is unknown."""
 
     service: str
     state: str
@@ -54,31 +53,33 @@ class ServiceStatus:
 
     @property
     def up(self) -> bool:
-        """Whether it runs, answers where it is to be asked, and is not unhealthy by Docker's own check; or has done
-        what it was there for."""
+        """Whether it runs, answers if its probe decides, and is not unhealthy by Docker's own check; or is done."""
         answers = self.latency_ms is not None or not self.asked
         return self.done or (self.state == "running" and self.health != "unhealthy" and answers)
 
 
 class ServiceHandle:
-    """One service of an environment: logs, exec, and what tests do to break it."""
+    """One service of an environment: logs, exec, and what tests do to break it.
 
-    def __init__(self, client: DockerClient, stack: str, name: str, outputs: ServiceOutputs) -> None:
+    ``container``: id of its container, where that is known; looked up for each command otherwise.
+    """
+
+    def __init__(
+        self, client: DockerClient, stack: str, name: str, outputs: ServiceOutputs, container: str | None = None
+    ) -> None:
         self.name = name
         self.outputs = outputs
-        self._client = client
+        self.client = client
         self._stack = stack
-
-    @property
-    def client(self) -> DockerClient:
-        """The engine that it is asked of."""
-        return self._client
+        self._container = container
 
     @property
     def container(self) -> str:
-        """Id of its container; raises :class:`NotReadyError` when there is none, :class:`UnknownNameError` when it is
-        not known either that there should be one."""
-        found = containers(self._client, self._stack)
+        """Id of its container. Raises :class:`NotReadyError` if it is missing, :class:`UnknownNameError` if there is no
+        such service."""
+        if self._container is not None:
+            return self._container
+        found = containers(self.client, self._stack)
         for item in found:
             if item["Labels"].get(labels.SERVICE) == self.name:
                 return str(item["Id"])
@@ -88,36 +89,41 @@ class ServiceHandle:
             f"service in {self._stack}", self.name, (item["Labels"].get(labels.SERVICE, "") for item in found)
         )
 
+    @property
+    def probe(self) -> Probe:
+        """The probe that tells whether it is ready."""
+        return from_description(self.outputs.readiness)
+
     def inspect(self) -> dict[str, Any]:
-        """Docker's description of the container."""
-        document: dict[str, Any] = self._client.api.inspect_container(self.container)
+        """Return Docker's description of the container."""
+        document: dict[str, Any] = self.client.api.inspect_container(self.container)
         return document
 
     def state(self) -> str:
-        """``running``, ``exited``, ``paused`` …"""
+        """Return ``running``, ``exited``, ``paused`` …"""
         return str(self.inspect()["State"]["Status"])
 
     def logs(self, *, since: datetime | None = None, tail: int | None = None, timestamps: bool = False) -> str:
-        """Everything it wrote to standard output and error: all, what came after ``since``, or the last ``tail`` lines.
+        """Return its standard output and error: all, what came after ``since``, or the last ``tail`` lines.
 
         ``timestamps``: each line begins with its time, as RFC 3339 in UTC.
         """
         after = None if since is None else since.timestamp()
-        found = logs.read(self._client, self.container, tail=tail, since=after)
+        found = logs.read(self.client, self.container, tail=tail, since=after)
         return "".join(f"{line.stamp} {line.text}\n" if timestamps else f"{line.text}\n" for line in found)
 
     def follow(self) -> Iterator[str]:
-        """Its lines as they come, from now on, until the container ends."""
-        for line in logs.read(self._client, self.container, tail=0, follow=True):
+        """Yield its lines as they come, from now on, until the container ends."""
+        for line in logs.read(self.client, self.container, tail=0, follow=True):
             yield f"{line.text}\n"
 
     def exec(
         self, command: Sequence[str], *, stdin: str | bytes | None = None, timeout_seconds: float | None = None
     ) -> tuple[int, str]:
-        """Run ``command`` in the container: exit code, and standard output and error.
+        """Run ``command`` in the container; return its exit code, and its standard output and error.
 
-        ``stdin``: what it reads. ``timeout_seconds``: raise :class:`EphemeraError` when it has not ended then; it may
-        go on in the container. Without it, it may take as long as it likes.
+        ``stdin``: what it reads. Raises :class:`EphemeraError` if it has not ended after ``timeout_seconds``; it may go
+        on in the container. By default there is no limit.
         """
         exit_code, output, error = self._execute(command, stdin, timeout_seconds)
         return exit_code, (output + error).decode(errors="replace")
@@ -126,95 +132,101 @@ class ServiceHandle:
     def executing(
         self, command: Sequence[str], source: bytes | int | None, *, marked: bool = False
     ) -> Iterator[Execution]:
-        """Start ``command`` in the container, and close its streams in the end; see :class:`Execution`."""
+        """Start ``command`` in the container, and close its streams at the end; see :class:`Execution`."""
         with self._doing("run a command in"):
-            execution = Execution(self._client, self.container, command, source, marked=marked)
+            execution = Execution(self.client, self.container, command, source, marked=marked)
         try:
             yield execution
         finally:
             execution.close()
 
     def read_file(self, path: str) -> bytes:
-        """A file of the container, also one in a tmpfs; needs ``cat`` in the image. For small files."""
+        """Return a small file of the container, also one in a tmpfs; needs ``cat`` in the image."""
         exit_code, content, error = self._execute(["cat", path], None, _FILE_SECONDS)
         if exit_code != 0:
             raise self._error(f"cannot read {path}", error.decode(errors="replace").strip())
         return content
 
     def write_file(self, path: str, content: str | bytes) -> None:
-        """Write a file, over what is there; as the container's user, so where that may write. Needs ``tee``."""
+        """Write, or replace, a file as the container's user; needs ``tee`` in the image."""
         exit_code, _, error = self._execute(["tee", path], content, _FILE_SECONDS)
         if exit_code != 0:
             raise self._error(f"cannot write {path}", error.decode(errors="replace").strip())
 
     def restart(self, *, grace_seconds: int = 10) -> None:
-        """Stop and start it; its endpoints stay. It returns when the container runs: :meth:`wait_ready` waits for more.
-        Works on one that is stopped, too."""
+        """Stop it, if it runs, and start it; its endpoints stay. Return when the container runs; :meth:`wait_ready`
+        waits for its probe."""
         with self._doing("restart"):
-            self._client.api.restart(self.container, timeout=grace_seconds)
+            self.client.api.restart(self.container, timeout=grace_seconds)
 
     def kill(self, signal: str = "SIGKILL") -> None:
-        """Send a signal to its first process; with SIGKILL, return when it has ended."""
+        """Send a signal to its first process; with SIGKILL, wait for its end."""
         with self._doing("kill"):
-            self._client.api.kill(self.container, signal=signal)
+            self.client.api.kill(self.container, signal=signal)
             if signal == "SIGKILL":
-                self._client.api.wait(self.container)
+                self.client.api.wait(self.container)
 
     def stop(self, *, grace_seconds: int = 10) -> None:
-        """SIGTERM, then SIGKILL after ``grace_seconds``; nothing when it is stopped already."""
+        """Send SIGTERM, then SIGKILL after ``grace_seconds``; do nothing if it has stopped."""
         with self._doing("stop"):
-            self._client.api.stop(self.container, timeout=grace_seconds)
+            self.client.api.stop(self.container, timeout=grace_seconds)
 
     def start(self) -> None:
-        """Start it again; nothing when it runs already."""
+        """Start it again; do nothing if it runs."""
         with self._doing("start"):
-            self._client.api.start(self.container)
+            self.client.api.start(self.container)
 
     def pause(self) -> None:
-        """Freeze all its processes: it keeps its connections, and answers nothing."""
+        """Freeze all its processes: it keeps its connections, and does not answer."""
         with self._doing("pause"):
-            self._client.api.pause(self.container)
+            self.client.api.pause(self.container)
 
     def unpause(self) -> None:
-        """Let them go on."""
+        """Unfreeze them."""
         with self._doing("unpause"):
-            self._client.api.unpause(self.container)
+            self.client.api.unpause(self.container)
 
     def wait_exit(self, timeout_seconds: float = 60.0) -> int:
-        """Return its exit code when it has ended; raises :class:`EphemeraError` after ``timeout_seconds``."""
+        """Wait for its end and return its exit code. Raises :class:`EphemeraError` after ``timeout_seconds``."""
         deadline = clock.monotonic() + timeout_seconds
         try:
             with self._doing("wait for"):
-                return int(self._client.api.wait(self.container, timeout=timeout_seconds)["StatusCode"])
+                return int(self.client.api.wait(self.container, timeout=timeout_seconds)["StatusCode"])
         except OSError as error:  # the client's time-out, or a connection that broke
             if clock.monotonic() < deadline:
                 raise
             raise self._error(f"did not exit within {timeout_seconds:g} s", f"it is {self.state()}") from error
 
     def wait_ready(self, timeout_seconds: float = 60.0) -> None:
-        """Return when its probe answers; raises :class:`NotReadyError` after ``timeout_seconds``, and for a one-shot as
-        soon as it has ended badly."""
+        """Return when its probe answers. Raises :class:`NotReadyError` after ``timeout_seconds``, and as soon as a
+        one-shot has failed."""
         deadline = clock.monotonic() + timeout_seconds
-        while not (ready := self._ready_within(deadline - clock.monotonic())):
-            if ready is None or clock.monotonic() > deadline:
-                cause = "did not end well" if ready is None else f"was not ready within {timeout_seconds:g} s"
-                raise NotReadyError(
-                    f"service {self.name!r} of {self._stack} {cause}",
-                    remedy=f"it is {self._state_in_words()}; see `ephemera logs --stack {self._stack} {self.name}`",
-                )
-            time.sleep(_READY_INTERVAL_SECONDS)
+        cause = f"was not ready within {timeout_seconds:g} s"
+        for _ in turns(timeout_seconds, _READY_INTERVAL_SECONDS):
+            with suppress(TimeoutError):  # neither probe nor engine answers
+                left = max(deadline - clock.monotonic(), _LOOK_SECONDS)
+                if within(left, self.ask, f"ready {self.name}") is not None:
+                    return
+                state = within(left, self.inspect, f"state {self.name}")["State"]
+                if self.probe.finishes and not state["Running"] and state["ExitCode"] != 0:
+                    cause = "did not end well"
+                    break
+        raise NotReadyError(
+            f"service {self.name!r} of {self._stack} {cause}",
+            remedy=f"it is {self._state_in_words()}; see `ephemera logs --stack {self._stack} {self.name}`",
+        )
 
     def ask(self) -> float | None:
-        """Put its probe's question once: seconds until the answer, or None."""
+        """Ask its probe once; return the seconds until it said yes, or None."""
         state = self.inspect()["State"]
         started = clock.monotonic()
         ready = self.answers(None if state["Running"] else state["ExitCode"])
         return clock.monotonic() - started if ready else None
 
     def answers(self, exit_code: int | None) -> bool:
-        """Whether its probe says yes now, within the probe's time limit. ``exit_code``: of its container, None while
+        """Return whether its probe says yes within the probe's time limit. ``exit_code``: of its container, None while
         it runs."""
-        probe, endpoint = from_description(self.outputs.readiness), self.outputs.asked
+        probe, endpoint = self.probe, self.outputs.asked
         target = Target(
             host=endpoint.host if endpoint else None,
             port=endpoint.port if endpoint else None,
@@ -222,21 +234,6 @@ class ServiceHandle:
             exit_code=exit_code,
         )
         return answers(probe, target)
-
-    def _ready_within(self, seconds: float) -> bool | None:
-        """Whether it is ready, no as well when neither probe nor engine answers in time; None when it will never be."""
-
-        def look() -> bool | None:
-            if self.ask() is not None:
-                return True
-            state = self.inspect()["State"]
-            finishes = from_description(self.outputs.readiness).finishes
-            return None if finishes and not state["Running"] and state["ExitCode"] != 0 else False
-
-        try:
-            return within(max(seconds, _LOOK_SECONDS), look, f"ready {self.name}")
-        except TimeoutError:
-            return False
 
     def _exit_code(self, command: Sequence[str], timeout_seconds: float) -> int:
         try:
@@ -247,7 +244,7 @@ class ServiceHandle:
     def _execute(
         self, command: Sequence[str], stdin: str | bytes | None, timeout_seconds: float | None
     ) -> tuple[int, bytes, bytes]:
-        """Exit code, standard output, standard error."""
+        """Return exit code, standard output, standard error."""
         said = {streams.STDOUT: bytearray(), streams.STDERR: bytearray()}
         with self.executing(command, stdin.encode() if isinstance(stdin, str) else stdin) as execution:
             try:
@@ -259,7 +256,7 @@ class ServiceHandle:
 
     @contextmanager
     def _doing(self, what: str) -> Iterator[None]:
-        """The engine's refusal in our words: what could not be done, and the state that the container is in."""
+        """Raise :class:`NotReadyError` for Docker's refusal: what could not be done, and the container's state."""
         try:
             yield
         except (NotFound, APIError) as error:
@@ -284,25 +281,25 @@ class ServiceHandle:
 
 
 def containers(client: DockerClient, stack: str) -> list[dict[str, Any]]:
-    """Containers of the stack, ended ones too, as the engine lists them."""
+    """Return the containers of the stack, ended ones too, as the engine lists them."""
     filters = labels.filters(identity.backend_id(), stack)
     found: list[dict[str, Any]] = client.api.containers(all=True, filters=filters)
     return found
 
 
 def developed(items: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Services with a mounted source folder, of containers as the engine lists them."""
+    """Return the services with a mounted source folder, of containers as the engine lists them."""
     marks = [item["Labels"] for item in items]
     return tuple(sorted(mark.get(labels.SERVICE, "") for mark in marks if labels.DEVELOPMENT in mark))
 
 
 def is_done(item: Mapping[str, Any]) -> bool:
-    """Whether a container, as the engine lists it, is a one-shot that has ended well."""
+    """Return whether a container, as the engine lists it, is a one-shot that has ended well."""
     return labels.ONE_SHOT in item["Labels"] and str(item.get("Status", "")).startswith("Exited (0)")
 
 
 def missing(stack: str, names: Sequence[str]) -> NotReadyError:
-    """Return the error for services whose containers should be there and are not."""
+    """Return the error for services whose containers are missing."""
     one = len(names) == 1
     what = f"service {names[0]!r} of {stack} has no container" if one else ""
     return NotReadyError(
@@ -328,21 +325,37 @@ def refuse_missing(found: Iterable[Mapping[str, Any]], outputs: EnvironmentOutpu
 
 
 def statuses(client: DockerClient, outputs: EnvironmentOutputs, required: dict[str, bool]) -> list[ServiceStatus]:
-    """Status of every service of the document, side by side. ``required`` by service, true when absent; its order is
-    the order."""
+    """Return the status of every service of the document. ``required`` by service, true when absent; its order is the
+    order."""
     found = {item["Labels"].get(labels.SERVICE): item for item in containers(client, outputs.stack)}
-    mounted = developed(found.values())
     declared = {name: position for position, name in enumerate(required)}
     names = sorted(outputs.services, key=lambda name: declared.get(name, len(declared)))
 
     def status(name: str) -> ServiceStatus:
-        handle = ServiceHandle(client, outputs.stack, name, outputs.services[name])
-        return replace(
-            _status(handle, present=name in found),
+        service, item = outputs.services[name], found.get(name)
+        known = ServiceStatus(
+            service=name,
+            state="missing",
+            health="",
             required=required.get(name, True),
-            development=name in mounted,
-            done=name in found and is_done(found[name]),
+            latency_ms=None,
+            endpoint=next((endpoint.url for endpoint in service.endpoints.values() if endpoint.url), "") or "",
+            container=service.container,
+            development=item is not None and labels.DEVELOPMENT in item["Labels"],
+            done=item is not None and is_done(item),
+            asked=_is_to_be_asked(service),
         )
+        if item is None:
+            return known
+        handle = ServiceHandle(client, outputs.stack, name, service, item["Id"])
+        try:
+            state = handle.inspect()["State"]
+            seconds = handle.ask() if state["Running"] and known.asked else None
+        except (NotFound, NotReadyError):  # removed meanwhile
+            return known
+        health = (state.get("Health") or {}).get("Status", "")
+        latency = None if seconds is None else round(seconds * 1000, 1)
+        return replace(known, state=state["Status"], health=health, latency_ms=latency)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(status, names))
@@ -351,7 +364,7 @@ def statuses(client: DockerClient, outputs: EnvironmentOutputs, required: dict[s
 def log_lines(
     client: DockerClient, stack: str, service: str | None, tail: int | None = None
 ) -> Iterator[tuple[str, logs.LogLine]]:
-    """Yield lines with their service, of one or of all, by time; ``tail``: only the last ones of each service."""
+    """Yield the lines of one service, or of all by time, with the service; ``tail``: only the last ones of each."""
     found = [
         _named(name, logs.read(client, item["Id"], tail=tail))
         for item in containers(client, stack)
@@ -364,33 +377,6 @@ def log_lines(
 def _named(service: str, found: Iterable[logs.LogLine]) -> Iterator[tuple[str, logs.LogLine]]:
     with suppress(NotFound):  # it was removed since it was listed
         yield from ((service, line) for line in found)
-
-
-def _status(handle: ServiceHandle, *, present: bool) -> ServiceStatus:
-    service = handle.outputs
-    known = ServiceStatus(
-        service=handle.name,
-        state="missing",
-        health="",
-        required=True,
-        latency_ms=None,
-        endpoint=next((endpoint.url for endpoint in service.endpoints.values() if endpoint.url), "") or "",
-        container=service.container,
-        asked=_is_to_be_asked(service),
-    )
-    try:
-        state = handle.inspect()["State"] if present else None
-        seconds = handle.ask() if state and state["Running"] and known.asked else None
-    except (NotFound, NotReadyError):  # removed meanwhile
-        state = None
-    if state is None:
-        return known
-    return replace(
-        known,
-        state=state["Status"],
-        health=(state.get("Health") or {}).get("Status", ""),
-        latency_ms=round(seconds * 1000, 1) if seconds is not None else None,
-    )
 
 
 def _is_to_be_asked(service: ServiceOutputs) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,24 +22,23 @@ def watching(
     trees: Collection[Path], folders: Collection[Path], changed: Callable[[frozenset[Path]], None]
 ) -> Iterator[None]:
     """While the block runs, call ``changed`` with the files that were written, made, renamed or removed in ``trees``,
-    or directly in ``folders``, from a thread. What editors and Python leave behind is no change.
+    or directly in ``folders``, from a thread. Files that editors and Python leave behind do not count.
 
     Raises :class:`MachineError` where the kernel does not let this user watch that many folders.
     """
-    ended = threading.Event()
     # No file is watched twice: its second report would be taken for another change.
     roots = [tree for tree in set(trees) if not any(tree.is_relative_to(other) for other in {*trees} - {tree})]
     single = [folder for folder in set(folders) if not any(folder.is_relative_to(root) for root in roots)]
-    threads = [
-        _Watcher(sorted(paths), recursive, changed, ended)
-        for paths, recursive in ((roots, True), (single, False))
-        if paths
-    ]
-    for thread in threads:
-        thread.start()
+    ended = threading.Event()
+    threads = []
     try:
-        for thread in threads:
-            thread.wait_begun()
+        for paths, recursive in ((sorted(roots), True), (sorted(single), False)):
+            if paths:
+                begun: Future[None] = Future()
+                given = (paths, recursive, changed, begun, ended)
+                threads.append(threading.Thread(target=_watch, args=given, name="file-watcher", daemon=True))
+                threads[-1].start()
+                _wait_begun(paths, begun)
         yield
     finally:
         ended.set()
@@ -46,44 +46,41 @@ def watching(
             thread.join()
 
 
-class _Watcher(threading.Thread):
-    def __init__(
-        self, paths: list[Path], recursive: bool, changed: Callable[[frozenset[Path]], None], ended: threading.Event
-    ) -> None:
-        super().__init__(name="file-watcher", daemon=True)
-        self._paths = paths
-        self._recursive = recursive
-        self._changed = changed
-        self._ended = ended
-        self._begun = threading.Event()
-        self._error: Exception | None = None
+def _wait_begun(paths: list[Path], begun: Future[None]) -> None:
+    """Return as soon as no change is missed."""
+    try:
+        begun.result(_START_SECONDS)
+    except (OSError, RuntimeError) as error:
+        raise MachineError(
+            f"cannot watch {', '.join(map(str, paths))}: {str(error) or 'it takes too long'}",
+            remedy="Linux: raise fs.inotify.max_user_watches and max_user_instances with sysctl",
+        ) from error
 
-    def wait_begun(self) -> None:
-        """Return when nothing is missed any more."""
-        begun = self._begun.wait(_START_SECONDS)
-        if self._error is not None or not begun:
-            raise MachineError(
-                f"cannot watch {', '.join(str(path) for path in self._paths)}: {self._error or 'it takes too long'}",
-                remedy="Linux: raise fs.inotify.max_user_watches and max_user_instances with sysctl",
-            ) from self._error
 
-    def run(self) -> None:
-        from watchfiles import watch
+def _watch(
+    paths: list[Path],
+    recursive: bool,
+    changed: Callable[[frozenset[Path]], None],
+    begun: Future[None],
+    ended: threading.Event,
+) -> None:
+    from watchfiles import watch
 
-        try:
-            for found in watch(
-                *self._paths,
-                recursive=self._recursive,
-                step=_STEP_MILLISECONDS,
-                debounce=_LONGEST_MILLISECONDS,
-                rust_timeout=_TURN_MILLISECONDS,
-                yield_on_timeout=True,
-                stop_event=self._ended,
-                raise_interrupt=False,
-            ):
-                self._begun.set()
-                if found:
-                    self._changed(frozenset(Path(path) for _, path in found))
-        except (OSError, RuntimeError) as error:  # the latter is what the library's own errors are
-            self._error = error
-            self._begun.set()
+    try:
+        for found in watch(
+            *paths,
+            recursive=recursive,
+            step=_STEP_MILLISECONDS,
+            debounce=_LONGEST_MILLISECONDS,
+            rust_timeout=_TURN_MILLISECONDS,
+            yield_on_timeout=True,
+            stop_event=ended,
+            raise_interrupt=False,
+        ):
+            if not begun.done():
+                begun.set_result(None)
+            if found:
+                changed(frozenset(Path(path) for _, path in found))
+    except (OSError, RuntimeError) as error:  # the library's own errors are RuntimeErrors
+        if not begun.done():
+            begun.set_exception(error)

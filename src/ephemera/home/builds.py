@@ -1,7 +1,7 @@
-"""Builds of images that are going on: each by one process at a time, with a record by which an abandoned one is found.
+"""Builds of images: each by one process at a time, with a record by which an abandoned one is found.
 
-A builder that is killed or interrupted leaves its record behind: the engine stays at work on the step that it was at,
-and nothing tells when it has come to that step's end.
+A builder that is killed or interrupted leaves its record behind: Docker finishes the step that it was at, without an
+event at its end.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class Abandoned:
 
 @contextmanager
 def exclusive(reference: str) -> Iterator[Callable[[str, str], None]]:
-    """Hold the lock of an image while it is made. Yields a function that records that a build begins: the image's name,
-    the engine's address.
+    """Hold the lock of an image while it is made. Yield a function that records the begin of a build, given the image's
+    name and the engine's address.
 
-    A step that fails is no reason to remove what the steps before it came to: the next try goes on from there.
+    The record goes when the build ends, also by an error: the next try goes on from the last good step.
     """
     path = _folder() / f"image-{reference.replace('/', '_')}.lock"
 
     def begins(image: str, engine: str) -> None:
         begun = {"image": image, "engine": engine, "backend": identity.backend_id()}
         before = _read(path) or {}
-        # Of one that was abandoned before, its; what another backend left of this image is for that one to prune.
+        # The time of one that was abandoned before; what another backend left is for that one to prune.
         same = begun.items() <= before.items()
         path.write_text(json.dumps({**begun, "since": before["since"] if same else int(time.time())}))
 
@@ -62,7 +62,7 @@ def exclusive(reference: str) -> Iterator[Callable[[str, str], None]]:
 
 
 def abandoned(engine: str) -> list[Abandoned]:
-    """Return builds on that engine whose builder is gone, while no other image of that name is being built."""
+    """Return builds on that engine whose builder is gone, unless an image of that name is being built."""
     found = []
     being_built = set()
     for path in _folder().glob("image-*.lock"):
@@ -70,7 +70,7 @@ def abandoned(engine: str) -> list[Abandoned]:
             with locked(path, timeout_seconds=0):
                 build = _read(path)
                 if build is None:
-                    path.unlink()  # of one that was killed before it began
+                    path.unlink()  # its builder was killed before it began
                 elif build["engine"] == engine:
                     found.append(Abandoned(path, build["image"], build["backend"], build["since"]))
         except LockTimeoutError:
@@ -79,7 +79,7 @@ def abandoned(engine: str) -> list[Abandoned]:
 
 
 def forget(build: Abandoned) -> None:
-    """Drop its record: nothing of it is left. One that somebody builds by now stays."""
+    """Drop the record, unless the image is being built again."""
     with suppress(LockTimeoutError), locked(build.record, timeout_seconds=0):
         build.record.unlink()
 

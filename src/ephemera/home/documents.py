@@ -1,9 +1,8 @@
 """Documents: JSON objects in files of the state directory, written whole and read with tolerance.
 
 Each carries its ``schema``, a number that grows when the meaning of a field changes. Other versions of this product may
-share the state: a reader keeps fields that it does not know, and takes what it knows from a document of a later schema.
-A file that cannot be read as what it should be is set aside: renamed, kept, and told once. Only what it was about
-suffers.
+share the state: a reader keeps fields that it does not know, and reads those that it knows of a later schema. A file
+that cannot be read is set aside: renamed, kept, and reported once. Only its own subject is affected.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from ephemera.host.files import NotAFileError, text_of
 
 SCHEMA = "schema"
 _ASIDE = "unreadable"
-# What a document that is none makes its reader raise.
-_NONE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
+# Raised by readers of malformed documents.
+_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 _T = TypeVar("_T")
 
@@ -42,7 +41,7 @@ class DiskError(MachineError):
 
 
 def write_whole(path: Path, content: str, *, mode: int = 0o600) -> None:
-    """Write a text file so that it is never half there; ``mode``: before the umask. Raises :class:`DiskError`."""
+    """Write a text file atomically; ``mode``: before the umask. Raises :class:`DiskError`."""
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -64,7 +63,7 @@ def write(path: Path, document: Mapping[str, Any], *, schema: int) -> None:
 
 
 def read(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T | None:
-    """Return what ``parse`` makes of the document, or None where there is none; one that it refuses is set aside."""
+    """Return the parsed document, or None if it is missing; one that ``parse`` refuses is set aside."""
     try:
         text = text_of(path)
     except FileNotFoundError:
@@ -77,26 +76,22 @@ def read(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T | None:
         if not isinstance(document, dict):
             raise TypeError(f"it holds a {type(document).__name__}")
         return parse(document)
-    except _NONE as error:
+    except _MALFORMED as error:
         set_aside(path, _why(text, error))
         return None
 
 
-def set_aside(path: Path, why: str) -> Path | None:
-    """Rename a file that cannot be read, so that it is in no way and not lost, and tell it; its new name.
-
-    Where it cannot even be renamed it is told each time, and taken for absent.
-    """
+def set_aside(path: Path, why: str) -> None:
+    """Rename a file that cannot be read, and report that."""
     aside = path.with_name(f"{path.name}.{_ASIDE}-{clock.stamp()}-{secrets.token_hex(2)}")
     try:
         path.rename(aside)
     except FileNotFoundError:
-        return None  # another process was faster
+        pass  # another process was faster
     except OSError:
         progress.tell(f"{path} cannot be read ({why})")
-        return None
-    progress.tell(f"{path} cannot be read ({why}); kept as {aside.name}")
-    return aside
+    else:
+        progress.tell(f"{path} cannot be read ({why}); kept as {aside.name}")
 
 
 def is_aside(path: Path) -> bool:
@@ -105,7 +100,7 @@ def is_aside(path: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there, and what killed writers of it left; a folder in its place is set aside."""
+    """Remove a file, and what killed writers of it left; a folder in its place is set aside."""
     if path.is_dir() and not path.is_symlink():
         set_aside(path, "it is a folder")
     elif os.path.lexists(path):  # a read-only disk refuses also what is not there
@@ -114,7 +109,7 @@ def remove(path: Path) -> None:
 
 
 def remove_partials(path: Path) -> None:
-    """Remove what killed writers of that file left."""
+    """Remove what killed writers of the file left."""
     for partial in path.parent.glob(f"{path.name}.*.partial"):
         with suppress(OSError):
             partial.unlink()
@@ -123,4 +118,4 @@ def remove_partials(path: Path) -> None:
 def _why(text: str, error: Exception) -> str:
     if not text.strip():
         return "it is empty"
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

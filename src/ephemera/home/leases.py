@@ -1,8 +1,8 @@
-"""Leases: who uses which environment, until when. One document per stack; the state of record for sweeps and `ls`.
+"""Leases: who uses which environment, until when. One document per stack; the record that sweeps and `ls` go by.
 
 A lease is written before the first side effect of a stack and removed after the last. Its ``phase`` tells a guardian
 what to do when the holder dies: ``kept`` environments are unlocked, all others are destroyed. ``pooled`` ones wait for
-a branch; the process that claims one holds it until it has found it fit.
+a branch; a process that claims one holds it until it has checked that it fits.
 
 A process of another PID namespace or host can be judged neither alive nor dead: its lease ends by expiry alone. A lease
 that cannot be read is set aside (:mod:`ephemera.home.documents`): its stack is then like one that plain `pulumi` made.
@@ -10,12 +10,14 @@ that cannot be read is set aside (:mod:`ephemera.home.documents`): its stack is 
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter
 
 from ephemera.contract import progress
 from ephemera.contract.errors import InputError
@@ -31,7 +33,7 @@ from ephemera.host.processes import ProcessId
 _SCHEMA = 2
 DEFAULT_TTL_SECONDS = 12 * 3600.0
 POOL_BRANCH = "pool"
-"""What labels of a pool's environments, and leases of unclaimed ones, give as their branch."""
+"""The branch in the labels of a pool's environments, and in the leases of unclaimed ones."""
 
 Phase = Literal["creating", "disposable", "kept", "pooled", "destroying"]
 
@@ -42,9 +44,11 @@ class Lease:
     ``run``: id of the command or test run that holds it. ``engine``: leader of the engine's process group,
     ``suite``: pytest's process, where they run. ``users``: attached sessions, once for each use.
     ``seeded``: whether the suite's seed data is in it. ``claimed``: whether its branch took it out of a pool.
-    ``docker``: id of the Docker engine that it is on, empty while that is not known; ``docker_url``: where that was
-    reached. ``others``: fields of the document that this version does not know; they are kept.
+    ``docker``: id of the Docker engine that it is on, empty while unknown; ``docker_url``: where that was reached.
+    ``others``: fields of the document that this version does not know; they are kept.
     """
+
+    __pydantic_config__: ClassVar = ConfigDict(strict=True, allow_inf_nan=False)
 
     stack: str
     project: str
@@ -70,7 +74,7 @@ class Lease:
 
     @property
     def from_pool(self) -> bool:
-        """Whether it was made for a pool: its branch is then the lease's, and not what its labels say."""
+        """Whether it was made for a pool: its branch is then in the lease, not in its labels."""
         return is_pool_stack(self.stack, self.system)
 
     @property
@@ -93,76 +97,105 @@ class Lease:
         return self.holder is not None and self.holder.dead() and not guarded
 
 
+_LEASE = TypeAdapter(Lease)
+_FIELDS = {each.name for each in fields(Lease)} - {"others"}
+
+
 def read(stack: str) -> Lease | None:
     """Return the stack's lease, or None. One that cannot be read is set aside."""
     return read_file(_path(stack))
 
 
 def read_file(path: Path) -> Lease | None:
-    """Return the lease in that file, which is called like its stack, or None. One that cannot be read is set aside."""
-    return documents.read(path, lambda document: _parsed(path.stem, document))
+    """Return the lease in ``path``, a file named after its stack, or None. One that cannot be read is set aside."""
+
+    def parsed(document: dict[str, Any]) -> Lease:
+        document.pop(documents.SCHEMA, None)
+        others = {key: document.pop(key) for key in document.keys() - _FIELDS}
+        lease = _LEASE.validate_json(json.dumps({**document, "others": others}))
+        if lease.stack != path.stem:
+            raise ValueError(f"it is of {lease.stack}")
+        return lease
+
+    return documents.read(path, parsed)
 
 
-def _parsed(stack: str, document: dict[str, Any]) -> Lease:
-    document.pop(documents.SCHEMA, None)
-    for role in ("holder", "engine", "suite", "guardian"):
-        document[role] = _process(document[role]) if document.get(role) is not None else None
-    document["users"] = tuple(_process(user) for user in document.get("users", ()))
-    named = {each.name for each in fields(Lease)} - {"others"}
-    others = {key: value for key, value in document.items() if key not in named}
-    lease = _checked(Lease(**{key: document[key] for key in document.keys() & named}, others=others))
-    if lease.stack != stack:
-        raise ValueError(f"it is of {lease.stack}")
-    return lease
+def all_leases() -> list[Lease]:
+    """Return every lease of this user, by stack."""
+    leases = (read(path.stem) for path in sorted((state_dir() / "leases").glob("*.json")))
+    return [lease for lease in leases if lease is not None]
 
 
-def _process(document: dict[str, Any]) -> ProcessId:
-    """The process that was written down; one of before it was told by its ticks can be judged by none."""
-    known = {each.name for each in fields(ProcessId)}
-    process = ProcessId(**{key: value for key, value in document.items() if key in known})
-    texts = (process.boot, process.namespace, process.host)
-    if not all(type(number) is int for number in (process.pid, process.ticks)) or not 0 < process.pid < 2**31:
-        raise TypeError("a process is no process")
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("a process is no process")
-    return process
-
-
-def _checked(lease: Lease) -> Lease:
-    times = (lease.created_at, lease.used_at, lease.expires_at)
-    texts = (lease.stack, lease.project, lease.system, lease.branch, lease.owner, lease.checkout, lease.run)
-    if not all(type(number) in (int, float) and -math.inf < number < math.inf for number in times):
-        raise TypeError("a time is no time")
-    if not all(isinstance(text, str) for text in (*texts, lease.docker, lease.docker_url)):
-        raise TypeError("a name is no text")
-    if lease.phase not in get_args(Phase):
-        raise ValueError(f"its phase is {lease.phase!r}")
-    if not all(isinstance(flag, bool) for flag in (lease.seeded, lease.claimed)):
-        raise TypeError("seeded or claimed is no boolean")
-    return lease
+def claimed_as(stack: str, system: str, checkout: str) -> str | None:
+    """Return the pool's stack that was claimed by the branch whose own would be named ``stack``; None without one."""
+    for lease in all_leases():
+        its_own = lease.claimed and lease.phase in ("kept", "destroying")
+        if its_own and (lease.system, lease.checkout, stack_name(system, lease.branch)) == (system, checkout, stack):
+            return lease.stack
+    return None
 
 
 def write(lease: Lease) -> None:
-    """Record it, atomically."""
-    with _guarded(lease.stack):
+    """Record a lease. Raises :class:`DiskError`."""
+    with _locked("leases", lease.stack):
         _write(lease)
 
 
+def new(stack: str, project: str, checkout: str, identity: Identity, **fields: Any) -> Lease:
+    """Return a lease, not written yet: kept, without a holder, with the default TTL; ``fields``: what is different."""
+    now = clock.now()
+    times = {"created_at": now, "used_at": now, "expires_at": now + DEFAULT_TTL_SECONDS}
+    whose = {"system": identity.system, "branch": identity.branch, "owner": identity.owner}
+    standard = {"run": "", "phase": "kept", "holder": None, **times, **whose, **fields}
+    return Lease(stack=stack, project=project, checkout=checkout, **standard)
+
+
+def first_seen(stack: str, project: str, checkout: str, identity: Identity, **fields: Any) -> Lease:
+    """Return a lease for a stack that has none: plain ``pulumi up`` made it, or its lease cannot be read.
+
+    It is written down unless the disk is full."""
+    lease = new(stack, project, checkout, identity, **fields)
+    with _locked("leases", stack):
+        _write_if_possible(lease)
+    return lease
+
+
 def change(stack: str, **fields: Any) -> Lease | None:
-    """Change fields of the stack's lease and return it; None when it has none."""
-    return _updated(stack, lambda lease: replace(lease, **fields))
+    """Change fields of the stack's lease and return it; None without one. Raises :class:`DiskError`."""
+    return take(stack, lambda _: True, **fields)
+
+
+def take(stack: str, allowed: Callable[[Lease], bool], **fields: Any) -> Lease | None:
+    """Change fields of the stack's lease if it is still ``allowed``, else return None: of several processes, one wins.
+
+    Raises :class:`DiskError`.
+    """
+    return _updated(stack, lambda lease: replace(lease, **fields) if allowed(lease) else None, _write)
 
 
 def note(stack: str, **fields: Any) -> None:
-    """Change fields that only help to clean up sooner; nothing depends on them when the disk is full."""
-    _updated(stack, lambda lease: replace(lease, **fields), if_possible=True)
+    """Change fields that only speed up a clean-up; a full disk is no error."""
+    _updated(stack, lambda lease: replace(lease, **fields), _write_if_possible)
+
+
+def extend(stack: str, ttl_seconds: float) -> Lease | None:
+    """Move the expiry to ``ttl_seconds`` from now, unless it is later; None without a lease.
+
+    Raises :class:`DiskError`.
+    """
+    return _updated(stack, lambda lease: _used(lease, ttl_seconds), _write)
+
+
+def touch(stack: str, ttl_seconds: float = DEFAULT_TTL_SECONDS, **fields: Any) -> Lease | None:
+    """Do as :func:`extend`, and change ``fields``; on a full disk the lease stays as it was."""
+    return _updated(stack, lambda lease: _used(replace(lease, **fields), ttl_seconds), _write_if_possible)
 
 
 @contextmanager
 def using(stack: str) -> Iterator[None]:
     """Mark the stack as in use by this process, which does not hold it; its expiry moves on.
 
-    Raises :class:`InputError` for one that is being taken down.
+    Raises :class:`InputError` while it is being taken down.
     """
     me = ProcessId.of()
 
@@ -177,127 +210,47 @@ def using(stack: str) -> Iterator[None]:
         at = lease.users.index(me)
         return _used(replace(lease, users=(*lease.users[:at], *lease.users[at + 1 :])))
 
-    _updated(stack, begun, if_possible=True)
+    _updated(stack, begun, _write_if_possible)
     try:
         yield
     finally:
-        _updated(stack, ended, if_possible=True)
-
-
-def first_seen(
-    stack: str, project: str, checkout: str, identity: Identity, *, docker: str = "", docker_url: str = ""
-) -> Lease:
-    """Return a lease for a stack that has none, because plain ``pulumi up`` made it, or what it had cannot be read.
-
-    Nothing holds it; the default TTL runs. It is written down unless the disk is full."""
-    now = clock.now()
-    lease = Lease(
-        stack=stack,
-        project=project,
-        system=identity.system,
-        branch=identity.branch,
-        owner=identity.owner,
-        checkout=checkout,
-        run="",
-        phase="kept",
-        holder=None,
-        created_at=now,
-        used_at=now,
-        expires_at=now + DEFAULT_TTL_SECONDS,
-        docker=docker,
-        docker_url=docker_url,
-    )
-    with _guarded(stack):
-        _write_if_possible(lease)
-    return lease
-
-
-def extend(stack: str, ttl_seconds: float) -> Lease | None:
-    """Move the expiry to ``ttl_seconds`` from now, should it be earlier; None without a lease.
-
-    Raises :class:`DiskError` where that cannot be recorded.
-    """
-    return _updated(stack, lambda lease: _used(lease, ttl_seconds))
-
-
-def touch(stack: str, ttl_seconds: float = DEFAULT_TTL_SECONDS, **fields: Any) -> Lease | None:
-    """Move the expiry to ``ttl_seconds`` from now, should it be earlier, and change ``fields``; None without a lease.
-
-    Using an environment goes on when the disk is full: then its expiry stays what it was.
-    """
-    return _updated(stack, lambda lease: _used(replace(lease, **fields), ttl_seconds), if_possible=True)
-
-
-def claim(stack: str, allowed: Callable[[Lease], bool]) -> bool:
-    """Mark the stack as being taken down, if its lease still allows it: then nobody begins to use it any more."""
-    return take(stack, allowed, phase="destroying") is not None
-
-
-def take(stack: str, allowed: Callable[[Lease], bool], **fields: Any) -> Lease | None:
-    """Change fields of the stack's lease, if it still allows it: of several processes that ask, one gets it."""
-    return _updated(stack, lambda lease: replace(lease, **fields) if allowed(lease) else None)
+        _updated(stack, ended, _write_if_possible)
 
 
 def remove(stack: str) -> None:
-    """Forget it."""
-    with _guarded(stack):
+    """Remove the stack's lease."""
+    with _locked("leases", stack):
         documents.remove(_path(stack))
-
-
-def all_leases() -> list[Lease]:
-    """Every lease of this user, by stack."""
-    leases = (read(path.stem) for path in sorted((state_dir() / "leases").glob("*.json")))
-    return [lease for lease in leases if lease is not None]
-
-
-def claimed_as(stack: str, system: str, checkout: str) -> str | None:
-    """The stack that the branch which would call its own ``stack`` has claimed from a pool; None without one."""
-    for lease in all_leases():
-        its_own = lease.claimed and lease.phase in ("kept", "destroying")
-        if its_own and (lease.system, lease.checkout, stack_name(system, lease.branch)) == (system, checkout, stack):
-            return lease.stack
-    return None
 
 
 @contextmanager
 def exclusive(stack: str) -> Iterator[None]:
-    """Hold the stack against every other command of this user: one at a time changes an environment."""
-    path = state_dir() / "operations" / f"{stack}.lock"
-    with locked(path):
-        try:
-            yield
-        finally:
-            if read(stack) is None:
-                _drop(path)
+    """Hold the stack against every other command of this user: only one at a time changes an environment."""
+    with _locked("operations", stack):
+        yield
 
 
 @contextmanager
-def _guarded(stack: str) -> Iterator[None]:
-    path = _path(stack).with_suffix(".lock")
+def _locked(folder: str, stack: str) -> Iterator[None]:
+    """Hold a lock of the stack; its file goes with the lease."""
+    path = state_dir() / folder / f"{stack}.lock"
     with locked(path):
         try:
             yield
         finally:
             if not _path(stack).is_file():
-                _drop(path)
+                with suppress(OSError):  # an empty file does no harm
+                    path.unlink(missing_ok=True)
 
 
-def _updated(stack: str, how: Callable[[Lease], Lease | None], *, if_possible: bool = False) -> Lease | None:
-    """Write and return what becomes of the stack's lease; None if it has none, or if it is to stay as it is.
-
-    ``if_possible``: a disk that does not take it is no error.
-    """
-    with _guarded(stack):
+def _updated(stack: str, how: Callable[[Lease], Lease | None], write: Callable[[Lease], None]) -> Lease | None:
+    """Write and return the changed lease; None if there is none, or ``how`` leaves it as it is."""
+    with _locked("leases", stack):
         lease = read(stack)
         changed = how(lease) if lease is not None else None
         if changed is not None:
-            (_write_if_possible if if_possible else _write)(changed)
+            write(changed)
         return changed
-
-
-def _drop(lock: Path) -> None:
-    with suppress(OSError):  # an empty file that stays is in no way
-        lock.unlink(missing_ok=True)
 
 
 def _write(lease: Lease) -> None:

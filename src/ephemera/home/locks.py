@@ -13,20 +13,22 @@ from pathlib import Path
 from ephemera.host import clock
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_INTERVAL_SECONDS = 0.02
 
 
 class LockTimeoutError(TimeoutError):
-    """The lock was held by another process for the whole time allowed."""
+    """Another process held the lock for the whole time allowed."""
 
 
 @contextmanager
-def locked(path: Path, *, timeout_seconds: float | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on ``path``, made when absent. Whoever holds it may delete the file.
+def locked(path: Path, *, shared: bool = False, timeout_seconds: float | None = None) -> Iterator[None]:
+    """Hold a lock on ``path``, which is made when absent; the holder may delete the file.
 
-    Without ``timeout_seconds`` it waits for ever (the kernel wakes it); with it, :class:`LockTimeoutError` after that.
-    On a full or read-only disk a file that is not there cannot be locked: then the block runs without. What it changes
-    there is nothing, and what it removes may be removed twice.
+    ``shared``: beside other shared holders; an exclusive one has the file alone. Without ``timeout_seconds``, wait for
+    ever (the kernel wakes it); with it, raise :class:`LockTimeoutError` after that. On a full or read-only disk a file
+    that is absent cannot be locked: then the block runs without, since it can change nothing there.
     """
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
         descriptor = _opened(path)
         if descriptor is None:
@@ -34,10 +36,10 @@ def locked(path: Path, *, timeout_seconds: float | None = None) -> Iterator[None
             return
         try:
             if timeout_seconds is None:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                fcntl.flock(descriptor, kind)
             else:
-                _poll(descriptor, path, timeout_seconds)
-            if _is_file(descriptor, path):  # else it was deleted while we waited: what we hold locks nobody out
+                _poll(descriptor, kind, path, timeout_seconds)
+            if _is_file(descriptor, path):  # else it was deleted meanwhile, and another process may lock a new one
                 yield
                 return
         finally:
@@ -63,13 +65,13 @@ def _is_file(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _poll(descriptor: int, path: Path, timeout_seconds: float) -> None:
+def _poll(descriptor: int, kind: int, path: Path, timeout_seconds: float) -> None:
     deadline = clock.monotonic() + timeout_seconds
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             if clock.monotonic() >= deadline:
                 raise LockTimeoutError(f"{path} is held by another process for {timeout_seconds:g} s") from None
-            time.sleep(0.02)
+            time.sleep(_INTERVAL_SECONDS)

@@ -1,4 +1,4 @@
-"""Files that work on a stack needs for a while: in the user's state, so that a kill leaves none unknown."""
+"""Temporary files of work on a stack, in the user's state: what a killed process leaves is found there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ephemera.home.paths import state_dir
 
 @contextmanager
 def scratch(stack: str) -> Iterator[Path]:
-    """An empty folder, gone afterwards; after a kill, :func:`remove` finds it."""
+    """Yield an empty folder, and remove it afterwards; after a kill, :func:`remove` does."""
     parent = _of(stack)
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def scratch(stack: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # others' are in it
+        with suppress(OSError):  # another process uses it
             parent.rmdir()
 
 

@@ -1,14 +1,18 @@
-"""A deadline for calls that have none: each runs in a thread that is left behind when its time is over.
+"""Deadlines: for looking again and again, and for calls that have none.
 
-The threads are daemons: one that never returns keeps no process alive. A pool's threads would, at exit.
+Such a call runs in a thread that is left behind when its time is over. These threads are daemons: one that never
+returns keeps no process alive. A pool's threads would, at exit.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
+
+from ephemera.host import clock
 
 _T = TypeVar("_T")
 
@@ -31,3 +35,13 @@ def begin(work: Callable[[], _T], name: str) -> Future[_T]:
 def within(seconds: float, work: Callable[[], _T], name: str) -> _T:
     """Return what ``work`` returns; raise :class:`TimeoutError` when it takes longer than ``seconds``."""
     return begin(work, name).result(timeout=seconds)
+
+
+def turns(seconds: float, interval_seconds: float) -> Iterator[None]:
+    """Yield at once and after each pause, until ``seconds`` have passed: for looking again and again."""
+    deadline = clock.monotonic() + seconds
+    while True:
+        yield
+        if clock.monotonic() >= deadline:
+            return
+        time.sleep(interval_seconds)

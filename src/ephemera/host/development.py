@@ -14,7 +14,7 @@ _YES = ("1", "true", "yes", "on")
 
 
 def mounted(system: Manifest, settings: Settings) -> Mapping[str, Source]:
-    """The sources to mount, by service, in declaration order; none outside development mode."""
+    """Return the sources to mount, by service, in declaration order; none outside development mode."""
     if not settings.development:
         return {}
     selected = system.selected(only=settings.only, profiles=settings.profiles)
@@ -23,20 +23,18 @@ def mounted(system: Manifest, settings: Settings) -> Mapping[str, Source]:
 
 
 def in_ci(environment: Mapping[str, str] | None = None) -> bool:
-    """Whether this runs where nobody edits sources."""
+    """Return whether this runs in CI, where sources are not edited."""
     return (surroundings.variables() if environment is None else environment).get("CI", "").lower() in _YES
 
 
 def refuse_unmountable(
     settings: Settings, system: Manifest, engine: Address, environment: Mapping[str, str] | None = None
 ) -> None:
-    """Raise :class:`InputError` for development mode where it cannot be, or has no place; asks nobody."""
+    """Raise :class:`InputError` for development mode in CI, on another machine, or without sources to mount."""
     if not settings.development:
         return
     if in_ci(environment):
-        raise InputError(
-            "development mode is not for CI", remedy="what is tested there is what images hold: `ephemera up`"
-        )
+        raise InputError("development mode is not for CI", remedy="test what the images hold: `ephemera up`")
     if engine.reach != "here":
         raise InputError(
             f"source folders of this machine cannot be mounted on that of the Docker engine at {engine.url}",

@@ -1,4 +1,4 @@
-"""Who can change a file: whatever another user can replace runs, or is read, in this user's name.
+"""Who can change a file: what another user can replace runs, or is read, in this user's name.
 
 Trusted are this user and root. What leads to a file counts like the file: renaming a folder changes what is in it.
 """
@@ -36,7 +36,7 @@ def keep(folder: Path, *, closed: int, remedy: str) -> None:
         check((missing[-1] if missing else folder).parent, remedy, leads_on=True)
         if folder.is_symlink():
             check_owner(folder, remedy)
-            with suppress(FileNotFoundError):  # made below; a circle is none that can be
+            with suppress(FileNotFoundError):  # made below; a circle of links raises another error
                 folder.stat()
             keep(folder.parent / folder.readlink(), closed=closed, remedy=remedy)
             return
@@ -58,8 +58,7 @@ def keep(folder: Path, *, closed: int, remedy: str) -> None:
 def program(path: Path, within: Path, remedy: str) -> Path:
     """Return ``path``, an executable beneath the folder ``within`` that was given to :func:`keep`.
 
-    Raises :class:`MachineError` when another user can change it, or could have: its mode may be mended, what was
-    written to it meanwhile cannot.
+    Raises :class:`MachineError` if another user can change it, or could have: mending its mode undoes no change.
     """
     for place in reversed(path.parents):
         if within in place.parents:
@@ -75,10 +74,10 @@ def program(path: Path, within: Path, remedy: str) -> Path:
 
 
 def narrow(place: Path, closed: int, remedy: str) -> bool:
-    """Take the mode bits ``closed`` from a file or folder of this user's; True if it had any.
+    """Take the mode bits ``closed`` from a file or folder of this user's; return whether it had any.
 
-    A link stays, and where it leads to is checked. Raises :class:`MachineError` for what another user owns, and for
-    what keeps those bits.
+    A link stays, and its target is checked. Raises :class:`MachineError` if another user owns it, or it keeps those
+    bits.
     """
     status = check_owner(place, remedy)
     if stat.S_ISLNK(status.st_mode):
@@ -86,7 +85,7 @@ def narrow(place: Path, closed: int, remedy: str) -> bool:
         return False
     if not status.st_mode & closed or (status.st_uid != os.geteuid() and not status.st_mode & SHARED):
         return False
-    with suppress(OSError):  # root's, or on a file system that keeps what it has
+    with suppress(OSError):  # root's, or on a file system without modes
         place.chmod(stat.S_IMODE(status.st_mode) & ~closed)
     if place.lstat().st_mode & closed:
         raise _open(place, status, remedy)
@@ -135,7 +134,7 @@ def _open(place: Path, status: os.stat_result, remedy: str) -> MachineError:
 
 @cache
 def _is_private(group: int) -> bool:
-    """Return whether a group has no member but this user and root: many systems give each user one, and umask 002."""
+    """Return whether a group has no member but this user and root: many systems give each user one."""
     import grp
     import pwd  # both take time to import, and are rarely needed
 
@@ -148,7 +147,7 @@ def _is_private(group: int) -> bool:
 
 
 def _is_outside(user: int) -> bool:
-    """Return whether a user is none of this user namespace, whose folders lead to ours: root's outside, as a rule."""
+    """Return whether a user is outside this user namespace: as a rule root, whose folders lead to ours."""
     mapped = sum(int(line.split()[2]) for line in _lines("/proc/self/uid_map"))
     return 0 < mapped < _EVERY_USER and [str(user)] == list(_lines("/proc/sys/kernel/overflowuid"))
 

@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Annotated, ClassVar, Literal
 
 import psutil
+from pydantic import ConfigDict, Field
 
 from ephemera.host import surroundings
 
@@ -34,10 +35,12 @@ Fate = Literal["alive", "dead", "unknown"]
 @dataclass(frozen=True, kw_only=True)
 class ProcessId:
     """One process for all time. ``ticks``: its start, in clock ticks since boot; ``boot``: id of that boot;
-    ``namespace``: of its number and its ticks; ``host``: name and id of the machine. A record of before there were
-    these has no ``boot``."""
+    ``namespace``: of its number and its ticks; ``host``: name and id of the machine. Earlier records have no ``boot``.
+    """
 
-    pid: int
+    __pydantic_config__: ClassVar = ConfigDict(strict=True)
+
+    pid: Annotated[int, Field(gt=0, lt=2**31)]
     ticks: int = 0
     boot: str = ""
     namespace: str = ""
@@ -46,29 +49,27 @@ class ProcessId:
     @staticmethod
     def of(pid: int | None = None) -> ProcessId:
         """Identify this process, or the one with ``pid``. Raises ``psutil.NoSuchProcess`` when there is none."""
-        number = os.getpid() if pid is None else pid
-        ticks = _ticks(number)
-        if ticks is None:
-            raise psutil.NoSuchProcess(number)
-        return ProcessId(pid=number, ticks=ticks, boot=_boot(), namespace=_namespace(), host=_host())
+        found = ProcessId.of_started(os.getpid() if pid is None else pid)
+        if found.ticks < 0:
+            raise psutil.NoSuchProcess(found.pid)
+        return found
 
     @staticmethod
     def of_started(pid: int) -> ProcessId:
-        """Identify a process that was just started; one that has ended and left no zombie is dead."""
-        try:
-            return ProcessId.of(pid)
-        except psutil.NoSuchProcess:
-            return ProcessId(pid=pid, ticks=-1, boot=_boot(), namespace=_namespace(), host=_host())
+        """Identify a process that was just started; one that has ended already is dead."""
+        ticks = _ticks(pid)
+        here = {"boot": _boot(), "namespace": _namespace(), "host": _host()}
+        return ProcessId(pid=pid, ticks=-1 if ticks is None else ticks, **here)
 
     def fate(self) -> Fate:
-        """Tell whether it runs; a zombie does not. ``unknown`` for a process that cannot be seen from here."""
+        """Return whether it runs; a zombie does not. ``unknown`` for a process that cannot be seen from here."""
         if self.visible():
             return "alive" if self._in_table() and not _is_zombie(self.pid) else "dead"
         # A process does not survive a reboot. Another host's boot says nothing.
         return "dead" if self.boot and self.host == _host() and self.boot != _boot() else "unknown"
 
     def visible(self) -> bool:
-        """Return whether its number means here what it meant where it was identified."""
+        """Return whether its number has the same meaning here as where it was identified."""
         return (self.boot, self.namespace) == (_boot(), _namespace())
 
     def _in_table(self) -> bool:
@@ -119,7 +120,7 @@ def _is_zombie(pid: int) -> bool:
 
 
 def pid_alive(pid: int) -> bool:
-    """Whether some process has that number now; a zombie does not count."""
+    """Return whether a process has that number now; a zombie does not count."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -129,9 +130,9 @@ def pid_alive(pid: int) -> bool:
 def start_detached(
     module: str, arguments: Sequence[str], output: IO[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start ``python -m module`` in a session of its own, which outlives this process; ``output``: where it writes.
+    """Start ``python -m module`` in a session of its own, which outlives this process and writes to ``output``.
 
-    Set its ``returncode`` unless you wait for it: it is init's when this process is gone.
+    Set its ``returncode`` unless you wait for it.
     """
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
@@ -145,10 +146,10 @@ def start_detached(
 
 
 def end_group(leader: ProcessId) -> None:
-    """SIGKILL the process group that ``leader`` leads, with all descendants that left it, and wait until it is gone.
+    """SIGKILL the process group that ``leader`` leads, with all descendants that left it, and wait for their end.
 
-    Do nothing when its number is another process's by now. Where the leader died first, only those members are ended
-    that belong to its session and are younger than it: others are not what it started.
+    Do nothing if its number is another process's by now. Where the leader died first, only members of its session that
+    are younger than it are ended: it did not start the others.
     """
     if not leader.visible():
         return
@@ -162,7 +163,7 @@ def end_group(leader: ProcessId) -> None:
 
 
 def _family(pid: int) -> list[psutil.Process]:
-    """Return a process and all its descendants; nothing of one that has ended meanwhile."""
+    """Return a process and all its descendants; an empty list if it has ended."""
     try:
         process = psutil.Process(pid)
         return [*process.children(recursive=True), process]
@@ -179,15 +180,15 @@ def _left_by(leader: ProcessId, pid: int) -> bool:
 
 
 def end_tree(root: ProcessId) -> None:
-    """SIGKILL ``root`` and all its descendants, and wait until they are gone."""
+    """SIGKILL ``root`` and all its descendants, and wait for their end."""
     if root.alive():
         _kill(_family(root.pid))
 
 
 def end_marked(variable: str, value: str) -> int:
-    """SIGKILL every process whose environment sets ``variable`` to ``value``, and wait until they are gone; how many.
+    """SIGKILL every process whose environment sets ``variable`` to ``value``, and wait for their end; return how many.
 
-    A mark is inherited: it finds what a killed process had started a moment before, and had no time to write down.
+    The variable is inherited: it finds what a killed process had just started, and not yet recorded.
     """
     victims = [process for process in psutil.process_iter() if _marked(process, variable, value)]
     _kill(victims)

@@ -12,7 +12,7 @@ from ephemera.contract.catalog import Manifest
 from ephemera.contract.errors import ServiceFailedError
 from ephemera.contract.images import PublicImage
 from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.driver import lifecycle, suite
+from ephemera.driver import finding, lifecycle, suite
 from ephemera.driver.lifecycle import Gone, Ready, Request
 from ephemera.driver.suite import SuiteResult
 from ephemera.driver.workspace import Workspace
@@ -85,7 +85,8 @@ def driver(tmp_path: Path, docker: FakeClient, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(lifecycle, "up", fake.up)
     monkeypatch.setattr(lifecycle, "down", fake.down)
     monkeypatch.setattr(lifecycle, "let_go", fake.let_go.append)
-    monkeypatch.setattr(lifecycle, "outputs", lambda _, stack: _outputs(stack))
+    for module in (lifecycle, finding):
+        monkeypatch.setattr(module, "outputs", lambda _, stack: _outputs(stack))
     monkeypatch.setattr(suite, "run", fake.run)
     return fake
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ephemera.contract.outputs import Endpoint, EnvironmentOutputs, ServiceOutputs
-from ephemera.driver import engine, known, lifecycle, pool
+from ephemera.driver import engine, known, lifecycle, pool, up
 from ephemera.driver.lifecycle import Request
 from ephemera.driver.listing import environments
 from ephemera.driver.workspace import Workspace
@@ -32,7 +32,7 @@ def _no_engine(docker: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any, **__: Any) -> None:
         raise EngineRanError
 
-    monkeypatch.setattr(lifecycle, "_refuse_taken", refused)  # the first thing on the long way
+    monkeypatch.setattr(up, "_refuse_taken", refused)  # the first thing on the long way
     monkeypatch.setattr(pool, "start_if_due", lambda: None)
 
 
@@ -45,7 +45,7 @@ def unchanged(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment of the branch that is ready as it is."""
     _give_state(workspace, _STACK)
     leases.first_seen(_STACK, "demo", str(workspace.project), IDENTITY)
-    monkeypatch.setattr(lifecycle, "unchanged", lambda _, stack, *__: _outputs(stack))
+    monkeypatch.setattr(up, "unchanged", lambda _, stack, *__: _outputs(stack))
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_branch_without_an_environment_claims_one_and_has_it_from_then_on(
     assert lifecycle.plan(workspace, Request(system="shop", branch="main", suffix="abc123"))[0] == "shop-main-abc123"
     monkeypatch.setattr(engine, "outputs", lambda _, stack: _outputs(stack, "pool"))
     assert lifecycle.outputs(workspace, pooled).branch == "main", "the program knows but that it is a pool's"
-    monkeypatch.setattr(lifecycle, "unchanged", lambda _, stack, *__: _outputs(stack, "pool"))
+    monkeypatch.setattr(up, "unchanged", lambda _, stack, *__: _outputs(stack, "pool"))
     assert _up(workspace).outputs == _outputs(pooled, "main")
 
 
@@ -168,8 +168,8 @@ def test_who_waited_while_the_branch_claimed_one_goes_on_with_that(
             leases.change(pooled, phase="kept", branch="main", claimed=True)
         return found
 
-    monkeypatch.setattr(lifecycle, "plan", late)
-    monkeypatch.setattr(lifecycle, "unchanged", lambda _, stack, *__: _outputs(stack, "pool"))
+    monkeypatch.setattr(up, "plan", late)
+    monkeypatch.setattr(up, "unchanged", lambda _, stack, *__: _outputs(stack, "pool"))
     assert _up(workspace).outputs == _outputs(pooled, "main")
     assert planned == [_STACK, pooled, pooled]
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ephemera.contract.errors import NoSuchEnvironmentError, ServiceFailedError
+from ephemera.contract.errors import Interrupt, NoSuchEnvironmentError, ServiceFailedError
 from ephemera.driver import filling, known, lifecycle, pool
 from ephemera.driver.lifecycle import Gone, Request
 from ephemera.driver.pool import Pool
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
-from ephemera.home.locks import locked
 from ephemera.host.processes import ProcessId
 from tests.unit.doubles import lease_of
 
@@ -28,7 +26,7 @@ class Making:
         self.made: list[str] = []
         self.gone: list[str] = []
         self.unlike: dict[str, str] = {}
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self.doubt = ""
         self.during: Any = lambda: None
         monkeypatch.setattr(lifecycle, "up", self._up)
@@ -53,7 +51,7 @@ class Making:
         }
         leases.write(lease_of(stack, **{**known, **fields}))
 
-    def _up(self, _: Workspace, request: Request, report: Any) -> None:
+    def _up(self, _: Workspace, request: Request, report: Any) -> Any:
         assert request.phase == "pooled"
         assert request.stack is not None
         assert request.branch == "pool"
@@ -63,6 +61,7 @@ class Making:
             raise self.failure
         self.made.append(request.stack)
         self.add(request.stack)
+        return SimpleNamespace(outputs=SimpleNamespace(stack=request.stack))
 
     def _down(self, _: Workspace, stack: str) -> Gone:
         self.gone.append(stack)
@@ -138,6 +137,15 @@ def test_failure_is_remembered_with_its_evidence_and_ends_the_filling(making: Ma
     assert (current.problem, current.failures) == ("", 0)
 
 
+def test_interrupt_is_no_failure_of_the_pool(making: Making) -> None:
+    wanted = making.pool()
+    making.failure = Interrupt(2, remedy="")
+    with pytest.raises(Interrupt):
+        filling.fill(wanted.name)
+    assert pool.due(wanted)
+    assert pool.read(wanted.name) == wanted
+
+
 def test_what_could_never_be_given_is_not_kept(making: Making) -> None:
     wanted = making.pool()
     making.doubt = "the program starts a process"
@@ -155,21 +163,37 @@ def test_pool_that_is_given_up_meanwhile_is_not_filled_on(making: Making) -> Non
     assert making.gone == making.made
 
 
-def test_one_fills_one_waits_and_no_more(making: Making) -> None:
-    wanted = making.pool()
-    waiting = threading.Thread(target=filling.main, args=([wanted.name],))
-    with locked(pool.lock_file(wanted.name, "filling")):
-        waiting.start()
-        deadline = time.monotonic() + 10
-        while not _held(wanted):
-            assert time.monotonic() < deadline
+def test_one_fills_at_a_time_and_makes_what_is_wanted_meanwhile(making: Making) -> None:
+    wanted = making.pool(size=1)
+    with pool.filling(wanted.name):
         assert filling.main([wanted.name]) == 0
         assert making.made == []
-    waiting.join(10)
+    asked: list[int] = []
+
+    def another() -> None:
+        if not asked:  # while the first one is made
+            asked.append(filling.main([making.pool(size=3).name]))
+            assert making.made == []
+
+    making.during = another
+    assert filling.main([wanted.name]) == 0
+    assert asked == [0]
+    assert len(making.made) == 3
+
+
+def test_pool_that_is_made_larger_as_its_filling_ends_is_filled(
+    making: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = making.pool(size=1)
+    missing = pool.missing
+
+    def looked(current: Pool) -> bool:
+        found = missing(current)
+        if not found and current.size == 1:  # the last look; who wants another one finds the pool being filled
+            making.pool(size=2)
+            assert filling.main([wanted.name]) == 0
+        return found
+
+    monkeypatch.setattr(pool, "missing", looked)
+    filling.main([wanted.name])
     assert len(making.made) == 2
-
-
-def _held(wanted: Pool) -> bool:
-    """Told by the kernel: who tries the lock has it for a moment, and is in the way."""
-    path = pool.lock_file(wanted.name, "waiting")
-    return path.exists() and f":{path.stat().st_ino} " in Path("/proc/locks").read_text()

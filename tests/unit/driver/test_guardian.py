@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ephemera.contract.errors import MachineError
-from ephemera.driver import guardian, removal
+from ephemera.driver import down, guardian, holding
 from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
 from ephemera.home.leases import Lease
@@ -27,7 +28,7 @@ _STACK = IDENTITY.stack
 def cleaned(monkeypatch: pytest.MonkeyPatch) -> list[Lease]:
     """Leases of dead owners that were cleaned up after."""
     seen: list[Lease] = []
-    monkeypatch.setattr(removal, "clean_up_after", lambda _, lease: seen.append(lease))
+    monkeypatch.setattr(down, "clean_up_after", lambda _, lease: seen.append(lease))
     return seen
 
 
@@ -37,8 +38,8 @@ def lease(workspace: Workspace) -> Lease:
 
 
 def _watch(workspace: Workspace, owner: ProcessId) -> int:
-    guardian.log_file(_STACK).parent.mkdir(exist_ok=True)
-    guardian.log_file(_STACK).write_text("")
+    holding.log_file(_STACK).parent.mkdir(exist_ok=True)
+    holding.log_file(_STACK).write_text("")
     return guardian.main([str(workspace.project), _STACK, json.dumps(asdict(owner))])
 
 
@@ -57,7 +58,7 @@ def test_owner_that_dies_is_cleaned_up_after_when_it_is_dead_and_not_before(
         process.kill()
         watching.join(10)
     assert cleaned == [held]
-    assert not guardian.log_file(_STACK).exists()
+    assert not holding.log_file(_STACK).exists()
 
 
 @pytest.mark.parametrize("left", ["nothing", "to another"])
@@ -71,7 +72,7 @@ def test_owner_that_ended_well_left_nothing_to_do(
         leases.write(replace(lease, holder=ProcessId.of()))
     assert _watch(workspace, dead) == 0
     assert cleaned == []
-    assert not guardian.log_file(_STACK).exists()
+    assert not holding.log_file(_STACK).exists()
 
 
 def test_process_that_got_the_owners_number_is_not_waited_for(
@@ -101,7 +102,7 @@ def test_guardian_that_is_killed_is_replaced(kept: ProcessId) -> None:
 
 def test_guardian_that_is_dismissed_is_not_replaced(kept: ProcessId) -> None:
     watch = next(thread for thread in threading.enumerate() if thread.name == f"guardian-{_STACK}")
-    guardian.dismiss(_STACK)
+    holding.dismiss(_STACK)
     watch.join(10)
     assert not watch.is_alive()
     deadline = time.monotonic() + 20
@@ -109,7 +110,7 @@ def test_guardian_that_is_dismissed_is_not_replaced(kept: ProcessId) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert _guardian() is None
-    assert not guardian.log_file(_STACK).exists()
+    assert not holding.log_file(_STACK).exists()
 
 
 def test_guardian_that_fails_is_not_started_again_and_again(
@@ -119,8 +120,8 @@ def test_guardian_that_fails_is_not_started_again_and_again(
     interpreter = tmp_path / "python"
     interpreter.write_text(f"#!/bin/sh\necho started >> {tmp_path}/starts\nexit 1\n")
     interpreter.chmod(0o700)
-    monkeypatch.setattr(guardian.sys, "executable", str(interpreter))  # type: ignore[attr-defined]
-    guardian.keep(workspace.project, _STACK)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    holding.keep(workspace.project, _STACK)
     for watch in [thread for thread in threading.enumerate() if thread.name == f"guardian-{_STACK}"]:
         watch.join(10)
         assert not watch.is_alive()
@@ -138,7 +139,7 @@ def test_guardian_tries_until_what_is_in_its_way_is_gone(
         if len(calls) < 3:
             raise trouble
 
-    monkeypatch.setattr(removal, "clean_up_after", clean)
+    monkeypatch.setattr(down, "clean_up_after", clean)
     monkeypatch.setattr(guardian, "_RETRY_SECONDS", 0.01)
     dead = ProcessId.of_started(2**22 - 1)
     leases.write(replace(lease, holder=dead))
@@ -152,7 +153,7 @@ def test_guardian_whose_patience_ends_leaves_it_to_the_reaper(
     def clean(_: Workspace, __: Lease) -> None:
         raise MachineError("no Docker engine answers")
 
-    monkeypatch.setattr(removal, "clean_up_after", clean)
+    monkeypatch.setattr(down, "clean_up_after", clean)
     monkeypatch.setattr(guardian, "_PATIENCE_SECONDS", 0.0)
     dead = ProcessId.of_started(2**22 - 1)
     leases.write(replace(lease, holder=dead))
@@ -165,11 +166,11 @@ def test_guardian_whose_patience_ends_leaves_it_to_the_reaper(
 def kept(workspace: Workspace, lease: Lease) -> Iterator[ProcessId]:
     """A guardian of this process."""
     leases.change(_STACK, holder=ProcessId.of())
-    guardian.keep(workspace.project, _STACK)
+    holding.keep(workspace.project, _STACK)
     started = _guardian()
     assert started is not None
     yield started
-    guardian.dismiss(_STACK)
+    holding.dismiss(_STACK)
 
 
 def _guardian() -> ProcessId | None:

@@ -119,7 +119,7 @@ def test_network_that_is_gone_takes_the_containers_in_it_along_but_not_what_is_d
     found = world.mend()
     assert {"network", "store", "api"} <= found
     assert "raw" not in found
-    assert set(world.api.removed) >= {"shop-main-store-id", "shop-main-api-id"}
+    assert set(world.api.removed) >= {"shop-main-store", "shop-main-api"}
     assert world.stopped == ["shop-main-api-id"], "which is given the time to stop that it wants"
 
 
@@ -136,7 +136,7 @@ def test_network_that_is_gone_takes_the_containers_in_it_along_but_not_what_is_d
 def test_container_that_is_not_reached_in_its_network_is_made_again(world: World, networks: dict[str, Any]) -> None:
     world.change("api", NetworkSettings={"Networks": networks})
     assert world.mend() == {"api"}
-    assert world.api.removed == ["shop-main-api-id"]
+    assert world.api.removed == ["shop-main-api"]
 
 
 @pytest.mark.parametrize(("status", "lost"), [("dead", {"api"}), ("created", set()), ("paused", set())])
@@ -164,7 +164,7 @@ def test_one_shot_is_run_again_when_the_data_that_it_made_is_gone(world: World, 
     if "data" in lost:
         world.api.listed_volumes.clear()
     assert world.mend() == {*lost, "setup"}
-    assert world.api.removed == ["shop-main-setup-id"]
+    assert world.api.removed == ["shop-main-setup"]
 
 
 @pytest.mark.parametrize("lost", [True, False])

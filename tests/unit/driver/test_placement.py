@@ -43,7 +43,7 @@ def test_down_on_another_engine_refuses_and_forgets_nothing(workspace: Workspace
 def test_guardian_and_reaper_take_nothing_down_there(workspace: Workspace, elsewhere: str) -> None:
     assert reaper.due() == []
     with pytest.raises(OtherEngineError):
-        removal.discard(workspace, _STACK, asked_for=True)
+        removal.discard(workspace, _STACK)
     leases.change(_STACK, docker="HERE")
     assert [(lease.stack, why) for lease, why in reaper.due()] == [(_STACK, "expired")]
 

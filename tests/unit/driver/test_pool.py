@@ -17,7 +17,7 @@ from ephemera.contract.catalog import Manifest
 from ephemera.contract.names import is_pool_stack, pool_stack_name, stack_name
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.settings import Settings
-from ephemera.driver import guardian, known, pool, reaper
+from ephemera.driver import holding, known, pool, reaper
 from ephemera.driver.holding import let_go
 from ephemera.driver.pool import Pool
 from ephemera.driver.workspace import Workspace
@@ -41,7 +41,7 @@ class Knowledge:
         monkeypatch.setattr(known, "same_request", lambda *_: self.same_request)
         monkeypatch.setattr(known, "why_not", self._why_not)
         monkeypatch.setattr(known, "shown", lambda stack, _: _outputs(stack))
-        monkeypatch.setattr(guardian, "keep", lambda _, stack: leases.change(stack, guardian=_DEAD))
+        monkeypatch.setattr(holding, "keep", lambda _, stack: leases.change(stack, guardian=_DEAD))
 
     def _why_not(self, _: Any, __: Workspace, stack: str, *___: Any, any_branch: bool) -> str:
         assert any_branch

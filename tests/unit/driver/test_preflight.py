@@ -7,7 +7,7 @@ import pytest
 
 from ephemera.contract.errors import InputError, PortInUseError
 from ephemera.contract.settings import Settings
-from ephemera.driver.preflight import check_ports
+from ephemera.driver.up import _check_ports
 from ephemera.host import ports
 from tests.unit.doubles import SHOP, FakeClient, marks
 
@@ -21,7 +21,7 @@ def _held(docker: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _check(**given: Any) -> None:
     settings = Settings(**{"system": "shop", "branch": "main", "expose": "fixed", "port_table": "test", **given})
-    check_ports("shop-main", SHOP, settings)
+    _check_ports("shop-main", SHOP, settings)
 
 
 def test_held_port_is_refused_with_service_and_holder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_port_that_is_listed_for_udp_is_looked_for_there(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(ports, "is_free", is_free)
     system = replace(SHOP, fixed_ports={"test": {"api.http": 53, "api.dns/udp": 53}})
-    check_ports("shop-main", system, Settings(system="shop", branch="main", expose="fixed", port_table="test"))
+    _check_ports("shop-main", system, Settings(system="shop", branch="main", expose="fixed", port_table="test"))
     assert asked == [("127.0.0.1", 53, "tcp"), ("127.0.0.1", 53, "udp")]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ephemera import images
-from ephemera.contract.errors import EngineError
-from ephemera.driver import guardian, lifecycle, reaper, removal
+from ephemera.contract.errors import EngineError, Interrupt
+from ephemera.driver import holding, reaper
 from ephemera.driver.workspace import Workspace
 from ephemera.home import builds, leases
 from ephemera.home.leases import Lease
@@ -35,8 +35,8 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def down(workspace: Workspace, stack: str) -> None:
         seen.append(f"down {workspace.name}/{stack}")
 
-    monkeypatch.setattr(removal, "clean_up_after", clean_up_after)
-    monkeypatch.setattr(lifecycle, "down", down)
+    monkeypatch.setattr(reaper, "clean_up_after", clean_up_after)
+    monkeypatch.setattr(reaper, "down", down)
     return seen
 
 
@@ -94,11 +94,21 @@ def test_one_that_cannot_be_reaped_does_not_keep_the_others(done: list[str], mon
             raise EngineError("the engine is at work on it")
         done.append(stack)
 
-    monkeypatch.setattr(lifecycle, "down", down)
+    monkeypatch.setattr(reaper, "down", down)
     leases.write(replace(_lease(expires_at=0.0), stack="shop-other"))
     problems = {reaped.stack: reaped.problem for reaped in reaper.reap()}
     assert problems == {_STACK: "the engine is at work on it", "shop-other": ""}
     assert done == ["shop-other"]
+
+
+def test_interrupt_ends_the_reaping(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: Any) -> None:
+        raise Interrupt(2, remedy="")
+
+    monkeypatch.setattr(reaper, "down", down)
+    leases.write(replace(_lease(expires_at=0.0), stack="shop-other"))
+    with pytest.raises(Interrupt):
+        reaper.reap()
 
 
 def test_nothing_is_started_when_nothing_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +154,7 @@ def test_rests_of_an_abandoned_build_are_dropped(done: list[str], monkeypatch: p
 @pytest.mark.usefixtures("done")
 def test_files_of_a_command_that_was_killed_before_it_held_anything_go_with_the_next_one() -> None:
     def files(stack: str) -> list[Path]:
-        made = [state_dir() / "operations" / f"{stack}.lock", guardian.log_file(stack)]
+        made = [state_dir() / "operations" / f"{stack}.lock", holding.log_file(stack)]
         for path in made:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()

@@ -106,7 +106,3 @@ def test_any_other_refusal_is_raised(engine: FakeClient) -> None:
     engine.api.refusals = {"shop-a-data": [refusal(500)]}
     with pytest.raises(APIError):
         removal.remove(engine, "shop-a")
-
-
-def test_object_is_named_with_its_kind() -> None:
-    assert str(Found(kind="network", name="shop-a", stack="shop-a")) == "network shop-a"

@@ -9,6 +9,7 @@ import pytest
 from ephemera import images
 from ephemera.contract.errors import EngineError
 from ephemera.driver import engine, removal
+from ephemera.driver.down import clean_up_after
 from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
 from ephemera.home.leases import Lease
@@ -60,7 +61,7 @@ def _state(workspace: Workspace, *types: str) -> Path:
 def test_half_made_environment_is_gone_with_all_that_is_recorded_of_it(
     workspace: Workspace, docker: FakeClient, lease: Lease, calls: list[str]
 ) -> None:
-    removal.clean_up_after(workspace, lease)
+    clean_up_after(workspace, lease)
     assert set(docker.api.removed) == {f"{_STACK}-db", _STACK}
     assert not workspace.exists(_STACK)
     assert leases.read(_STACK) is None
@@ -78,9 +79,10 @@ def test_kept_environment_is_unlocked_and_left(
     workspace.state_file(_STACK).write_text(json.dumps({"checkpoint": {"latest": {"resources": known}}}))
     # Made by the engine that was killed, and not written down: in the way of the next one.
     docker.api.add("container", f"{_STACK}-db", marks(_STACK, identity.backend_id(), "db"), Id="made-anew")
-    removal.clean_up_after(workspace, lease)
+    clean_up_after(workspace, lease)
     assert calls == []
-    assert docker.api.removed == ["made-anew"]
+    assert docker.api.removed == [f"{_STACK}-db"]
+    assert [item["Id"] for item in docker.api.listed_containers] == [f"{_STACK}-db-id"]
     left = leases.read(_STACK)
     assert left is not None
     assert left.holder is None
@@ -89,14 +91,14 @@ def test_kept_environment_is_unlocked_and_left(
 def test_rests_of_its_build_go_when_nobody_waits_for_the_stack_any_more(
     workspace: Workspace, lease: Lease, dropped: list[bool]
 ) -> None:
-    removal.clean_up_after(workspace, lease)
+    clean_up_after(workspace, lease)
     assert dropped == [False]
-    removal.clean_up_after(workspace, lease)
+    clean_up_after(workspace, lease)
     assert dropped == [False, False], "also by one who was killed, or found no Docker, in between"
 
 
 def test_checkout_may_be_gone(workspace: Workspace, lease: Lease) -> None:
-    removal.clean_up_after(Workspace(Path("/gone"), workspace.name), lease)
+    clean_up_after(Workspace(Path("/gone"), workspace.name), lease)
     assert leases.read(_STACK) is None
 
 
@@ -107,7 +109,7 @@ def test_engine_of_the_dead_owner_is_ended_first(workspace: Workspace, lease: Le
         left = ProcessId.of(process.pid)
         lease = replace(lease, engine=left)
         leases.write(lease)
-        removal.clean_up_after(workspace, lease)
+        clean_up_after(workspace, lease)
         assert not left.alive()
 
 
@@ -115,7 +117,7 @@ def test_environment_that_somebody_took_over_is_left_alone(
     workspace: Workspace, docker: FakeClient, lease: Lease, calls: list[str]
 ) -> None:
     leases.change(_STACK, holder=ProcessId.of())
-    removal.clean_up_after(workspace, lease)
+    clean_up_after(workspace, lease)
     assert docker.api.removed == []
     assert workspace.exists(_STACK)
     assert calls == []

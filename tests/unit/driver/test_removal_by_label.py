@@ -12,7 +12,8 @@ from docker.errors import APIError, NotFound
 
 from ephemera import images
 from ephemera.contract.errors import EngineError, NoSuchEnvironmentError
-from ephemera.driver import engine, guardian, lifecycle, removal
+from ephemera.driver import engine, guardian, holding, lifecycle, removal
+from ephemera.driver.down import clean_up_after
 from ephemera.driver.removal import Found
 from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
@@ -230,7 +231,7 @@ class Pulumi:
 def pulumi(made: FakeClient, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Pulumi:
     fake = Pulumi(made, workspace)
     monkeypatch.setattr(engine, "destroy", fake.destroy)
-    monkeypatch.setattr(guardian, "keep", fake.guard)
+    monkeypatch.setattr(holding, "keep", fake.guard)
     monkeypatch.setattr(made.api, "stop", lambda container, *, timeout: fake.calls.append("stop"), raising=False)
     monkeypatch.setattr(images, "drop_abandoned", list)
     return fake
@@ -308,9 +309,26 @@ def test_guardian_has_the_engine_destroy_what_labels_do_not_cover(
     lease = leases.read(_STACK)
     assert lease is not None
     leases.change(_STACK, holder=(dead := ProcessId.of_started(2**22 - 1)))
-    removal.clean_up_after(workspace, replace(lease, holder=dead))
+    clean_up_after(workspace, replace(lease, holder=dead))
     assert pulumi.calls == ["guard", "destroy"]
     assert leases.read(_STACK) is None
+
+
+def test_guardian_goes_on_by_label_where_the_engine_cannot_destroy(
+    workspace: Workspace, made: FakeClient, pulumi: Pulumi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Workspace, stack: str) -> None:
+        raise EngineError(f"cannot destroy {stack}")
+
+    monkeypatch.setattr(engine, "destroy", fail)
+    _record(workspace, [*_usual(), _resource(_IMAGE, "redis", inputs={"keepLocally": False})])
+    lifecycle.hand_over(workspace, _STACK)
+    lease = leases.change(_STACK, holder=ProcessId.of_started(2**22 - 1))
+    assert lease is not None
+    clean_up_after(workspace, lease)
+    assert _everything(made) == set()
+    assert leases.read(_STACK) is None
+    assert not (workspace.project / ".ephemera").exists(), "nobody is there to look at evidence"
 
 
 def test_crashed_creation_is_discarded_without_patience(workspace: Workspace, made: FakeClient, pulumi: Pulumi) -> None:
@@ -349,8 +367,7 @@ def test_second_down_waits_for_the_first(workspace: Workspace, made: FakeClient,
         waiting.start()
         waiting.join(0.2)
         assert waiting.is_alive()
-        removal.discard(workspace, _STACK, asked_for=True)
+        removal.discard(workspace, _STACK)
     waiting.join(20)
     assert not waiting.is_alive()
     assert said
-    assert pulumi.calls == ["stop"]

@@ -227,13 +227,13 @@ def test_an_environment_is_orphaned_when_neither_holder_nor_guardian_lives() -> 
     assert not _lease(holder=None).orphaned()
 
 
-def test_claim_is_given_only_when_the_lease_as_it_is_now_allows_it() -> None:
+def test_lease_is_taken_only_when_it_allows_it_as_it_is_now() -> None:
     leases.write(_lease(phase="kept"))
-    assert not leases.claim("shop-main", lambda lease: lease.expires_at > 3.0)
+    assert leases.take("shop-main", lambda lease: lease.expires_at > 3.0, phase="destroying") is None
     assert _read().phase == "kept"
-    assert leases.claim("shop-main", lambda lease: lease.expires_at == 3.0)
+    assert leases.take("shop-main", lambda lease: lease.expires_at == 3.0, phase="destroying") == _read()
     assert _read().phase == "destroying"
-    assert not leases.claim("shop-gone", lambda _: True)
+    assert leases.take("shop-gone", lambda _: True) is None
 
 
 def test_touch_never_takes_time_away() -> None:

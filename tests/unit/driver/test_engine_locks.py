@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ephemera.driver import locks
+from ephemera.driver import engine_locks
 from ephemera.driver.workspace import Workspace
 from tests.unit.doubles import engine_lock
 from tests.unit.processes import python
@@ -25,7 +25,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def _left(workspace: Workspace) -> list[str]:
-    return [path.name for path in locks.release_dead(workspace, _STACK)]
+    return [path.name for path in engine_locks.release_dead(workspace, _STACK)]
 
 
 def test_lock_of_a_living_engine_stays_whoever_started_it(workspace: Workspace) -> None:
@@ -80,13 +80,13 @@ def test_engine_that_was_there_before_the_clock_was_set_keeps_its_lock(workspace
 def test_lock_that_names_no_engine_is_no_deadlock(
     workspace: Workspace, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "_WRITING_SECONDS", 0.05)
+    monkeypatch.setattr(engine_locks, "_WRITING_SECONDS", 0.05)
     engine_lock(workspace, _STACK).write_text(text)
     assert _left(workspace) == []
 
 
 def test_lock_that_is_just_being_written_is_waited_for(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "_WRITING_SECONDS", 30.0)
+    monkeypatch.setattr(engine_locks, "_WRITING_SECONDS", 30.0)
     lock = engine_lock(workspace, _STACK)
     content = lock.read_text()
     lock.write_text("")
