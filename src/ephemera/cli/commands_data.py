@@ -23,7 +23,7 @@ def reset(
     branch: options.BranchOption = None,
     output: options.OutputOption = Output.table,
 ) -> None:
-    """Reset an environment's data to how it was when it became ready; services keep running."""
+    """Bring an environment's data back to the state it had when it became ready; its services keep running."""
     from ephemera.contract.errors import InputError
     from ephemera.driver import lifecycle, resetting
     from ephemera.driver.workspace import Workspace

@@ -49,8 +49,8 @@ def dev(
     ] = False,
     down: Annotated[bool, typer.Option("--down", help="Take the environment down at the end.")] = False,
 ) -> None:
-    """Bring this branch's environment of SYSTEM up with its source folders mounted, reload on save, and follow the
-    logs until Ctrl-C. The environment keeps running then, unless --down is given."""
+    """Bring this branch's environment of SYSTEM up with its source folders mounted, reload what is edited, and follow
+    the logs, until Ctrl-C. It keeps running then, unless --down is given."""
     from ephemera.driver import lifecycle, suite
     from ephemera.driver.development import Sources
     from ephemera.driver.watching import watching

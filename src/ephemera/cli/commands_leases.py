@@ -22,7 +22,7 @@ def reap(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be reaped, and do nothing.")] = False,
     output: options.OutputOption = Output.table,
 ) -> None:
-    """Take down environments that expired unused, or outlived their owner. Environments in use are never reaped."""
+    """Take down environments that outlived their owner, or expired unused; fit for a timer."""
     from ephemera.driver import listing, reaper
     from ephemera.driver.workspace import Workspace
 

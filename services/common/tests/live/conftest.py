@@ -1,4 +1,4 @@
-"""Fixtures: the service of docs/your-own-system.md as a process, on a database of its own.
+"""Fixtures: the service of the README as a process, on a database of its own.
 
 `CHASSIS_TEST_DATABASE_URL` names a server and a user who may create databases.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from chassis.testing import Process, needed, new_database, python_path, wait_until
 
-_PAGE = Path(__file__).resolve().parents[4] / "docs" / "your-own-system.md"
+_PAGE = Path(__file__).resolve().parents[2] / "README.md"
 _FILE = re.compile(r"(?ms)^`services/visits/src/([^`]+)`[^\n]*:\n\n```\w+\n(.*?)^```$")
 
 
