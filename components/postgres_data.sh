@@ -1,4 +1,4 @@
-# What is done in the server's container: `sh -c "$(cat this)" sh STEP`. The variables are those of the official image.
+# Steps in the server's container: `sh -c "$(cat this)" sh STEP`. The variables are those of the official image.
 # Nothing of ours fires a trigger.
 export PGUSER="${POSTGRES_USER:-postgres}" PGPASSWORD="${POSTGRES_PASSWORD:-}" PGAPPNAME=ephemera
 export PGDATABASE="${POSTGRES_DB:-$PGUSER}"
@@ -6,8 +6,8 @@ export PGOPTIONS='-c client_min_messages=warning -c statement_timeout=0 -c sessi
 
 sql() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
 
-# with_definition STATEMENT: run it with the schema's definition, all but ours, in a variable. Newer versions mark each
-# dump with a key of its own.
+# with_definition STATEMENT: run it with the definition of all schemas but ours in a variable. Newer versions mark each
+# dump with a random key.
 with_definition() {
     printf '%s\n' '\set definition `pg_dump -s -N ephemera | grep -v "^.restrict \|^.unrestrict "`' "$1" | sql -f -
 }
@@ -18,7 +18,7 @@ is_kept() { [ "$(sql -c 'SELECT dump IS NOT NULL FROM ephemera.ready')" = t ]; }
 
 is_new() { [ "$(sql -c 'SELECT is_new FROM ephemera.ready')" = t ]; }
 
-# Makes an empty database `ephemera_building`, of the same kind as the service's.
+# Create an empty database `ephemera_building`, of the same encoding and locale as the service's.
 building() {
     sql -d postgres -c 'DROP DATABASE IF EXISTS ephemera_building WITH (FORCE)'
     sql -c "SELECT format('CREATE DATABASE ephemera_building TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L;',
@@ -26,7 +26,7 @@ building() {
         sql -d postgres -f -
 }
 
-# Where nothing but what a new database holds was remembered, its definition is that of a new one.
+# If the saved database was new, its definition is that of a new one.
 define() {
     if is_new && ! is_kept; then
         building &&
@@ -36,7 +36,7 @@ define() {
     fi
 }
 
-# rebuild DATABASE [STATEMENT]: make all of it anew, in one transaction that begins with the statement.
+# rebuild DATABASE [STATEMENT]: rebuild all of it, in one transaction that begins with the statement.
 rebuild() {
     {
         echo "BEGIN; $2 SELECT ephemera.clear();"
@@ -45,30 +45,30 @@ rebuild() {
     } | sql -d "$1" -f - > /dev/null
 }
 
-# Standard input: what is to be run.
+# Standard input: the statements to run.
 remember() {
-    # All of it is read first: the engine may lose what is said by a command that ends before that.
+    # All input is read first: Docker may lose the output of a command that ends before it.
     statements=$(cat)
     printf '%s\n' "$statements" | sql -f - || exit
     keep_later
 }
 
-# The definition is not waited for: it is of use only when somebody alters the schema.
+# The definition is saved in the background: only a changed schema needs it.
 keep_later() {
-    # The stream of this command ends with the last who has it: with `keep > …` a shell would keep a copy of it.
+    # The command's output ends when all its holders are gone: with `keep > …` a shell would keep a copy of it.
     { exec > /dev/null 2>&1 < /dev/null; is_new || keep; } &
 }
 
 restore() { sql -c 'SELECT ephemera.restore()'; }
 
-# Says whether the schema is what it was, to the letter, and how many clients were disconnected.
+# Print whether the schema is exactly what it was, and how many clients were disconnected.
 anew() {
     define && rebuild "$PGDATABASE" 'SELECT ephemera.drop_roles();' &&
         with_definition "SELECT dump = :'definition', ephemera.disconnect() FROM ephemera.ready"
 }
 
-# Makes a tablespace in memory, unless it is there; nothing where the image's server has no folder for it. After a restart
-# the folder is empty, and databases that were in it are not there any more.
+# Create a tablespace in memory unless it exists or the image has no folder for it. A restart empties the folder, so
+# databases in it are gone.
 memory() {
     [ -O /databases ] || return 0
     if [ -z "$(ls /databases)" ]; then
@@ -79,7 +79,7 @@ memory() {
     echo ephemera
 }
 
-# Makes the template, unless it is there; its name, and the tablespace in memory.
+# Create the template unless it exists; print its name, and the tablespace in memory.
 template() {
     set -e
     name=ephemera_template_$(sql -c 'SELECT generation FROM ephemera.ready')

@@ -1,12 +1,12 @@
--- What `remember` and `restore` of a database are made of: run by psql, as a superuser, within one transaction.
+-- Functions that save and restore a database: run by psql, as a superuser, within one transaction.
 --
--- Rows are kept as text in one table, and objects as hashes of what the catalog says of them: nothing here depends on
--- an object of the database's own, so none is kept from being altered or dropped.
+-- Rows are saved as text in one table, and objects as hashes of their rows in the catalog: nothing here depends on an
+-- object of the database, so every object can be altered or dropped.
 SET LOCAL check_function_bodies = off;  -- whose check costs more than all the rest
 DROP SCHEMA IF EXISTS ephemera CASCADE;
 CREATE SCHEMA ephemera;
 
--- As few files as can be, which is what making them costs: no index that is not needed, no column that could be large.
+-- Creating files takes most of the time, so there are few: no unneeded index, no column that could be large.
 CREATE TABLE ephemera.ready (generation varchar(40) NOT NULL, has_public boolean NOT NULL, is_new boolean, dump text);
 CREATE TABLE ephemera.objects (class oid, object oid, label varchar(100) NOT NULL, content uuid NOT NULL);
 CREATE TABLE ephemera.relations (relation oid, name varchar(300) NOT NULL, kind "char" NOT NULL, mark varchar(100) NOT NULL);
@@ -19,11 +19,11 @@ SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN
 CREATE VIEW ephemera.present AS
 SELECT c.oid AS relation, format('%I.%I', s.nspname, c.relname)::varchar(300) AS name, c.relkind AS kind
 FROM pg_class c JOIN ephemera.spaces s ON s.oid = c.relnamespace
--- Large objects are rows of these two, which a superuser may write like any other table.
+-- Large objects are rows of these two tables, which a superuser may write like any other.
 UNION ALL SELECT c.oid, c.oid::regclass::text, 'o'
 FROM pg_class c WHERE c.oid IN ('pg_largeobject_metadata'::regclass, 'pg_largeobject'::regclass);
 
--- Everything that DDL changes, and nothing that data, VACUUM, TRUNCATE or REFRESH change.
+-- Everything that DDL changes, and nothing that DML, VACUUM, TRUNCATE or REFRESH change.
 CREATE VIEW ephemera.catalog AS
 WITH relations AS (SELECT * FROM pg_class WHERE relnamespace IN (SELECT oid FROM ephemera.spaces))
 SELECT class, object, left(label, 100) AS label, md5(content)::uuid AS content FROM (
@@ -100,7 +100,7 @@ UNION ALL SELECT 'pg_db_role_setting'::regclass, setrole, 'settings of database 
   GROUP BY setrole
 ) AS found;
 
--- What DDL has done since: `created`, `altered` or `missing`.
+-- The effects of DDL since: `created`, `altered` or `missing`.
 CREATE FUNCTION ephemera.changes() RETURNS TABLE (how text, class oid, object oid, label varchar)
 LANGUAGE sql SET search_path = '' AS $$
     SELECT CASE WHEN k.content IS NULL THEN 'created' WHEN c.content IS NULL THEN 'missing' ELSE 'altered' END,
@@ -109,7 +109,7 @@ LANGUAGE sql SET search_path = '' AS $$
     WHERE c.content IS DISTINCT FROM k.content
 $$;
 
--- Which rows there are, by where they are and who wrote them: each write changes it, and it costs one scan.
+-- A sum over the places of rows and the transactions that wrote them: each write changes it; one scan.
 CREATE FUNCTION ephemera.mark(name text) RETURNS text LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     found text;
@@ -156,7 +156,7 @@ BEGIN
     UPDATE ephemera.ready SET is_new = ephemera.is_new();
 END $$;
 
--- Whether it held nothing but what a new database of this server does, roles and its own settings aside.
+-- Whether the database holds only what a new one of this server does, except for roles and its own settings.
 CREATE FUNCTION ephemera.is_new() RETURNS boolean LANGUAGE sql SET search_path = '' AS $$
     SELECT NOT EXISTS (SELECT FROM ephemera.objects WHERE object >= 16384 AND class NOT IN (
             'pg_catalog.pg_authid'::regclass, 'pg_catalog.pg_auth_members'::regclass,
@@ -165,19 +165,19 @@ CREATE FUNCTION ephemera.is_new() RETURNS boolean LANGUAGE sql SET search_path =
                FROM pg_catalog.pg_namespace WHERE nspname = 'public'), false)
 $$;
 
--- Who keeps tables from being locked, without the statements, which may hold what is secret.
+-- The sessions that hold locks on tables, without their statements, which may contain secrets.
 CREATE FUNCTION ephemera.holders() RETURNS text LANGUAGE sql SET search_path = '' AS $$
     SELECT coalesce(string_agg(DISTINCT format('process %s (%s, %s) has been %s for %s s', a.pid,
                coalesce(nullif(a.application_name, ''), a.usename), coalesce(host(a.client_addr), 'local'), a.state,
-               extract(epoch FROM clock_timestamp() - a.state_change)::integer), '; '), 'somebody')
+               extract(epoch FROM clock_timestamp() - a.state_change)::integer), '; '), 'an unknown session')
     FROM pg_locks l JOIN pg_stat_activity a USING (pid)
     WHERE l.granted AND l.locktype = 'relation' AND l.pid <> pg_backend_pid() AND l.mode <> 'AccessShareLock'
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND l.relation IN (SELECT relation FROM ephemera.present)
 $$;
 
--- All tables at once, within a bound. Each try is short: others who wait behind it are soon let through. Of two who wait
--- for each other it is always this one who gives up, never a service.
+-- Lock all tables at once, within 5 s. Each try is short, so sessions that wait behind it proceed soon. In a deadlock,
+-- this session gives up, never a service's.
 CREATE FUNCTION ephemera.lock() RETURNS void LANGUAGE plpgsql
 SET search_path = '' SET lock_timeout = '200ms' SET deadlock_timeout = '10ms' AS $$
 DECLARE
@@ -200,7 +200,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Drops the roles that were created since, which may own what is not to be there any more; how many.
+-- Drop the roles that were created since, with what they own; return how many.
 CREATE FUNCTION ephemera.drop_roles() RETURNS integer LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     role regrole;
@@ -217,7 +217,7 @@ BEGIN
     RETURN dropped;
 END $$;
 
--- Drops what was created since; how many objects.
+-- Drop the objects that were created since; return how many.
 CREATE FUNCTION ephemera.drop_created() RETURNS integer LANGUAGE plpgsql
 SET search_path = '' SET lock_timeout = '5s' SET session_replication_role = 'replica' AS $$
 DECLARE
@@ -239,7 +239,7 @@ BEGIN
         ORDER BY CASE WHEN p.relkind IN ('i', 'I', 'S', 'c') THEN 100 ELSE k.position END, s.contype = 'f' DESC, c.object
     LOOP
         SELECT * INTO o FROM pg_identify_object(r.class, r.object, 0);
-        -- It went with what it belonged to, or will.
+        -- It was dropped with its owner, or will be.
         CONTINUE WHEN o.identity IS NULL OR EXISTS (
             SELECT FROM pg_depend WHERE classid = r.class AND objid = r.object AND deptype IN ('i', 'P', 'S'));
         IF o.type = 'table constraint' THEN
@@ -256,7 +256,7 @@ BEGIN
     RETURN dropped + ephemera.drop_roles();
 END $$;
 
--- Gives one table its rows back.
+-- Restore the rows of one table.
 CREATE FUNCTION ephemera.refill(relation oid, name text, known oid) RETURNS void LANGUAGE plpgsql
 SET search_path = '' SET datestyle = 'ISO' SET intervalstyle = 'postgres' SET extra_float_digits = 3
 SET bytea_output = 'hex' SET lc_monetary = 'C' SET timezone = 'UTC' SET xmloption = 'content'
@@ -264,7 +264,7 @@ SET session_replication_role = 'replica' SET row_security = off AS $$
 DECLARE
     columns text;
     parts text;
-    -- Those that fire even for a replica.
+    -- Triggers that fire even for a replica.
     triggers text[] := ARRAY(
         SELECT format('TRIGGER %I', tgname) || CASE tgenabled WHEN 'A' THEN ' ALWAYS' ELSE ' REPLICA' END FROM pg_trigger
         WHERE tgrelid = relation AND tgenabled IN ('A', 'R') AND NOT tgisinternal
@@ -291,7 +291,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Computes a materialized view anew, which must give what it held.
+-- Refresh a materialized view, which must then hold what it held.
 CREATE FUNCTION ephemera.refresh(name text, known oid, was text) RETURNS void LANGUAGE plpgsql
 SET search_path = '' SET datestyle = 'ISO' SET intervalstyle = 'postgres' SET extra_float_digits = 3
 SET bytea_output = 'hex' SET lc_monetary = 'C' SET timezone = 'UTC' SET xmloption = 'content' AS $$
@@ -312,7 +312,7 @@ BEGIN
     END IF;
 END $$;
 
--- Brings back rows, large objects, materialized views and sequences; how many of them had changed.
+-- Restore rows, large objects, materialized views and sequences; return how many of them had changed.
 CREATE FUNCTION ephemera.restore_rows() RETURNS integer LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     r record;
@@ -329,7 +329,7 @@ BEGIN
         UPDATE ephemera.relations SET mark = ephemera.mark_of(r.relation, r.name) WHERE relation = r.relation;
         changed := changed + 1;
     END LOOP;
-    -- Last: what is set of a sequence stays set, even where all else is taken back.
+    -- Last: a rollback does not undo what is set of a sequence.
     FOR r IN SELECT * FROM ephemera.sequences EXCEPT SELECT * FROM ephemera.sequences_now() LOOP
         PERFORM setval(r.relation::regclass, r.last_value, r.is_called);
         changed := changed + 1;
@@ -337,7 +337,7 @@ BEGIN
     RETURN changed;
 END $$;
 
--- What no schema holds, and so cannot be brought back by making the schema anew.
+-- Changes outside all schemas, which rebuilding a schema cannot undo.
 CREATE FUNCTION ephemera.beyond() RETURNS text LANGUAGE sql SET search_path = '' AS $$
     SELECT string_agg(DISTINCT label || ' ' || how, ', ') FROM ephemera.changes()
     WHERE class IN ('pg_authid'::regclass, 'pg_auth_members'::regclass, 'pg_database'::regclass,
@@ -345,7 +345,7 @@ CREATE FUNCTION ephemera.beyond() RETURNS text LANGUAGE sql SET search_path = ''
       AND NOT (class = 'pg_authid'::regclass AND how = 'created')
 $$;
 
--- Ends all other sessions where types were made anew: clients, and what they have prepared, know those by number.
+-- End all other sessions if types were recreated: clients, and their prepared statements, know types by number.
 CREATE FUNCTION ephemera.disconnect() RETURNS bigint LANGUAGE sql SET search_path = '' AS $$
     SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a
     WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.application_name <> 'ephemera'
@@ -355,8 +355,8 @@ CREATE FUNCTION ephemera.disconnect() RETURNS bigint LANGUAGE sql SET search_pat
             AND (t.typtype <> 'c' OR c.relkind = 'c'))
 $$;
 
--- Everything that data needs where the schema is still the same, up to what was created since. Says in words what was
--- done; or, beginning with `rebuild: `, what was altered or dropped: then nothing was done.
+-- Restore all data if the schema is the same, except for objects created since. Return in words what was done; or,
+-- beginning with `rebuild: `, what was altered or dropped: then nothing was done.
 CREATE FUNCTION ephemera.restore() RETURNS text LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     altered text;
@@ -390,12 +390,12 @@ BEGIN
     RETURN concat_ws(', ', changed || ' changed brought back', nullif(dropped, 0) || ' created since dropped');
 END $$;
 
--- Keeps the definition of the schema, taken a moment after the rows, unless DDL came in between.
+-- Save the definition of the schema, taken a moment after the rows, unless DDL came in between.
 CREATE FUNCTION ephemera.keep(definition text) RETURNS void LANGUAGE sql SET search_path = '' AS $$
     UPDATE ephemera.ready SET dump = definition WHERE definition <> '' AND NOT EXISTS (SELECT FROM ephemera.changes())
 $$;
 
--- Drops all that is not ours, and leaves the schema `public` as a new database has it.
+-- Drop all that is not ours, and leave the schema `public` as in a new database.
 CREATE FUNCTION ephemera.clear() RETURNS void LANGUAGE plpgsql
 SET search_path = '' SET lock_timeout = '5s' SET session_replication_role = 'replica' AS $$
 DECLARE
@@ -429,7 +429,7 @@ BEGIN
     COMMENT ON SCHEMA public IS 'standard public schema';
 END $$;
 
--- Fills a schema that was made anew, and takes it for the one that was remembered.
+-- Fill a schema that was rebuilt, and record it as the saved one.
 CREATE FUNCTION ephemera.refill() RETURNS void LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     r record;
