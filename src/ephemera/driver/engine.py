@@ -78,7 +78,7 @@ def up(
                     report(event)
             if process.wait() != 0:
                 noise.seek(0)
-                raise _failed(f"the engine could not bring up {stack}", output or lines(noise.read()))
+                raise _failed(f"the engine could not bring up {stack}", output or _last(noise.read()))
     if timed:
         after = state.dependencies(state.resources(workspace, stack))
         report({"type": "dependencies", "of": {**before, **after}})
@@ -139,7 +139,7 @@ def run(workspace: Workspace, stack: str, arguments: Sequence[str]) -> str:
     with _running(workspace, stack, start) as process:
         text, noise = process.communicate()
         if process.returncode != 0:
-            raise _failed(f"`pulumi {' '.join(arguments)}` failed for {stack}", lines(text + noise))
+            raise _failed(f"`pulumi {' '.join(arguments)}` failed for {stack}", _last(text + noise))
     return text
 
 
@@ -170,6 +170,9 @@ def _file() -> IO[str]:
     return tempfile.TemporaryFile("w+", dir=surroundings.temporary())
 
 
+def _last(text: str) -> list[str]:
+    return lines(text)[-_KEPT_LINES:]
+
+
 def _failed(what: str, output: Sequence[str]) -> EngineError:
-    output = output[-_KEPT_LINES:]
     return EngineError(what, remedy=": ".join(diagnose(output)), output=output)

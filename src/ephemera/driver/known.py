@@ -253,7 +253,7 @@ def _references(system: Manifest, settings: Settings) -> list[str]:
     return sorted({images.resolve(image, mode) for image in system.images})
 
 
-def _unlike(known: Known, stack: str, outputs: EnvironmentOutputs, wanted: Iterable[str]) -> str:
+def _unlike(known: Known, stack: str, outputs: EnvironmentOutputs, wanted: Sequence[str]) -> str:
     """Return what differs on the Docker engine, or which service does not answer."""
     with connected() as client, ThreadPoolExecutor(_THREADS) as pool:
         answers = {
@@ -265,25 +265,19 @@ def _unlike(known: Known, stack: str, outputs: EnvironmentOutputs, wanted: Itera
         return f"{', '.join(silent)} does not answer" if silent else ""
 
 
-def _objects(client: DockerClient, pool: ThreadPoolExecutor, stack: str, wanted: Iterable[str]) -> dict[str, Any]:
+def _objects(client: DockerClient, pool: ThreadPoolExecutor, stack: str, wanted: Sequence[str]) -> dict[str, Any]:
     """Return the stack's objects on the engine and ids of ``wanted`` images, as plain values that differ once one is
     touched."""
     filters = labels.filters(identity.backend_id(), stack)
-    ids = {reference: pool.submit(_image_id, client, reference) for reference in wanted}
-    networks = pool.submit(client.api.networks, filters=filters)
-    volumes = pool.submit(client.api.volumes, filters=filters)
-    listed = client.api.containers(all=True, filters=filters)
     # A suite that runs in the network comes and goes, and is no part of it.
-    found = [item["Id"] for item in listed if labels.RUNNER not in item["Labels"]]
+    listed = [item for item in client.api.containers(all=True, filters=filters) if labels.RUNNER not in item["Labels"]]
+    containers = pool.map(client.api.inspect_container, [item["Id"] for item in listed])
+    volumes = client.api.volumes(filters=filters)["Volumes"] or ()
     return {
-        "containers": {each["Id"]: _touched(each) for each in pool.map(client.api.inspect_container, found)},
-        "images": {reference: identifier.result() for reference, identifier in ids.items()},
-        "networks": sorted(item["Id"] for item in networks.result()),
-        "volumes": {
-            item["Name"]: item["CreatedAt"]
-            for item in volumes.result()["Volumes"] or ()
-            if labels.RUNNER not in item["Labels"]
-        },
+        "containers": {each["Id"]: _touched(each) for each in containers},
+        "images": dict(zip(wanted, pool.map(lambda each: _image_id(client, each), wanted), strict=True)),
+        "networks": sorted(item["Id"] for item in client.api.networks(filters=filters)),
+        "volumes": {item["Name"]: item["CreatedAt"] for item in volumes if labels.RUNNER not in item["Labels"]},
     }
 
 

@@ -137,7 +137,9 @@ def _become(connection: socket.socket) -> NoReturn:
             if not request["outlives"]:
                 threading.Thread(target=_die_with, args=(connection,), name="asked-for", daemon=True).start()
             code = _run(request["program"], request["arguments"])
-            _flush()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):
+                    stream.flush()
             with suppress(OSError):  # the asking process may be gone
                 connection.send(json.dumps({"exit": code}).encode())
     except BaseException:  # noqa: BLE001 - it goes to the log
@@ -208,12 +210,6 @@ def _run(program: str, arguments: list[str]) -> int:
         traceback.print_exc()
         return 1
     return result or 0
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
 
 
 if __name__ == "__main__":

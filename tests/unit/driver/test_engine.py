@@ -139,7 +139,7 @@ def test_failed_gate_is_raised_without_waiting_for_the_engine(workspace: Workspa
 
 
 def test_failed_engine_tells_its_error(workspace: Workspace, program: Script) -> None:
-    output = ["updating", "    error: port is taken", "done"]
+    output = ["updating", "    error: port is taken", *["done"] * 100]
     program(_saying({"type": "engine_failed", "output": output}) + "\nexit 1")
     with pytest.raises(EngineError, match="could not bring up shop-main: port is taken") as caught:
         engine.up(workspace, "shop-main", lambda _: None, catalog={})
