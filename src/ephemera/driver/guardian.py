@@ -10,7 +10,6 @@ import json
 import os
 import select
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ephemera.contract.errors import EphemeraError
 from ephemera.driver.holding import drop_log
 from ephemera.home import leases
 from ephemera.home.leases import Lease
+from ephemera.host.deadline import turns
 from ephemera.host.processes import ProcessId
 
 _RETRY_SECONDS = 1.0
@@ -58,16 +58,13 @@ def _cleaned_up(project: Path, lease: Lease) -> bool:
     from ephemera.driver.down import clean_up_after
     from ephemera.driver.workspace import Workspace
 
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
+    for _ in turns(_PATIENCE_SECONDS, _RETRY_SECONDS):
         try:
             clean_up_after(Workspace(project, lease.project), lease)
             return True
         except (EphemeraError, DockerException, OSError) as error:
             _say(f"{lease.stack} cannot be cleaned up yet: {error}")
-            if time.monotonic() > deadline:
-                return False
-        time.sleep(_RETRY_SECONDS)
+    return False
 
 
 def _say(line: str) -> None:

@@ -122,12 +122,8 @@ def up(workspace: Workspace, request: Request, report: Callable[[Event], None]) 
     Raises :class:`InputError` before anything is created, :class:`NotReadyError` after what was created is gone.
     """
     started = clock.monotonic()
-    try:
-        while (ready := _up(workspace, request, report)) is None:
-            pass  # meanwhile the branch has claimed an environment of another name
-    except BaseException:
-        reaper.start_if_due()  # for a build that this has interrupted
-        raise
+    while (ready := _up(workspace, request, report)) is None:
+        pass  # meanwhile the branch has claimed an environment of another name
     if request.phase != "pooled":
         pool.start_if_due()
     return replace(ready, seconds=clock.monotonic() - started)
@@ -284,19 +280,20 @@ def _making(
     except BaseException as error:
         if isinstance(error, DiskError) and leases.read(lease.stack) == before:
             raise  # its lease could not be written: nothing was begun
-        failed = isinstance(error, EphemeraError) and not isinstance(error, InterruptedByUserError)
+        failure = error if isinstance(error, EphemeraError) and not isinstance(error, InterruptedByUserError) else None
         try:
             # Bad input is told in one line: nothing was created that could tell more.
-            if failed and isinstance(error, EphemeraError) and not isinstance(error, InputError):
-                evidence.take(workspace, lease.stack, lease.run, error, report)
+            if failure and not isinstance(failure, InputError):
+                evidence.take(workspace, lease.stack, lease.run, failure, report)
         finally:
-            if created and not (failed and keep_on_failure):
+            if created and not (failure and keep_on_failure):
                 _discard(workspace, lease, report)
             else:
                 engine_locks.release_dead(workspace, lease.stack)
                 if before is not None:
                     leases.note(lease.stack, run=before.run, expires_at=before.expires_at)
                 holding.let_go(lease.stack)
+            reaper.start_if_due()  # for a build that this has interrupted
         raise
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ephemera.host import clock
+from ephemera.host.deadline import turns
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _INTERVAL_SECONDS = 0.02
@@ -66,12 +65,8 @@ def _is_file(descriptor: int, path: Path) -> bool:
 
 
 def _poll(descriptor: int, kind: int, path: Path, timeout_seconds: float) -> None:
-    deadline = clock.monotonic() + timeout_seconds
-    while True:
-        try:
+    for _ in turns(timeout_seconds, _INTERVAL_SECONDS):
+        with suppress(BlockingIOError):
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             return
-        except BlockingIOError:
-            if clock.monotonic() >= deadline:
-                raise LockTimeoutError(f"{path} is held by another process for {timeout_seconds:g} s") from None
-            time.sleep(_INTERVAL_SECONDS)
+    raise LockTimeoutError(f"{path} is held by another process for {timeout_seconds:g} s")
