@@ -216,7 +216,7 @@ def _destroy(
         mending.disown(client, workspace, stack, resources, tell)
         engine.destroy(workspace, stack)
     except EngineError as error:
-        if engine_locks.release_dead(workspace, stack) or removal.has_foreign_resources(workspace, stack):
+        if engine_locks.release_dead(workspace, stack) or state.has_foreign_resources(workspace, stack):
             raise  # an engine that we did not start is at work on it, or labels do not cover all of it
         if report:
             lease = leases.read(stack)

@@ -15,8 +15,8 @@ import yaml
 from ephemera.contract.errors import EngineError, InputError
 from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.contract.progress import Event
-from ephemera.driver import engine, removal
-from ephemera.driver.state import is_encrypted
+from ephemera.driver import engine
+from ephemera.driver.state import has_foreign_resources, is_encrypted
 from ephemera.driver.workspace import Workspace, is_secret, read_yaml
 from ephemera.home.documents import write_whole
 
@@ -60,7 +60,7 @@ def _make_ours(workspace: Workspace, stack: str) -> None:
             f"{path} holds secrets that are encrypted with another passphrase than ephemera's: {', '.join(keys)}",
             remedy=f"remove them and {_SALT} from the file, and set them again with `pulumi config set --secret`",
         )
-    if removal.has_foreign_resources(workspace, stack):
+    if has_foreign_resources(workspace, stack):
         raise EngineError(
             f"{stack} is encrypted with another passphrase than ephemera's, and has resources beside Docker's",
             remedy="destroy it with that passphrase: `PULUMI_CONFIG_PASSPHRASE=… pulumi destroy --remove`",

@@ -32,7 +32,6 @@ SETTLE_SECONDS = 0.5
 _DEADLINE_SECONDS = 20.0
 _THREADS = 16
 _KINDS = {state.CONTAINER: "container", state.NETWORK: "network", state.VOLUME: "volume"}
-_SWEPT_TYPES = ("pulumi:", "docker:")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +208,7 @@ def discard(workspace: Workspace, stack: str) -> None:
     :class:`StateError` if the state cannot be read.
     """
     with placement.connected(workspace, stack) as client:
-        if has_foreign_resources(workspace, stack):
+        if state.has_foreign_resources(workspace, stack):
             engine_locks.release_dead(workspace, stack)
             engine.destroy(workspace, stack)
         remove(client, stack, settle_seconds=SETTLE_SECONDS)
@@ -224,12 +223,6 @@ def readable(workspace: Workspace, stack: str) -> list[Resource] | None:
         cause = error.__cause__
         documents.set_aside(workspace.state_file(stack), f"{type(cause).__name__}: {cause}".splitlines()[0])
         return None
-
-
-def has_foreign_resources(workspace: Workspace, stack: str) -> bool:
-    """Return whether the stack's state names resources that carry no label of ours."""
-    found = state.resources(workspace, stack)
-    return any(resource.get("custom") and not resource["type"].startswith(_SWEPT_TYPES) for resource in found)
 
 
 def forget(workspace: Workspace, stack: str) -> None:

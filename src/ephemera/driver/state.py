@@ -22,6 +22,7 @@ PROVIDER = "pulumi:providers:docker"
 ENVIRONMENT = "ephemera:index:Environment"
 """Types of resources, as the state names them."""
 _STACK = "pulumi:pulumi:Stack"
+_LABELLED = ("pulumi:", "docker:")
 # How Pulumi marks an encrypted value (sdk/go/common/resource/sig).
 _MARK, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 _KINDS = {"inputs": dict, "outputs": dict, "dependencies": list, "parent": str, "provider": str, "id": str}
@@ -46,6 +47,12 @@ def resources(workspace: Workspace, stack: str) -> list[Resource]:
             return []
         except OSError as error:
             raise ValueError(error.strerror) from error
+
+
+def has_foreign_resources(workspace: Workspace, stack: str) -> bool:
+    """Return whether the stack's state names resources that carry no label of ours."""
+    found = resources(workspace, stack)
+    return any(resource.get("custom") and not resource["type"].startswith(_LABELLED) for resource in found)
 
 
 @contextmanager

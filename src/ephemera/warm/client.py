@@ -152,6 +152,7 @@ def detached(module: str, arguments: Sequence[str], log: Path) -> Forked | subpr
     ``log``, or dropped where the disk does not take it.
     """
     try:
+        log.parent.mkdir(exist_ok=True)
         output = log.open("a")
     except OSError:
         output = Path(os.devnull).open("a")  # noqa: SIM115 - closed below
