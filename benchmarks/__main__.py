@@ -24,9 +24,9 @@ from benchmarks.recording import recorded
 from benchmarks.rounds import Record, Rounds
 from benchmarks.tools import ENVIRONMENT_LABEL, Compose, DockerApi, Ephemera, Testcontainers, Tool
 from benchmarks.workload import WORKLOADS
-from ephemera.contract.errors import EphemeraError, InputError, InterruptedByUserError, LeftoversError, UnknownNameError
+from ephemera.docker.connection import connected
 from ephemera.home.locks import LockTimeoutError, locked
-from ephemera.host.engine import connected
+from ephemera.model.errors import EphemeraError, InputError, InterruptedByUserError, LeftoversError, UnknownNameError
 
 _ROOT = Path(__file__).resolve().parents[1]
 _OWN = _ROOT / ".ephemera" / "bench"

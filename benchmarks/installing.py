@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ephemera.home.paths import cache_dir
-from ephemera.machine import go
-from ephemera.machine.artifacts import content_hash, published
-from ephemera.machine.work import CommandFailedError, Work
+from ephemera.setup import go
+from ephemera.setup.artifacts import content_hash, published
+from ephemera.setup.work import CommandFailedError, Work
 
 _ROOT = Path(__file__).resolve().parents[1]
 _MODULE = _ROOT / "toolchain" / "compose"

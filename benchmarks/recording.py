@@ -12,8 +12,8 @@ from benchmarks.tools import Ephemera
 from benchmarks.tools.ephemera import PROJECT
 from benchmarks.tools.tool import Environment
 from benchmarks.workload import Service, Workload, service_of
-from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.driver.workspace import Workspace
+from ephemera.model.outputs import EnvironmentOutputs
+from ephemera.pulumi.workspace import Workspace
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ephemera.contract.catalog import Manifest
-from ephemera.contract.outputs import ServiceOutputs
+from ephemera.model.catalog import Manifest
+from ephemera.model.outputs import ServiceOutputs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ from functools import cached_property
 import pulumi
 
 from ephemera import Container, HealthCheck, Http, Port, component
-from ephemera.contract import declared, labels
-from ephemera.contract.errors import InputError
-from ephemera.contract.images import AnyImage, EngineImage
+from ephemera.model import declared, labels
+from ephemera.model.errors import InputError
+from ephemera.model.images import AnyImage, EngineImage
 from ephemera.resources.arguments import check_image, check_variables, refuse_reserved
 
 _HOME = "/usr/share/opensearch"

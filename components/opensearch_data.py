@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ephemera.components.opensearch_http import Cluster, Refusal, connected
-from ephemera.contract.data import DataError, DataService
+from ephemera.model.data import DataError, DataService
 
 _REPOSITORY = "/_snapshot/ephemera"
 _ATTEMPTS = 3
@@ -49,7 +49,7 @@ it. ``definitions``: by path and name. ``settings``: of the cluster."""
 
 
 class OpenSearchData:
-    """Implements :class:`ephemera.contract.data.Data`, without state."""
+    """Implements :class:`ephemera.model.data.Data`, without state."""
 
     def remember(self, service: DataService) -> str:
         """Take a snapshot of all indexes, in place of any before; return its name and all data's state as JSON."""

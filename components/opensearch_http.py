@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ephemera.contract.data import DataError, DataService
+from ephemera.model.data import DataError, DataService
 
 _SECONDS = 60.0
 # With bash alone, which every image of OpenSearch has. An HTTP/1.0 server closes the connection after its answer.

@@ -9,9 +9,9 @@ from functools import cached_property
 import pulumi
 
 from ephemera import Container, HealthCheck, Port, PostgresProbe, component
-from ephemera.contract import declared
-from ephemera.contract.errors import InputError
-from ephemera.contract.images import AnyImage, EngineImage
+from ephemera.model import declared
+from ephemera.model.errors import InputError
+from ephemera.model.images import AnyImage, EngineImage
 
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=.*", re.DOTALL)

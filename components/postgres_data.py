@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ephemera.contract.data import Databases, DataError, DataService
+from ephemera.model.data import Databases, DataError, DataService
 
 if TYPE_CHECKING:
     import psycopg
@@ -29,7 +29,7 @@ _OWNER = 1_701_865_576  # "eph": the first of the two numbers of our locks
 
 
 class PostgresData:
-    """Implements :class:`ephemera.contract.data.DatabaseData`, without state. The user has to be a superuser."""
+    """Implements :class:`ephemera.model.data.DatabaseData`, without state. The user has to be a superuser."""
 
     def remember(self, service: DataService) -> str:
         """Copy all rows, sequences and large objects within the database; return a random text."""

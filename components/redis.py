@@ -7,8 +7,8 @@ from functools import cached_property
 import pulumi
 
 from ephemera import Container, HealthCheck, Port, RedisProbe, component
-from ephemera.contract import declared
-from ephemera.contract.images import AnyImage, EngineImage
+from ephemera.model import declared
+from ephemera.model.images import AnyImage, EngineImage
 
 _DATA = "/data"
 _PORT = 6379

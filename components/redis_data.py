@@ -8,7 +8,7 @@ the time to live that it had when it was saved. Configuration, users and cached 
 
 from __future__ import annotations
 
-from ephemera.contract.data import DataError, DataService
+from ephemera.model.data import DataError, DataService
 
 _SECONDS = 60.0
 _UNKNOWN = "unknown command"  # of Redis 6, which has no functions
@@ -40,7 +40,7 @@ return table.concat(found, '\n')
 
 
 class RedisData:
-    """Implements :class:`ephemera.contract.data.Data`, without state."""
+    """Implements :class:`ephemera.model.data.Data`, without state."""
 
     def remember(self, service: DataService) -> str:
         """Return the commands that restore the current data."""

@@ -7,7 +7,7 @@ from functools import cached_property
 import pulumi
 
 from ephemera import Container, HealthCheck, Http, Port, component
-from ephemera.contract import declared
+from ephemera.model import declared
 
 
 @component

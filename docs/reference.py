@@ -10,10 +10,10 @@ from typing import Any
 
 import griffe
 
-from ephemera import plugin
-from ephemera.driver.services import ServiceHandle
-from ephemera.plugin.fresh import Database
-from ephemera.plugin.running import EnvironmentFactory, RunningEnvironment
+from ephemera import pytest_plugin
+from ephemera.docker.services import ServiceHandle
+from ephemera.pytest_plugin.environments import EnvironmentFactory, RunningEnvironment
+from ephemera.pytest_plugin.fresh import Database
 
 ROOT = Path(__file__).resolve().parent.parent
 INTRODUCTION = """# Reference
@@ -42,7 +42,7 @@ def page() -> Iterator[str]:
     yield "## Systems, images, ports\n"
     yield from entries(front)
     yield "## Fixtures\n"
-    for each in package[plugin.__name__.split(".")[1:]].members.values():
+    for each in package[pytest_plugin.__name__.split(".")[1:]].members.values():
         if fixture := re.search(r"pytest\.fixture(?:.*scope='(\w+)')?", decorators(each)):
             yield f"### `{each.name}`\n\nScope: {fixture[1] or 'function'}. {text(each)}\n"
     yield "## What fixtures give\n"

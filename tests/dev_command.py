@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
 from tests.driver_command import Ephemera, until
 
 READY = "in development mode; Ctrl-C ends this"

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from ephemera import images
-from ephemera.contract import labels
-from ephemera.driver import removal
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
+from ephemera.lifecycle import removal
+from ephemera.model import labels
 
 PROJECT = Path(__file__).parent / "driver" / "project"
 _ROOT = Path(__file__).resolve().parents[1]

@@ -23,8 +23,8 @@ import docker
 import psutil
 from docker.errors import APIError
 
-from ephemera.host.engine import connected
-from ephemera.host.tunnel import accepts
+from ephemera.docker.connection import connected
+from ephemera.docker.tunnel import accepts
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0

@@ -16,9 +16,9 @@ class ToolchainHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002  (hatchling's interface)
         """Name the programs, and the platform: static programs run with any C library."""
         sys.path.insert(0, str(Path(self.root).parent / "src"))
-        from ephemera.machine import toolchain
-        from ephemera.machine.steps import BuiltToolchain
-        from ephemera.machine.work import Work
+        from ephemera.setup import toolchain
+        from ephemera.setup.steps import BuiltToolchain
+        from ephemera.setup.work import Work
 
         BuiltToolchain().run(Work("toolchain", self.app.display_info))
         toolchain.located()

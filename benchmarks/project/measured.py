@@ -10,7 +10,7 @@ from ephemera.components import Postgres, Redis
 from stacks.tasker import program, tasker
 
 if TYPE_CHECKING:
-    from ephemera.plugin.running import RunningEnvironment
+    from ephemera.pytest_plugin.environments import RunningEnvironment
 
 smallest = System(
     "postgres-redis",

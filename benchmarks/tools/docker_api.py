@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.processes import Command
 from benchmarks.tools.tool import ENVIRONMENT_LABEL, SERVICE_LABEL, Environment, variables
-from ephemera.host.engine import docker_host
+from ephemera.docker.connection import docker_host
 
 _PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "docker_api.py"
 

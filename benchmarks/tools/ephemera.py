@@ -16,7 +16,7 @@ from benchmarks.processes import Command
 from benchmarks.tools.tool import Environment, variables
 from benchmarks.workload import Workload
 from ephemera import images
-from ephemera.contract import labels
+from ephemera.model import labels
 
 _ROOT = Path(__file__).resolve().parents[2]
 PROJECT = _ROOT / "benchmarks" / "project"

@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ephemera.contract.catalog import Option, Source
-    from ephemera.contract.data import NO_DATA
-    from ephemera.contract.errors import EphemeraError
-    from ephemera.contract.images import EngineImage
-    from ephemera.contract.runner import Runner
-    from ephemera.contract.system import System
     from ephemera.host.probes import Exec, ExitZero, Http, PostgresProbe, Probe, RedisProbe, Target, Tcp
     from ephemera.images.declaring import Build
+    from ephemera.model.catalog import Option, Source
+    from ephemera.model.data import NO_DATA, DataError, DataService
+    from ephemera.model.errors import EphemeraError
+    from ephemera.model.images import EngineImage
+    from ephemera.model.runner import Runner
+    from ephemera.model.system import System
+    from ephemera.pytest_plugin.environments import EnvironmentFactory, RunningEnvironment
     from ephemera.resources.arguments import HealthCheck, Port
     from ephemera.resources.container import Container, component
     from ephemera.resources.environment import Environment, Volume
@@ -31,8 +32,11 @@ __all__ = [
     "NO_DATA",
     "Build",
     "Container",
+    "DataError",
+    "DataService",
     "EngineImage",
     "Environment",
+    "EnvironmentFactory",
     "EphemeraError",
     "Exec",
     "ExitZero",
@@ -44,6 +48,7 @@ __all__ = [
     "Probe",
     "RedisProbe",
     "Runner",
+    "RunningEnvironment",
     "Source",
     "System",
     "Target",
@@ -73,13 +78,14 @@ def lazily(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str]
 __getattr__ = lazily(
     __name__,
     {
-        "contract.catalog": ("Option", "Source"),
-        "contract.data": ("NO_DATA",),
-        "contract.errors": ("EphemeraError",),
-        "contract.images": ("EngineImage",),
-        "contract.runner": ("Runner",),
-        "contract.system": ("System",),
+        "model.catalog": ("Option", "Source"),
+        "model.data": ("NO_DATA", "DataError", "DataService"),
+        "model.errors": ("EphemeraError",),
+        "model.images": ("EngineImage",),
+        "model.runner": ("Runner",),
+        "model.system": ("System",),
         "images.declaring": ("Build",),
+        "pytest_plugin.environments": ("EnvironmentFactory", "RunningEnvironment"),
         "host.probes": ("Exec", "ExitZero", "Http", "PostgresProbe", "Probe", "RedisProbe", "Target", "Tcp"),
         "resources.arguments": ("HealthCheck", "Port"),
         "resources.container": ("Container", "component"),

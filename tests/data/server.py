@@ -11,11 +11,11 @@ from typing import Any
 from docker import DockerClient
 from pydantic import SecretStr
 
-from ephemera.contract.images import EngineImage
-from ephemera.contract.outputs import Endpoint, ServiceOutputs
-from ephemera.driver.services import ServiceHandle
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
+from ephemera.docker.services import ServiceHandle
 from ephemera.images import ensure
+from ephemera.model.images import EngineImage
+from ephemera.model.outputs import Endpoint, ServiceOutputs
 
 ADDRESS = "127.83.254.2"
 PASSWORD = "p'a\"s $s\\w:@/ord"  # noqa: S105

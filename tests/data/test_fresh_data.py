@@ -85,7 +85,7 @@ def test_factory(environment_factory):
     assert environment.postgres().execute("SELECT count(*) FROM goods").fetchone() == (2,)
 
 def test_wrong_names(environment):
-    from ephemera.contract.errors import InputError
+    from ephemera.model.errors import InputError
     with pytest.raises(InputError, match="name_prefix 'My-db' is not valid"):
         environment.database(name_prefix="My-db")
     with pytest.raises(InputError, match="service 'redis' makes no databases"):

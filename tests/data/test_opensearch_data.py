@@ -15,7 +15,7 @@ from opensearchpy.helpers import bulk
 
 from ephemera.components.opensearch_data import DATA
 from ephemera.components.opensearch_http import Cluster
-from ephemera.contract.data import DataError
+from ephemera.model.data import DataError
 from tests.data.server import ADDRESS, Server, Service, running
 
 _READY_SECONDS = 120.0

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from ephemera.components.postgres_data import DATA
-from ephemera.contract.data import DataError
+from ephemera.model.data import DataError
 from tests.data.postgres_server import READY_SECONDS, SCHEMA, USER, Database, made, running_server
 from tests.data.server import PASSWORD, Server
 

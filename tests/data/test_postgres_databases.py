@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from ephemera.components.postgres_data import DATA
-from ephemera.contract.data import DataError
+from ephemera.model.data import DataError
 from tests.data.postgres_server import SCHEMA, Database, made, running_server
 from tests.data.server import Server, Service
 

@@ -12,7 +12,7 @@ import redis
 from pydantic import SecretStr
 
 from ephemera.components.redis_data import DATA
-from ephemera.contract.data import DataError
+from ephemera.model.data import DataError
 from tests.data.server import ADDRESS, Service, running
 
 _READY_SECONDS = 30.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
 from tests.driver_command import Ephemera, until
 
 
@@ -109,7 +109,7 @@ def test_data_that_nothing_can_bring_back_is_refused_by_name(ephemera: Ephemera)
     done = ephemera("reset", "--only", "shelves", "--output", "json")
     assert (done.code, done.json["error"]["kind"]) == (2, "unknown_name")
     # The program says that it does not matter; one that names what is none is refused before anything changes.
-    _up(ephemera, "files", "-c", "attic=ephemera.contract.data:NOTHING")
+    _up(ephemera, "files", "-c", "attic=ephemera.model.data:NOTHING")
     assert ephemera("reset").code == 0
     done = ephemera("up", "files", "-c", "attic=own:NOBODY")
     assert done.code == 2

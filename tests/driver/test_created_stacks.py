@@ -11,7 +11,7 @@ import yaml
 
 from .conftest import Ephemera
 
-_CREATE = "import sys; from ephemera.driver.workspace import Workspace; Workspace.find().create(sys.argv[1])"
+_CREATE = "import sys; from ephemera.pulumi.workspace import Workspace; Workspace.find().create(sys.argv[1])"
 
 
 def _created(ephemera: Ephemera, system: str) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract import labels
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
+from ephemera.model import labels
 from tests.dev_command import LIVE_SECONDS, READY, Dev, asked, save
 
 from .conftest import Ephemera

@@ -71,7 +71,7 @@ _EXPECTED: list[tuple[str, str, Callable[[Seen], Any], list[Any]]] = [
     ("quiet", "wants", lambda it: any("::other" in each for each in it.resource["dependencies"]), [0, 1, 1, 0]),
     ("quiet", "engine_capabilities", lambda it: it.outputs["capabilities"], [{}, {"version": "16"}, {}, {}]),
     ("quiet", "credentials", lambda it: it.outputs["credentials"], [{}, {"pin": "1234"}, {}, {}]),
-    ("quiet", "data", lambda it: it.outputs["data"], ["", "ephemera.contract.data:NOTHING", "", ""]),
+    ("quiet", "data", lambda it: it.outputs["data"], ["", "ephemera.model.data:NOTHING", "", ""]),
     ("quiet", "stop_grace_seconds", lambda it: it.resource["inputs"].get("destroyGraceSeconds"), [None, 1, 1, None]),
     ("image", "image", lambda it: it.config["Labels"]["ephemera.image"], ["every-sleeper", *["every-other"] * 3]),
     ("image", "run_as", lambda it: it.config["User"], ["65534", "65534", "1000", "65534"]),

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ephemera.contract import labels
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
+from ephemera.model import labels
 from tests.driver_command import PROJECT, command_in, until
 
 from .conftest import Ephemera

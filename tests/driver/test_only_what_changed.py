@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract import labels
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
+from ephemera.model import labels
 
 from .conftest import Ephemera
 

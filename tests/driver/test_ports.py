@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ephemera.contract import labels
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
+from ephemera.model import labels
 
 from .conftest import Ephemera
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from docker.errors import NotFound
 
-from ephemera.contract import labels
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
+from ephemera.model import labels
 from tests.driver_command import until
 
 from .conftest import Ephemera

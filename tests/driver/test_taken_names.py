@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from docker.errors import NotFound
 
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
 
 from .conftest import Ephemera
 

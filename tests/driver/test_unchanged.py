@@ -12,7 +12,7 @@ import docker
 import pytest
 
 from ephemera.home.paths import cache_dir
-from ephemera.machine.toolchain import located
+from ephemera.setup.toolchain import located
 from tests.driver_command import PROJECT, Done, Ephemera, command_in
 
 _PROGRAM = """
@@ -104,7 +104,7 @@ def test_process_of_the_engine_is_not_even_started(settled: Environment, tmp_pat
     assert not ran
     assert done.code == 0
     started = log.read_text() if log.exists() else ""
-    assert "ephemera.driver.child" not in started
+    assert "ephemera.pulumi.child" not in started
     assert "pulumi" not in started
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from ephemera.plugin.running import RunningEnvironment
+    from ephemera.pytest_plugin.environments import RunningEnvironment
 
 T = TypeVar("T")
 

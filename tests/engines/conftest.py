@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from ephemera import images
-from ephemera.contract.images import EngineImage
+from ephemera.model.images import EngineImage
 from tests.driver_command import Ephemera, ephemera, until
 from tests.engine_daemon import PrivateEngine, private_engine
 

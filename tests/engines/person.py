@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ephemera import images
 from ephemera.home.paths import cache_dir
-from ephemera.machine import toolchain
+from ephemera.setup import toolchain
 from tests.driver_command import PROJECT, Done
 
 _ROOT = Path(__file__).resolve().parents[2]

@@ -12,8 +12,8 @@ from pathlib import Path
 import docker
 import psutil
 
-from ephemera.host.engine import connected
-from ephemera.host.tunnel import accepts
+from ephemera.docker.connection import connected
+from ephemera.docker.tunnel import accepts
 from tests.driver_command import until
 
 from .person import Person

@@ -7,7 +7,7 @@ from docker import DockerClient
 from docker.errors import APIError
 from docker.types import IPAMConfig, IPAMPool
 
-from ephemera.driver import removal
+from ephemera.lifecycle import removal
 from tests.engine_daemon import private_engine
 
 from .conftest import Ephemera

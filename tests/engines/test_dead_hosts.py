@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.host.ports import free_port
+from ephemera.docker.ports import free_port
 
 from .conftest import Ephemera, Remote
 from .person import Person

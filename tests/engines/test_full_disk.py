@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ephemera import images
-from ephemera.contract.images import ServiceImage
-from ephemera.driver import removal
+from ephemera.lifecycle import removal
+from ephemera.model.images import ServiceImage
 from tests.engine_daemon import PrivateEngine, private_engine
 from tests.surroundings import follow
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import docker
 
-from ephemera.driver import removal
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
+from ephemera.lifecycle import removal
 
 from .person import Person
 from .rootless import rootless_engine

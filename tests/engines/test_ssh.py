@@ -6,7 +6,7 @@ import urllib.request
 
 import psutil
 
-from ephemera.driver import removal
+from ephemera.lifecycle import removal
 from tests.driver_command import until
 
 from .conftest import Ephemera, Remote
@@ -28,7 +28,7 @@ def _answers(url: str) -> bool:
 
 def _forwarders(stack: str) -> list[psutil.Process]:
     found = psutil.process_iter(["cmdline"])
-    return [process for process in found if {"ephemera.host.forwarder", stack} <= set(process.info["cmdline"] or ())]
+    return [process for process in found if {"ephemera.docker.forwarder", stack} <= set(process.info["cmdline"] or ())]
 
 
 def _objects(remote: Remote, command: Ephemera) -> list[str]:

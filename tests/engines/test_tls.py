@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ephemera.driver import removal
+from ephemera.lifecycle import removal
 
 from .conftest import THERE, TLS_PORT, Ephemera, Remote
 

@@ -17,11 +17,11 @@ from typing import Any, Literal
 import psutil
 from docker import DockerClient
 
-from ephemera.contract import labels
+from ephemera.docker.connection import connected
 from ephemera.home import leases
 from ephemera.home.leases import Lease
 from ephemera.home.paths import cache_dir
-from ephemera.host.engine import connected
+from ephemera.model import labels
 from tests.driver_command import Ephemera, until
 
 CLEAN_SECONDS = 15.0

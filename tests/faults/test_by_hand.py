@@ -11,8 +11,8 @@ import pytest
 from docker import DockerClient
 from docker.errors import NotFound
 
-from ephemera.contract import labels
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
+from ephemera.model import labels
 from tests.faults.box import Box, killed
 
 _SUFFIXES = {"volume": "-store", "network": "", "container": "-front"}

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from ephemera import images
-from ephemera.contract.images import EngineImage
+from ephemera.model.images import EngineImage
 from tests.engine_daemon import PrivateEngine, private_engine
 from tests.faults.box import Box, Moment
 from tests.faults.test_named import run_until

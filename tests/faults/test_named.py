@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
 from tests.driver_command import until
 from tests.faults.box import CLEAN_SECONDS, Box, Moment, Victim, killed
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ephemera import images
-from ephemera.contract.images import EngineImage
 from ephemera.host.processes import ProcessId, end_group
+from ephemera.model.images import EngineImage
 from tests.driver_command import Done
 from tests.engine_daemon import PrivateEngine, private_engine
 from tests.faults.box import Box, killed

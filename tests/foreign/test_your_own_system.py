@@ -20,11 +20,11 @@ import pytest
 from docker.errors import APIError
 
 from ephemera import images
-from ephemera.contract.labels import BACKEND
-from ephemera.driver import removal
+from ephemera.docker.connection import connected
 from ephemera.home import identity
-from ephemera.host.engine import connected
-from ephemera.machine.steps import base_image
+from ephemera.lifecycle import removal
+from ephemera.model.labels import BACKEND
+from ephemera.setup.steps import base_image
 from tests.foreign.page import Commands, File, prints_as_shown, section, steps, write
 from tests.foreign.shell import Shell, of_a_stranger
 
@@ -148,7 +148,7 @@ def test_nothing_is_left(walk: Walk) -> None:
 def test_pytest_makes_no_machine_ready_but_says_who_does(walk: Walk, tmp_path: Path) -> None:
     done = walk.shell.attempt(f"XDG_CACHE_HOME={tmp_path} pytest --quiet")
     assert "passed" not in done.stdout
-    assert "Pulumi's engine is not there: run `ephemera setup`, which makes it" in done.stdout
+    assert "the Pulumi toolchain is not there: run `ephemera setup`, which makes it" in done.stdout
     assert not (tmp_path / "ephemera" / "engine").exists()
 
 

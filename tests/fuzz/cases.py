@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from ephemera.contract.errors import EphemeraError
+from ephemera.model.errors import EphemeraError
 
 thousand = settings(
     max_examples=1000,

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ephemera.driver.workspace import Workspace
 from ephemera.home import documents, identity, leases
 from ephemera.home.paths import state_dir
 from ephemera.host.processes import ProcessId
+from ephemera.pulumi.workspace import Workspace
 from tests.unit.doubles import FakeClient, engine_lock, marks
 
 DAMAGED, OTHER, POOLED, HELD, DEAD, EXPIRED = (

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ephemera import Container, Exec, ExitZero, HealthCheck, Http, Port, Volume, component
-from ephemera.contract.errors import EphemeraError, InputError
-from ephemera.contract.images import EngineImage
 from ephemera.host.probes import PostgresProbe
+from ephemera.model.errors import EphemeraError, InputError
+from ephemera.model.images import EngineImage
 from ephemera.resources import arguments
 from ephemera.resources.given import duration
 from tests.fuzz.cases import documents, plain, result_or_error, texts, thousand

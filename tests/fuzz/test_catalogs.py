@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ephemera.contract import declared
-from ephemera.contract.catalog import Manifest, Option, Service
-from ephemera.contract.errors import EphemeraError, InputError
-from ephemera.contract.settings import CONFIG_KEYS
-from ephemera.contract.system import System, find_project, load_systems
+from ephemera.model import declared
+from ephemera.model.catalog import Manifest, Option, Service
+from ephemera.model.errors import EphemeraError, InputError
+from ephemera.model.settings import CONFIG_KEYS
+from ephemera.model.system import System, find_project, load_systems
 from tests.fuzz.cases import plain, result_or_error, texts, thousand
 
 _few = st.sampled_from(["db", "api", "web", "worker"])

@@ -10,14 +10,14 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ephemera.contract.errors import EphemeraError
-from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
 from ephemera.home.addresses import Allocation
 from ephemera.home.leases import Lease
 from ephemera.home.paths import state_dir
 from ephemera.host.processes import ProcessId
+from ephemera.model.errors import EphemeraError
+from ephemera.model.outputs import EnvironmentOutputs
+from ephemera.pulumi.workspace import Workspace
 from tests.fuzz.cases import documents, mutated, result_or_error, texts, thousand
 from tests.unit.doubles import lease_of
 

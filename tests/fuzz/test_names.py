@@ -13,8 +13,8 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ephemera.contract.errors import EphemeraError, InputError
-from ephemera.contract.names import MAX_STACK_LENGTH, branch_slug, check_stack_name, split_stack_name, stack_name
+from ephemera.model.errors import EphemeraError, InputError
+from ephemera.model.names import MAX_STACK_LENGTH, branch_slug, check_stack_name, split_stack_name, stack_name
 from tests.fuzz.cases import result_or_error, texts, thousand
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

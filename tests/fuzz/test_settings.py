@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ephemera.cli import options
-from ephemera.contract.catalog import Manifest, Option, Service
-from ephemera.contract.errors import EphemeraError, InputError
-from ephemera.contract.settings import Settings, from_environment, known_keys, read_settings
+from ephemera.model.catalog import Manifest, Option, Service
+from ephemera.model.errors import EphemeraError, InputError
+from ephemera.model.settings import Settings, from_environment, known_keys, read_settings
 from tests.fuzz.cases import result_or_error, texts, thousand
 
 _SYSTEM = Manifest(

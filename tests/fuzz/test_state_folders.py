@@ -18,18 +18,19 @@ import pytest
 
 from ephemera.cli import commands_lifecycle
 from ephemera.cli.main import main
-from ephemera.contract import labels
-from ephemera.contract.catalog import Manifest, Service
-from ephemera.contract.errors import EngineError
-from ephemera.contract.outputs import EXPORT, EnvironmentOutputs, ServiceOutputs
-from ephemera.driver import engine, engine_locks, holding, known, pool, reaper, removal, state, variables
-from ephemera.driver import workspace as workspace_module
-from ephemera.driver.workspace import Workspace
+from ephemera.docker import connection as docker_engine
 from ephemera.home import addresses, leases
-from ephemera.host import engine as docker_engine
 from ephemera.host.processes import ProcessId
-from ephemera.machine.toolchain import Toolchain
+from ephemera.lifecycle import holding, pool, reaper, removal
+from ephemera.model import labels
+from ephemera.model.catalog import Manifest, Service
+from ephemera.model.errors import EngineError
+from ephemera.model.outputs import EXPORT, EnvironmentOutputs, ServiceOutputs
+from ephemera.pulumi import engine, engine_locks, known, process_variables, state
+from ephemera.pulumi import workspace as workspace_module
+from ephemera.pulumi.workspace import Workspace
 from ephemera.resources.manifests import KNOWN
+from ephemera.setup.toolchain import Toolchain
 from tests.driver_command import Done
 from tests.fuzz.state_folders import DAMAGED, DUE, STACKS, Damage, Files, damaged, fill, whole
 from tests.surroundings import follow
@@ -117,7 +118,7 @@ class Pulumi:
         return json.dumps({EXPORT: self._outputs(stack).document()})
 
     def _outputs(self, stack: str) -> EnvironmentOutputs:
-        container = ServiceOutputs(container=f"{stack}-postgres", image="", data="ephemera.contract.data:NO_DATA")
+        container = ServiceOutputs(container=f"{stack}-postgres", image="", data="ephemera.model.data:NO_DATA")
         return EnvironmentOutputs(stack=stack, system="data", branch="main", services={"postgres": container})
 
 
@@ -160,7 +161,7 @@ def machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     monkeypatch.setattr(engine_locks, "_WRITING_SECONDS", 0.0)
     # What is known is compared with what is there as if nothing else had changed.
     monkeypatch.setattr(known, "_state_is", lambda *_: True)
-    monkeypatch.setattr(variables, "digest", lambda **_: "")
+    monkeypatch.setattr(process_variables, "digest", lambda **_: "")
     told = KNOWN.set(_KNOWN)
     yield machine
     KNOWN.reset(told)

@@ -11,10 +11,10 @@ from pathlib import Path
 import docker
 import pytest
 
-from ephemera.contract.images import EngineImage
+from ephemera.docker.connection import connected
 from ephemera.home.paths import cache_dir
-from ephemera.host.engine import connected
 from ephemera.images import ensure, resolve
+from ephemera.model.images import EngineImage
 from tests.surroundings import follow
 
 _REMOVAL_SECONDS = 30

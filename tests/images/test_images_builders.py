@@ -17,11 +17,11 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
-from ephemera.contract import labels
-from ephemera.contract.images import ServiceImage
 from ephemera.home import identity
 from ephemera.images import ImageBuildError, ImageMissingError, ensure, resolve
 from ephemera.images import context as packing
+from ephemera.model import labels
+from ephemera.model.images import ServiceImage
 
 from .registry import PASSWORD, USER, private_registry
 

@@ -15,11 +15,11 @@ import psutil
 import pytest
 from docker.errors import ImageNotFound
 
-from ephemera.contract import labels
-from ephemera.contract.images import PublicImage, ServiceImage
 from ephemera.home import identity
 from ephemera.home.paths import cache_dir
 from ephemera.images import ImageBuildError, ImageMissingError, ensure, prune, resolve, stored
+from ephemera.model import labels
+from ephemera.model.images import PublicImage, ServiceImage
 
 DEADLINE_SECONDS = 120
 
@@ -89,7 +89,7 @@ def test_two_processes_build_once(context: Path, name: str, tmp_path: Path) -> N
     script = textwrap.dedent(
         f"""
         from pathlib import Path
-        from ephemera.contract.images import ServiceImage
+        from ephemera.model.images import ServiceImage
         from ephemera.images import ensure
         ensure([ServiceImage(name={name!r}, context=Path({str(context)!r}))], "local", print)
         """
@@ -111,7 +111,7 @@ def test_an_interrupted_build_leaves_no_tag_no_process_and_no_container(
     script = textwrap.dedent(
         f"""
         from pathlib import Path
-        from ephemera.contract.images import ServiceImage
+        from ephemera.model.images import ServiceImage
         from ephemera.images import ensure
         say = lambda line: print(line, flush=True)
         ensure([ServiceImage(name={name!r}, context=Path({str(context)!r}))], "local", say)

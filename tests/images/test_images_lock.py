@@ -11,9 +11,9 @@ from pathlib import Path
 import docker
 import pytest
 
-from ephemera.contract.images import PublicImage
 from ephemera.host import surroundings
 from ephemera.images import ensure, lock_project
+from ephemera.model.images import PublicImage
 
 from .registry import PASSWORD, USER, private_registry
 

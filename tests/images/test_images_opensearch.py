@@ -14,8 +14,8 @@ from opensearchpy.exceptions import ConnectionError as Unreachable
 from opensearchpy.exceptions import TransportError
 from opensearchpy.helpers import bulk
 
-from ephemera.contract.images import EngineImage
 from ephemera.images import ensure
+from ephemera.model.images import EngineImage
 
 _ADDRESS = "127.83.254.2"
 _DEADLINE_SECONDS = 120.0

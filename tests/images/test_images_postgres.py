@@ -12,8 +12,8 @@ import docker
 import psycopg
 import pytest
 
-from ephemera.contract.images import EngineImage
 from ephemera.images import ensure
+from ephemera.model.images import EngineImage
 
 DEADLINE_SECONDS = 60.0
 PASSWORD = "p'a\"s $s\\word"  # noqa: S105

@@ -11,8 +11,8 @@ import docker
 import pytest
 import redis
 
-from ephemera.contract.images import EngineImage
 from ephemera.images import ensure
+from ephemera.model.images import EngineImage
 
 _ADDRESS = "127.83.254.2"
 _DEADLINE_SECONDS = 30.0

@@ -8,12 +8,12 @@ from pathlib import Path
 import docker
 import pytest
 
-from ephemera.contract import labels
-from ephemera.contract.images import ServiceImage
-from ephemera.driver import removal
+from ephemera.docker.connection import docker_host
 from ephemera.home import builds, identity
-from ephemera.host.engine import docker_host
 from ephemera.images import ImageTakenError, drop_abandoned, ensure, prune, resolve, stored
+from ephemera.lifecycle import removal
+from ephemera.model import labels
+from ephemera.model.images import ServiceImage
 
 _OTHER = "0123456789ab"
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.driver import branches, finding, lifecycle
-from ephemera.host import engine
-from ephemera.plugin import running
+from ephemera import lifecycle
+from ephemera.docker import connection
+from ephemera.host import branches
+from ephemera.lifecycle import finding
+from ephemera.pytest_plugin import environments
 from tests.driver_command import ephemera
 from tests.plugin.doubles import PYPROJECT, SYSTEMS, FakeDriver, Project
 from tests.surroundings import follow
@@ -38,7 +40,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     for name in ("up", "down", "outputs", "let_go"):
         monkeypatch.setattr(lifecycle, name, getattr(fake, name))
     monkeypatch.setattr(finding, "outputs", fake.outputs)
-    for module in (engine, running):
+    for module in (connection, environments):
         monkeypatch.setattr(module, "connect", lambda: fake.client)
     return fake
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ephemera.contract.errors import NoSuchEnvironmentError
-from ephemera.contract.outputs import EnvironmentOutputs, ServiceOutputs
-from ephemera.contract.progress import Event
-from ephemera.driver import lifecycle
-from ephemera.driver.lifecycle import Gone, Ready, Request
-from ephemera.driver.workspace import Workspace
+from ephemera import lifecycle
 from ephemera.home import identity
+from ephemera.lifecycle import Gone, Ready, Request
+from ephemera.model.errors import NoSuchEnvironmentError
+from ephemera.model.outputs import EnvironmentOutputs, ServiceOutputs
+from ephemera.model.progress import Event
+from ephemera.pulumi.workspace import Workspace
 from tests.unit.doubles import FakeClient, marks
 
 CREDENTIAL = "s3cr3t_" * 4 + "abcd"
@@ -30,7 +30,7 @@ PYPROJECT = """
 [tool.ephemera]
 catalog = "systems:SYSTEMS"
 [tool.pytest.ini_options]
-addopts = "--import-mode=importlib -p ephemera.plugin"
+addopts = "--import-mode=importlib -p ephemera.pytest_plugin"
 filterwarnings = ["error", "ignore:Module already imported"]
 """
 SYSTEMS = """

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ephemera.contract.errors import InterruptedByUserError, NotReadyError, ServiceFailedError
-from ephemera.plugin.broker import Broker, ask
-from ephemera.plugin.systems import Wanted
+from ephemera.model.errors import InterruptedByUserError, NotReadyError, ServiceFailedError
+from ephemera.pytest_plugin.broker import Broker, ask
+from ephemera.pytest_plugin.systems import Wanted
 from tests.plugin.doubles import FakeDriver, Project
 
 

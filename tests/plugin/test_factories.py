@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from ephemera.contract.errors import EngineError, NoSuchEnvironmentError, ServiceFailedError
+from ephemera.model.errors import EngineError, NoSuchEnvironmentError, ServiceFailedError
 from tests.plugin.doubles import Project, explanations
 
 

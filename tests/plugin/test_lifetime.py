@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from docker.errors import DockerException
 
-from ephemera.contract.errors import EngineError, NoSuchEnvironmentError
+from ephemera.model.errors import EngineError, NoSuchEnvironmentError
 from tests.plugin.doubles import Project
 
 _BEFORE = "def test_first(environment): pass\n"

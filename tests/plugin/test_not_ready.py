@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ephemera.contract.errors import MachineError, ServiceFailedError
+from ephemera.model.errors import MachineError, ServiceFailedError
 from tests.plugin.doubles import Project, explanations
 
 _TESTS = """

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from ephemera.contract.errors import MachineError, ServiceFailedError
 from ephemera.home import leases
-from ephemera.plugin import broker
+from ephemera.model.errors import MachineError, ServiceFailedError
+from ephemera.pytest_plugin import broker
 from tests.plugin.doubles import Project, explanations
 
 _USES = "def test_uses(environment): pass\n"

@@ -52,10 +52,10 @@ def test_what_a_failing_test_has_replaced_does_not_end_the_session(project: Proj
     project.write(
         {
             "suites/shop/test_1.py": """
-                from ephemera.host import engine
+                from ephemera.docker import connection
 
                 def test_fails(environment, monkeypatch):
-                    monkeypatch.setattr(engine, "connect", lambda: None)
+                    monkeypatch.setattr(connection, "connect", lambda: None)
                     assert 0, "no such order"
 
                 def test_next(environment): pass

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ephemera.home import leases
-from ephemera.plugin.broker import Broker, ask
-from ephemera.plugin.systems import Wanted
+from ephemera.pytest_plugin.broker import Broker, ask
+from ephemera.pytest_plugin.systems import Wanted
 from tests.plugin.doubles import SYSTEMS, FakeDriver, Project, explanations
 
 _SEEDED = SYSTEMS.replace('suite="suites/shop"', 'suite="suites/shop", seed="seeds:orders"')

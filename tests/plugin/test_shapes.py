@@ -138,6 +138,6 @@ def test_plugin_alone_imports_neither_pulumi_nor_docker(project: Project) -> Non
     project.write(
         {"test_1.py": "import sys\ndef test_it(): assert not {'pulumi', 'docker', 'pydantic'} & set(sys.modules)\n"}
     )
-    variables = "-p", "ephemera.plugin"
+    variables = "-p", "ephemera.pytest_plugin"
     done = project.pytester.runpytest_subprocess(*variables, str(Path("test_1.py")))
     done.assert_outcomes(passed=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ephemera.contract.errors import MachineError
+from ephemera.model.errors import MachineError
 from tests.plugin.doubles import Project, explanations
 
 _NO_DOCKER = MachineError("no Docker engine answers at unix:///x.sock", remedy="start it,\nor set DOCKER_HOST")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ephemera.driver import recording
+from ephemera.observe import recording
 from tests.plugin.doubles import Project
 
 _USES = "def test_uses(environment): pass\n"

@@ -66,7 +66,7 @@ os.environ.pop("PATH", None)
 """
 _CHANGES = """
 import os, shutil, tempfile, time, pytest
-from ephemera.contract.errors import EphemeraError
+from ephemera.model.errors import EphemeraError
 
 def test_stops_the_clock(environment_factory, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: 1e9)
@@ -94,7 +94,7 @@ def test_next(environment, environment_factory):
 """
 _SERVICES = """
 import datetime, pytest
-from ephemera.contract.errors import EphemeraError
+from ephemera.model.errors import EphemeraError
 
 def fails(call, *arguments, **options):
     with pytest.raises(EphemeraError) as caught:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ephemera.host.engine import connected
+from ephemera.docker.connection import connected
 from tests.driver_command import PROJECT, command_in
 from tests.security.world import World, bring_up
 

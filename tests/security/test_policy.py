@@ -12,11 +12,11 @@ import pytest
 
 from ephemera import Container, Environment, Exec, Http, Port, Volume, check_policy
 from ephemera.components import Postgres
-from ephemera.contract import labels
-from ephemera.contract.catalog import Option
-from ephemera.contract.errors import InputError, PolicyError, UnknownNameError
-from ephemera.contract.images import EngineImage
-from ephemera.contract.system import System
+from ephemera.model import labels
+from ephemera.model.catalog import Option
+from ephemera.model.errors import InputError, PolicyError, UnknownNameError
+from ephemera.model.images import EngineImage
+from ephemera.model.system import System
 from ephemera.resources.policy import RULES, Policy
 from ephemera.resources.rehearsal import manifest_of, variations
 from stacks.catalog import SYSTEMS

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
-from ephemera.machine.toolchain import located
+from ephemera.setup.toolchain import located
 from tests.security.needles import Needles
 from tests.security.world import World, as_json, files, printed
 

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from docker import DockerClient
 
-from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.model.outputs import EnvironmentOutputs
 from tests.driver_command import Done, Ephemera
 
 _CHECKOUT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ephemera.home.locks import locked
-from ephemera.plugin.running import EnvironmentFactory, RunningEnvironment
+from ephemera.pytest_plugin.environments import EnvironmentFactory, RunningEnvironment
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SERVICES = _ROOT / "services"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ephemera.machine import go
+from ephemera.setup import go
 
 TOOLCHAIN = Path(__file__).resolve().parents[2] / "toolchain"
 VARIABLES = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "local"}

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ephemera import images
-from ephemera.contract.images import EngineImage
-from ephemera.machine import toolchain
+from ephemera.model.images import EngineImage
+from ephemera.setup import toolchain
 from tests.toolchain.building import DEADLINE_SECONDS, TOOLCHAIN, VARIABLES, compiler
 from tests.toolchain.plugin_stack import PluginStack, Variant, fresh_prefix
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import docker
 from docker.errors import APIError
 
-from ephemera.machine import toolchain
+from ephemera.setup import toolchain
 
 Variant = Literal["ours", "upstream"]
 _PROGRAMS = Path(__file__).parent / "programs"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.machine import toolchain
+from ephemera.setup import toolchain
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PASSPHRASE = "nobody guesses this"  # noqa: S105 - of nothing but this test

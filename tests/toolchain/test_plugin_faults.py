@@ -14,7 +14,7 @@ import pytest
 from docker import DockerClient
 from docker.models.containers import Container
 
-from ephemera.contract import labels
+from ephemera.model import labels
 from tests.toolchain.plugin_stack import PluginStack
 
 pytestmark = pytest.mark.timeout(20 * 60)  # the first build of the plugins compiles for minutes

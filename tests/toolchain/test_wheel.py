@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ephemera.machine import toolchain
-from ephemera.machine.venv import VirtualEnvironment
-from ephemera.machine.work import Work
+from ephemera.setup import toolchain
+from ephemera.setup.venv import VirtualEnvironment
+from ephemera.setup.work import Work
 
 pytestmark = pytest.mark.timeout(20 * 60)  # a first build compiles for minutes
 
@@ -47,7 +47,7 @@ def test_installed_offline_it_spares_go_and_the_build(tmp_path: Path) -> None:
     )
 
     fresh = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": f"{python.parent}:/usr/bin:/bin"}
-    code = "from ephemera.machine.toolchain import located; print(located().pulumi)"
+    code = "from ephemera.setup.toolchain import located; print(located().pulumi)"
     pulumi = Path(_run(python, "-I", "-c", code, **fresh).strip())
     assert pulumi == tmp_path / "cache" / "ephemera" / "toolchain" / toolchain.fingerprint() / "bin" / "pulumi"
     assert re.match(r"v3\.\d+\.\d+$", _run(pulumi, "version", PULUMI_SKIP_UPDATE_CHECK="true").strip())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -14,11 +16,15 @@ from hypothesis import HealthCheck, settings
 # `components`, `stacks` and `tests` are folders of the checkout, not of the installed package.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ephemera.contract import progress
-from ephemera.driver import branches
-from ephemera.host import engine, ports
+from ephemera.docker import connection, ports
+from ephemera.host import branches
+from ephemera.model import progress
+from ephemera.pulumi import workspace as workspace_module
+from ephemera.pulumi.workspace import Workspace
+from ephemera.resources.manifests import KNOWN
+from ephemera.setup.toolchain import Toolchain
 from tests.surroundings import follow
-from tests.unit.doubles import FakeClient
+from tests.unit.doubles import SHOP, FakeClient
 
 if TYPE_CHECKING:
     from tests.unit.programs import OpenGates
@@ -32,6 +38,7 @@ settings.register_profile(
 )
 settings.load_profile("unit")
 
+_numbers = itertools.count()
 _FOREIGN_PREFIXES = ("EPHEMERA_", "PULUMI_", "DOCKER_", "GIT_")
 
 
@@ -67,7 +74,7 @@ def client() -> Iterator[FakeClient]:
 @pytest.fixture
 def docker(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> FakeClient:
     """The engine that everything connects to; all ports are free."""
-    monkeypatch.setattr(engine, "connect", lambda: client)
+    monkeypatch.setattr(connection, "connect", lambda: client)
     monkeypatch.setattr(ports, "is_free", lambda *_: True)
     return client
 
@@ -82,3 +89,22 @@ def gates(docker: FakeClient, monkeypatch: pytest.MonkeyPatch) -> OpenGates:
     gates = OpenGates()
     monkeypatch.setattr(environment, "Gatekeeper", lambda *_: gates)
     return gates
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A project whose catalog holds the shop; Pulumi is said to be in ``bin``."""
+    project = tmp_path / "project"
+    project.mkdir()
+    module = f"shop_catalog_{next(_numbers)}"
+    (project / "Pulumi.yaml").write_text("name: demo\nruntime: python\n")
+    (project / "pyproject.toml").write_text(f'[tool.ephemera]\ncatalog = "{module}:SYSTEMS"\n')
+    (project / f"{module}.py").write_text("from tests.unit.doubles import shop as SYSTEMS\n")
+    toolchain = Toolchain(pulumi=tmp_path / "bin/pulumi", bin_dir=tmp_path / "bin", pulumi_home=tmp_path / "pulumi")
+    monkeypatch.setattr(workspace_module, "located", lambda: toolchain)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    importlib.invalidate_caches()
+    known = KNOWN.set({"shop": SHOP})
+    yield Workspace(project)
+    KNOWN.reset(known)
+    sys.modules.pop(module, None)

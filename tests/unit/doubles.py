@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from docker.errors import APIError, ImageNotFound, NotFound
 
-from ephemera.contract import labels
-from ephemera.contract.catalog import Manifest, Option, Service
-from ephemera.contract.images import EngineImage, PublicImage
-from ephemera.contract.labels import Identity
-from ephemera.contract.system import System
-from ephemera.driver.workspace import Workspace
 from ephemera.home.leases import Lease
+from ephemera.model import labels
+from ephemera.model.catalog import Manifest, Option, Service
+from ephemera.model.images import EngineImage, PublicImage
+from ephemera.model.labels import Identity
+from ephemera.model.system import System
+from ephemera.pulumi.workspace import Workspace
 
 if TYPE_CHECKING:
     from ephemera import Container, Environment

@@ -17,11 +17,11 @@ from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
 from ephemera import Environment
-from ephemera.contract.catalog import Manifest
-from ephemera.contract.images import AnyImage
-from ephemera.contract.labels import Identity
-from ephemera.contract.settings import Settings
 from ephemera.host.probes import Probe
+from ephemera.model.catalog import Manifest
+from ephemera.model.images import AnyImage
+from ephemera.model.labels import Identity
+from ephemera.model.settings import Settings
 from tests.unit.doubles import IDENTITY, SHOP
 
 REFERENCES: dict[AnyImage, str] = {image: f"ephemera/image-{at}:1" for at, image in enumerate(SHOP.images)}

@@ -15,7 +15,7 @@ _SOURCE = Path(__file__).resolve().parents[2] / "src" / "ephemera"
 
 _USED = {
     # The SDK's own client of the engine, to have the plugin started and functions of providers noticed.
-    "driver/child.py": {"pulumi.runtime.settings.get_monitor", "pulumi.runtime.proto.resource_pb2"},
+    "pulumi/child.py": {"pulumi.runtime.settings.get_monitor", "pulumi.runtime.proto.resource_pb2"},
     # docker-py builds with the classic builder alone, and sends it every credential that the user has.
     "images/building.py": {"api._post", "api._raise_for_status", "api._stream_helper", "api._url"},
     # There is no public way to list the keys of a stack's config.
@@ -70,7 +70,7 @@ def test_docker_py_has_it(name: str) -> None:
 
 
 def test_a_stack_asks_the_cli_for_nothing_but_what_is_overridden() -> None:
-    """``driver/child.py`` answers these itself: another call in ``up`` would be one more process."""
+    """``pulumi/child.py`` answers these itself: another call in ``up`` would be one more process."""
     source = ast.parse(Path(str(automation.Stack.up.__code__.co_filename)).read_text())
     up = next(node for node in ast.walk(source) if isinstance(node, ast.FunctionDef) and node.name == "up")
     asked = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from ephemera.plugin.running import RunningEnvironment
+    from ephemera.pytest_plugin.environments import RunningEnvironment
 
 # Of both systems: the one whose environment is measured.
 pytestmark = pytest.mark.environment(os.environ["BENCH_SYSTEM"])

@@ -1,4 +1,4 @@
-"""``exec``, ``cp``, ``shell``, ``restart``: work in an environment's containers."""
+"""``exec``, ``cp``, ``shell``, ``restart``, ``reset``: work in an environment's services, and with their data."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ import typer
 
 from ephemera.cli import options
 from ephemera.cli.console import Output, Screen
-from ephemera.contract.errors import InputError, Interrupt, MachineError, NotReadyError
+from ephemera.model.errors import InputError, Interrupt, MachineError, NotReadyError
 
 if TYPE_CHECKING:
-    from ephemera.driver.services import ServiceHandle
+    from ephemera.docker.services import ServiceHandle
 
 _SHELLS = ("/bin/bash", "/bin/sh")
 _WITH_VALUE = ("-s", "--stack", "--branch", "--output")
@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command("cp")(copy)
     app.command()(shell)
     app.command()(restart)
+    app.command()(reset)
 
 
 def execute(
@@ -44,7 +45,7 @@ def execute(
 ) -> None:
     """Run a command in a service's container, as `docker exec -i` does: it reads standard input, its output
     is passed on byte by byte, and so is its exit code. Ctrl-C ends it. Give options before SERVICE."""
-    from ephemera.driver import streams
+    from ephemera.docker import streams
 
     screen = Screen(output)
     command = command[1:] if command[0] == "--" and len(command) > 1 else command
@@ -109,7 +110,7 @@ def copy(
     output: options.OutputOption = Output.table,
 ) -> None:
     """Copy files and folders from or to a service's container, as `docker cp` does, also from and to its tmpfs."""
-    from ephemera.driver import copying
+    from ephemera.docker import copying
 
     screen = Screen(output)
     there, here = _in_container(source), _in_container(target)
@@ -175,11 +176,13 @@ def restart(
 def _handle(
     service: str, stack: str | None, branch: str | None, *, with_outputs: bool = False
 ) -> Iterator[ServiceHandle]:
-    from ephemera.contract import labels
-    from ephemera.contract.outputs import ServiceOutputs
-    from ephemera.driver import lifecycle, placement, services
-    from ephemera.driver.workspace import Workspace
+    from ephemera import lifecycle
+    from ephemera.docker import services
     from ephemera.home import leases
+    from ephemera.lifecycle import placement
+    from ephemera.model import labels
+    from ephemera.model.outputs import ServiceOutputs
+    from ephemera.pulumi.workspace import Workspace
 
     workspace = Workspace.find()
     name = lifecycle.find_stack(workspace, stack, branch)
@@ -192,3 +195,46 @@ def _handle(
         if service not in there and service in lifecycle.expected(workspace, name).services:
             raise services.missing(name, [service])
         yield services.ServiceHandle(client, name, service, known)
+
+
+def reset(
+    stack: options.StackArgument = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Reset only this service (repeatable).")] = None,
+    remember: Annotated[bool, typer.Option("--remember", help="Save the current data as the reset point.")] = False,
+    branch: options.BranchOption = None,
+    output: options.OutputOption = Output.table,
+) -> None:
+    """Bring an environment's data back to the state it had when it became ready; its services keep running."""
+    from ephemera import lifecycle
+    from ephemera.home import leases
+    from ephemera.lifecycle import resetting
+    from ephemera.model.errors import InputError
+    from ephemera.pulumi.workspace import Workspace
+
+    if remember and only:
+        raise InputError(
+            "--remember and --only are both given", remedy="leave --only out: the whole environment is remembered"
+        )
+    screen = Screen(output)
+    workspace = Workspace.find()
+    name = lifecycle.find_stack(workspace, stack, branch)
+    outputs = lifecycle.outputs(workspace, name)
+    with leases.exclusive(name), leases.using(name), resetting.alone(name, wait=False):
+        started = time.monotonic()
+        done: list[tuple[str, float | None, str]]
+        if remember:
+            done = [(service, None, "remembered") for service in resetting.remember(workspace, outputs)]
+        else:
+            done = [(each.service, each.seconds, each.did) for each in resetting.reset(workspace, outputs, only or ())]
+        seconds = time.monotonic() - started
+    if screen.machine:
+        services = [
+            {"service": service, "seconds": None if took is None else round(took, 3), "did": did}
+            for service, took, did in done
+        ]
+        screen.document({"stack": name, "seconds": round(seconds, 3), "services": services})
+        return
+    for service, took, did in done:
+        screen.note(f"{service}: {did}" + ("" if took is None else f" ({took * 1000:.0f} ms)"))
+    what = "remembered" if remember else "as it was when it became ready"
+    screen.note(f"{name} is {what}, {seconds * 1000:.0f} ms" if done else f"{name} has no data to reset")

@@ -16,15 +16,15 @@ import typer
 from ephemera.cli import options
 from ephemera.cli.commands_lifecycle import PytestCommand, bring_up
 from ephemera.cli.console import Screen, write_line
-from ephemera.contract import labels
-from ephemera.contract.errors import Interrupt, NotReadyError
-from ephemera.contract.system import default_system
+from ephemera.model import labels
+from ephemera.model.errors import Interrupt, NotReadyError
+from ephemera.model.system import default_system
 
 if TYPE_CHECKING:
-    from ephemera.contract.catalog import Manifest
-    from ephemera.contract.outputs import EnvironmentOutputs
-    from ephemera.driver.development import Reload, Reloader, Sources
-    from ephemera.driver.workspace import Workspace
+    from ephemera.lifecycle.development import Reload, Reloader, Sources
+    from ephemera.model.catalog import Manifest
+    from ephemera.model.outputs import EnvironmentOutputs
+    from ephemera.pulumi.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -51,10 +51,11 @@ def dev(
 ) -> None:
     """Bring this branch's environment of SYSTEM up with its source folders mounted, reload what is edited, and follow
     the logs, until Ctrl-C. It keeps running then, unless --down is given."""
-    from ephemera.driver import lifecycle, suite
-    from ephemera.driver.development import Sources
-    from ephemera.driver.watching import watching
-    from ephemera.driver.workspace import Workspace
+    from ephemera import lifecycle
+    from ephemera.host.watching import watching
+    from ephemera.lifecycle import suite
+    from ephemera.lifecycle.development import Sources
+    from ephemera.pulumi.workspace import Workspace
 
     screen = Screen()
     workspace = Workspace.find()
@@ -117,10 +118,10 @@ class _Session:
         """Follow the logs and reload what changes, until an interrupt. Raises :class:`NotReadyError` when the
         environment is taken down, or an ``up`` takes the mounts away."""
         from ephemera.cli.following import Following
-        from ephemera.driver import hiding
-        from ephemera.driver.development import Reloader
+        from ephemera.docker.connection import connected
         from ephemera.home import leases
-        from ephemera.host.engine import connected
+        from ephemera.lifecycle.development import Reloader
+        from ephemera.observe import hiding
 
         since, stack, sources = time.time(), self.outputs.stack, self.sources
         self._introduce()
@@ -178,7 +179,7 @@ class _Session:
         return bool(results) and all(result.live for result in results)
 
     def _run_suite(self, pytest_arguments: Sequence[str]) -> None:
-        from ephemera.driver import suite
+        from ephemera.lifecycle import suite
 
         result = suite.run(self.workspace, self.system, self.outputs.stack, ["-x", *pytest_arguments], False)
         how = "passed" if result.exit_code == 0 else "FAILED"

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from ephemera.contract.errors import InputError
-from ephemera.contract.images import is_reference
-from ephemera.contract.names import check_system_name
+from ephemera.model.errors import InputError
+from ephemera.model.images import is_reference
+from ephemera.model.names import check_system_name
 
 _PULUMI = "name: {name}\nruntime: python\n"
 _PROGRAM = '''"""The Pulumi program of every stack of {name}."""

@@ -1,7 +1,8 @@
-"""``status``, ``ls``, ``outputs``, ``logs``, ``env``, ``images``: look at environments without changing them."""
+"""``status``, ``ls``, ``outputs``, ``logs``, ``open``, ``env``, ``images``: look at environments, change nothing."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections import deque
@@ -15,11 +16,13 @@ import typer
 
 from ephemera.cli import options
 from ephemera.cli.console import Output, Screen, timestamp, write_line
-from ephemera.contract.names import split_stack_name
-from ephemera.contract.variables import dotenv_line, export_line
+from ephemera.model.errors import InputError, NotReadyError
+from ephemera.model.names import split_stack_name
+from ephemera.model.outputs import EnvironmentOutputs
+from ephemera.model.variables import dotenv_line, export_line
 
 if TYPE_CHECKING:
-    from ephemera.host.logs import LogLine
+    from ephemera.docker.logs import LogLine
 
 
 class OutputsFormat(StrEnum):
@@ -40,6 +43,7 @@ def register(app: typer.Typer) -> None:
     images.command("build")(build_images)
     images.command("lock")(lock_images)
     app.add_typer(images, name="images")
+    app.command("open")(open_service)
 
 
 def status(
@@ -49,9 +53,11 @@ def status(
 ) -> None:
     """Show every service of an environment: state, health, latency, endpoint. Exit code 3 when a required one is down
     or missing."""
+    from ephemera import lifecycle
     from ephemera.cli.tables import status_table
-    from ephemera.driver import lifecycle, placement, services
-    from ephemera.driver.workspace import Workspace
+    from ephemera.docker import services
+    from ephemera.lifecycle import placement
+    from ephemera.pulumi.workspace import Workspace
 
     screen = Screen(output)
     workspace = Workspace.find()
@@ -68,9 +74,9 @@ def status(
 def ls(output: options.OutputOption = Output.table) -> None:
     """All your environments, in all checkouts."""
     from ephemera.cli.tables import environments_table
-    from ephemera.driver import reaper
-    from ephemera.driver.listing import environments
-    from ephemera.driver.workspace import Workspace
+    from ephemera.lifecycle import reaper
+    from ephemera.lifecycle.listing import environments
+    from ephemera.pulumi.workspace import Workspace
 
     screen = Screen(output)
     found = environments(Workspace.find())
@@ -88,8 +94,8 @@ def outputs(
     output: options.OutputOption = Output.table,
 ) -> None:
     """Print the environment's outputs: endpoints, credentials, capabilities."""
-    from ephemera.driver import lifecycle
-    from ephemera.driver.workspace import Workspace
+    from ephemera import lifecycle
+    from ephemera.pulumi.workspace import Workspace
 
     screen = Screen(output)
     workspace = Workspace.find()
@@ -113,11 +119,14 @@ def logs(
     output: options.OutputOption = Output.table,
 ) -> None:
     """Print logs of one service, or of all by time. Secrets of the environment are shown as ***."""
-    from ephemera.contract.errors import UnknownNameError
-    from ephemera.contract.redaction import Redactor
-    from ephemera.driver import hiding, lifecycle, placement, services
-    from ephemera.driver.workspace import Workspace
+    from ephemera import lifecycle
+    from ephemera.docker import services
     from ephemera.home import leases
+    from ephemera.lifecycle import placement
+    from ephemera.model.errors import UnknownNameError
+    from ephemera.model.redaction import Redactor
+    from ephemera.observe import hiding
+    from ephemera.pulumi.workspace import Workspace
 
     screen = Screen(output)
     workspace = Workspace.find()
@@ -167,7 +176,7 @@ def env(output: options.OutputOption = Output.table) -> None:
     It unsets variables that would steer Pulumi, such as PULUMI_CONFIG_PASSPHRASE; in JSON, their value is null.
     """
     from ephemera.cli.commands_machine import make_ready
-    from ephemera.driver.workspace import Workspace
+    from ephemera.pulumi.workspace import Workspace
 
     screen = Screen(output)
     workspace = Workspace.find()
@@ -189,7 +198,7 @@ def list_images(output: options.OutputOption = Output.table) -> None:
     from rich.markup import escape
 
     from ephemera import images
-    from ephemera.cli.columns import Columns
+    from ephemera.cli.tables import Columns
 
     screen = Screen(output)
     found = images.stored()
@@ -219,8 +228,8 @@ def build_images(
     """Build or pull the images that SYSTEM lacks."""
     from ephemera import images
     from ephemera.cli.commands_machine import make_ready
-    from ephemera.contract.catalog import find_system
-    from ephemera.driver.workspace import Workspace
+    from ephemera.model.catalog import find_system
+    from ephemera.pulumi.workspace import Workspace
 
     screen = Screen(output)
     wanted = find_system(Workspace.find().catalog, system).all_images
@@ -236,7 +245,7 @@ def build_images(
 def lock_images(output: options.OutputOption = Output.table) -> None:
     """Write images.lock beside Pulumi.yaml: the digest of every image that the project pulls. Asks their registries."""
     from ephemera import images
-    from ephemera.driver.workspace import Workspace
+    from ephemera.pulumi.workspace import Workspace
 
     screen = Screen(output)
     workspace = Workspace.find()
@@ -246,3 +255,64 @@ def lock_images(output: options.OutputOption = Output.table) -> None:
         screen.document({"file": str(path)})
     else:
         typer.echo(path)
+
+
+_SECONDS = 5.0
+_MAC = sys.platform == "darwin"
+
+
+def open_service(
+    service: Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="Default: the only one with HTTP.")] = None,
+    stack: options.StackOption = None,
+    branch: options.BranchOption = None,
+    docs: Annotated[bool, typer.Option("--docs", help="Its API docs, at /docs.")] = False,
+    output: options.OutputOption = Output.table,
+) -> None:
+    """Print the address of a service's web pages and, where there is a browser, open it."""
+    import webbrowser
+
+    from ephemera import lifecycle
+    from ephemera.pulumi.workspace import Workspace
+
+    screen = Screen(output)
+    workspace = Workspace.find()
+    outputs = lifecycle.outputs(workspace, lifecycle.find_stack(workspace, stack, branch))
+    name, url = _address(outputs, service)
+    if docs:
+        url = f"{url.rstrip('/')}/docs"
+        _check(name, url)
+    if screen.machine:
+        screen.document({"service": name, "url": url})
+        return
+    typer.echo(url)
+    # Without a display, a browser would be one that takes the terminal.
+    if sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or _MAC):
+        webbrowser.open(url)
+
+
+def _address(outputs: EnvironmentOutputs, service: str | None) -> tuple[str, str]:
+    web: dict[str, str] = {}
+    for name, each in outputs.services.items():
+        for endpoint in each.endpoints.values():
+            if endpoint.url and endpoint.url.startswith(("http://", "https://")):
+                web.setdefault(name, endpoint.url)
+    if service is None and len(web) == 1:
+        return next(iter(web.items()))
+    if service is None:
+        which = f"name one: {', '.join(web)}" if web else "see `ephemera outputs`"
+        raise InputError(f"{len(web)} services of {outputs.stack} publish HTTP", remedy=which)
+    outputs.service(service)
+    if service not in web:
+        raise InputError(f"service {service!r} of {outputs.stack} publishes no HTTP", remedy="see `ephemera outputs`")
+    return service, web[service]
+
+
+def _check(service: str, url: str) -> None:
+    import httpx
+
+    try:
+        answer = httpx.get(url, timeout=_SECONDS, trust_env=False, follow_redirects=True)
+    except httpx.HTTPError as error:
+        raise NotReadyError(f"{service} does not answer at {url}: {error}", remedy="see `ephemera status`") from error
+    if answer.is_error:
+        raise InputError(f"{service} has no API docs: {url} answers {answer.status_code}", remedy="leave --docs out")

@@ -13,17 +13,17 @@ from ephemera.cli import options
 from ephemera.cli.commands_machine import make_ready
 from ephemera.cli.console import Output, Screen
 from ephemera.cli.live import LiveView
-from ephemera.cli.timeline import Stopwatch, show
-from ephemera.contract.catalog import find_system
-from ephemera.contract.errors import (
+from ephemera.cli.timeline_table import Stopwatch, show
+from ephemera.model.catalog import find_system
+from ephemera.model.errors import (
     EphemeraError,
     InputError,
     LeftoversError,
     NoSuchEnvironmentError,
     NotReadyError,
 )
-from ephemera.contract.names import random_suffix, split_stack_name
-from ephemera.contract.system import default_system
+from ephemera.model.names import random_suffix, split_stack_name
+from ephemera.model.system import default_system
 
 _PYTEST_ARGUMENTS = typer.Argument(metavar="[-- PYTEST…]", help="Passed on to pytest.")
 
@@ -52,8 +52,9 @@ def run(
     output: options.OutputOption = Output.table,
 ) -> None:
     """Bring SYSTEM up in a stack of its own, run its suite, take it down, prove that nothing is left."""
-    from ephemera.driver import lifecycle, suite
-    from ephemera.driver.workspace import Workspace
+    from ephemera import lifecycle
+    from ephemera.lifecycle import suite
+    from ephemera.pulumi.workspace import Workspace
 
     screen = Screen(output)
     workspace = Workspace.find()
@@ -124,8 +125,8 @@ def up(
     output: options.OutputOption = Output.table,
 ) -> None:
     """Create or update this branch's environment of SYSTEM, and wait until it is ready."""
-    from ephemera.driver import lifecycle
-    from ephemera.driver.workspace import Workspace
+    from ephemera import lifecycle
+    from ephemera.pulumi.workspace import Workspace
 
     screen = Screen(output)
     workspace = Workspace.find()
@@ -164,8 +165,9 @@ def down(
     output: options.OutputOption = Output.table,
 ) -> None:
     """Destroy an environment, and prove that it is gone."""
-    from ephemera.driver import lifecycle, reaper
-    from ephemera.driver.workspace import Workspace
+    from ephemera import lifecycle
+    from ephemera.lifecycle import reaper
+    from ephemera.pulumi.workspace import Workspace
 
     screen = Screen(output)
     workspace = Workspace.find()
@@ -201,9 +203,10 @@ def run_tests(
     output: options.OutputOption = Output.table,
 ) -> None:
     """Run the suite against an environment that is up."""
-    from ephemera.driver import lifecycle, placement
-    from ephemera.driver.workspace import Workspace
+    from ephemera import lifecycle
     from ephemera.home import leases
+    from ephemera.lifecycle import placement
+    from ephemera.pulumi.workspace import Workspace
 
     screen = Screen(output)
     workspace = Workspace.find()
@@ -232,8 +235,9 @@ def run_tests(
 
 def _suite(workspace: Any, system: str, stack: str, arguments: list[str], screen: Screen, *, in_network: bool) -> Any:
     """Run the suite on either side of the environment's network."""
-    from ephemera.driver import in_network as network
-    from ephemera.driver import lifecycle, suite
+    from ephemera import in_network as network
+    from ephemera import lifecycle
+    from ephemera.lifecycle import suite
 
     declared = find_system(workspace.catalog, system)
     if not in_network:
@@ -244,13 +248,13 @@ def _suite(workspace: Any, system: str, stack: str, arguments: list[str], screen
 
 
 def _check_runner(workspace: Any, system: str) -> None:
-    from ephemera.driver import in_network
+    from ephemera import in_network
 
     in_network.check(workspace, system, find_system(workspace.catalog, system))
 
 
 def _prove(screen: Screen, gone: Any) -> None:
-    from ephemera.driver import lifecycle
+    from ephemera import lifecycle
 
     if gone.leftovers and screen.machine:
         raise typer.Exit(LeftoversError.exit_code)  # the document that was printed names them
@@ -269,7 +273,7 @@ class PytestCommand(TyperCommand):
 
 def bring_up(workspace: Any, request: Any, screen: Screen, stopwatch: Stopwatch | None = None) -> tuple[float, Any]:
     """Seconds of making the machine ready, and the environment. Bad input is refused before the one and the other."""
-    from ephemera.driver import in_network, lifecycle
+    from ephemera import in_network, lifecycle
 
     stopwatch = stopwatch or Stopwatch()
     stopwatch.phase("plan")
@@ -290,7 +294,7 @@ def bring_up(workspace: Any, request: Any, screen: Screen, stopwatch: Stopwatch 
 
 
 def _print_way_in(screen: Screen, workspace: Any, stack: str) -> None:
-    from ephemera.driver.way_in import way_into
+    from ephemera.lifecycle.way_in import way_into
 
     for line in way_into(workspace, stack):
         screen.note(line)

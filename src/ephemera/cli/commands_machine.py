@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor(output: options.OutputOption = Output.table) -> None:
     """Check every requirement of this machine, with its remedy. Change nothing."""
-    from ephemera.machine import doctor as machine_doctor
+    from ephemera.setup import doctor as machine_doctor
 
     arguments = ["--output", "json"] if Screen(output).machine else []
     raise typer.Exit(machine_doctor.main(arguments))
@@ -27,7 +27,7 @@ def doctor(output: options.OutputOption = Output.table) -> None:
 
 def setup(output: options.OutputOption = Output.table) -> None:
     """Make this machine ready now, which takes minutes once; `up`, `run`, `test` and `env` do it when needed."""
-    from ephemera.machine.steps import EVERYTHING
+    from ephemera.setup.steps import EVERYTHING
 
     screen = Screen(output)
     seconds = _ensured(screen, EVERYTHING)
@@ -44,8 +44,8 @@ def make_ready(
 
     ``system``: the one that is brought up next.
     """
-    from ephemera.host.engine import DEFAULT_HOST, docker_host
-    from ephemera.machine.steps import DOCKER, FOR_ENVIRONMENTS
+    from ephemera.docker.connection import DEFAULT_HOST, docker_host
+    from ephemera.setup.steps import DOCKER, FOR_ENVIRONMENTS
 
     wanted = FOR_ENVIRONMENTS if what == "environments" else (DOCKER,)
     # Another engine than the default one is somebody else's to start: the command itself says when it does not answer.
@@ -55,7 +55,7 @@ def make_ready(
 def _ensured(screen: Screen, wanted: Sequence[str], system: str | None = None) -> float:
     import time
 
-    from ephemera.machine.steps import ensure
+    from ephemera.setup.steps import ensure
 
     def tell(names: Sequence[str]) -> None:
         screen.note(f"this machine is made ready first, which may take minutes: {', '.join(names)}")

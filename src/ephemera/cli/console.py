@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.segment import Segment
 
-from ephemera.contract.errors import EphemeraError
-from ephemera.contract.progress import Event
-from ephemera.contract.text import coloured, printable
+from ephemera.model.errors import EphemeraError
+from ephemera.model.progress import Event
+from ephemera.model.text import coloured, printable
 
 
 class Output(StrEnum):

@@ -13,11 +13,11 @@ from docker import DockerClient
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-from ephemera.contract import labels
-from ephemera.driver.services import containers
+from ephemera.docker import logs
+from ephemera.docker.logs import LogLine
+from ephemera.docker.services import containers
 from ephemera.home import identity
-from ephemera.host import logs
-from ephemera.host.logs import LogLine
+from ephemera.model import labels
 
 # The container was removed, Docker went away, or the connection was closed.
 _ENDED = (DockerException, RequestException, OSError, ValueError)

@@ -13,8 +13,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from ephemera.cli.console import Printable, Screen
-from ephemera.contract.progress import Event
-from ephemera.contract.text import printable
+from ephemera.model.progress import Event
+from ephemera.model.text import printable
 
 _STATE = {"waiting": "[yellow]waiting[/]", "ready": "[green]ready[/]", "": "[dim]not started[/]"}
 

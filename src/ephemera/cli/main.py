@@ -18,18 +18,15 @@ import typer
 from ephemera import __version__
 from ephemera.cli import (
     commands_containers,
-    commands_data,
     commands_dev,
     commands_init,
     commands_inspect,
     commands_leases,
     commands_lifecycle,
     commands_machine,
-    commands_open,
-    commands_pool,
 )
 from ephemera.cli.console import Output, Screen
-from ephemera.contract.errors import (
+from ephemera.model.errors import (
     EphemeraError,
     InputError,
     Interrupt,
@@ -97,10 +94,7 @@ for module in (
     commands_init,
     commands_inspect,
     commands_containers,
-    commands_open,
-    commands_data,
     commands_leases,
-    commands_pool,
     commands_machine,
 ):
     module.register(app)

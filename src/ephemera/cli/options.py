@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ephemera.cli.console import Output
-from ephemera.contract.runner import IN_NETWORK
+from ephemera.model.runner import IN_NETWORK
 
 OutputOption = Annotated[Output, typer.Option("--output", help="Format of the result.", envvar="EPHEMERA_OUTPUT")]
 BranchOption = Annotated[
@@ -50,7 +50,7 @@ def settings_from(
     images: str | None = None,
 ) -> dict[str, str]:
     """Config values that the flags give, key → text as in Pulumi config."""
-    from ephemera.contract.settings import from_flags
+    from ephemera.model.settings import from_flags
 
     return from_flags(
         config=config or (),

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from ephemera.contract.errors import InputError, MachineError
 from ephemera.home import documents
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
+from ephemera.model.errors import InputError, MachineError
 
 _SCHEMA = 2
 _PREFIX = 28

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ephemera.contract.errors import ImageError
 from ephemera.home import identity
 from ephemera.home.locks import LockTimeoutError, locked
 from ephemera.home.paths import cache_dir
 from ephemera.host.files import text_of
+from ephemera.model.errors import ImageError
 
 
 @dataclass(frozen=True)

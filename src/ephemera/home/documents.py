@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ephemera.contract import progress
-from ephemera.contract.errors import MachineError
 from ephemera.host import clock
 from ephemera.host.files import NotAFileError, text_of
+from ephemera.model import progress
+from ephemera.model.errors import MachineError
 
 SCHEMA = "schema"
 _ASIDE = "unreadable"

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ephemera.contract.errors import MachineError
 from ephemera.home.documents import DiskError, write_whole
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
 from ephemera.host import surroundings
+from ephemera.model.errors import MachineError
 
 _KEY_BYTES = 32
 _BACKEND_BYTES = 6

@@ -19,16 +19,16 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
-from ephemera.contract import progress
-from ephemera.contract.errors import InputError
-from ephemera.contract.labels import Identity
-from ephemera.contract.names import is_pool_stack, stack_name
 from ephemera.home import documents
 from ephemera.home.documents import DiskError
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
 from ephemera.host import clock
 from ephemera.host.processes import ProcessId
+from ephemera.model import progress
+from ephemera.model.errors import InputError
+from ephemera.model.labels import Identity
+from ephemera.model.names import is_pool_stack, stack_name
 
 _SCHEMA = 2
 DEFAULT_TTL_SECONDS = 12 * 3600.0

@@ -10,8 +10,8 @@ import os
 from functools import cache
 from pathlib import Path
 
-from ephemera.contract.errors import MachineError
 from ephemera.host import ownership, surroundings
+from ephemera.model.errors import MachineError
 
 _STATE, _CACHE = "XDG_STATE_HOME", "XDG_CACHE_HOME"
 _checked: dict[Path, tuple[int, ...]] = {}

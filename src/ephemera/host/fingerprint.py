@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
-from ephemera.contract.errors import InputError
 from ephemera.host import clock
+from ephemera.model.errors import InputError
 
 _MOST_FILES = 20_000
 _MOST_BYTES = 64 << 20

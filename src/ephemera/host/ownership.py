@@ -15,8 +15,8 @@ from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
-from ephemera.contract.errors import MachineError
 from ephemera.host import surroundings
+from ephemera.model.errors import MachineError
 
 SHARED = 0o022
 """Mode bits by which others change a file."""

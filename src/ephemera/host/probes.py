@@ -14,10 +14,10 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
-from ephemera.contract.errors import InputError
-from ephemera.contract.system import imported
 from ephemera.host import clock
 from ephemera.host.deadline import within
+from ephemera.model.errors import InputError
+from ephemera.model.system import imported
 
 _NETWORK_SECONDS = 2.0
 _COMMAND_SECONDS = 5.0

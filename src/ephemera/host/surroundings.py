@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from ephemera.contract.errors import InputError, MachineError
+from ephemera.model.errors import InputError, MachineError
 
 REMEDY = "set HOME, or XDG_STATE_HOME and XDG_CACHE_HOME, to folders that you can write to"
 """For a user who has no place for what is kept."""

@@ -4,7 +4,7 @@ An official image is pulled where a registry answers and built from a local reci
 project is built from its sources, and tagged with the hash of everything it is made from: no change, no build.
 """
 
-from ephemera.images.errors import ImageBuildError, ImageMissingError, ImageTakenError
+from ephemera.images.build_errors import ImageBuildError, ImageMissingError, ImageTakenError
 from ephemera.images.locking import lock_project
 from ephemera.images.making import ensure
 from ephemera.images.references import pulled, resolve

@@ -11,15 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ephemera.contract import labels, progress
-from ephemera.contract.errors import MachineError
 from ephemera.home import identity
 from ephemera.home.paths import cache_dir
-from ephemera.images.errors import ImageBuildError, explained
+from ephemera.images.build_errors import ImageBuildError, explained
 from ephemera.images.references import BASE, BASE_SUITE, CA_BUNDLE
-from ephemera.machine import apt
-from ephemera.machine.artifacts import data_dir
-from ephemera.machine.work import CommandFailedError, Work
+from ephemera.model import labels, progress
+from ephemera.model.errors import MachineError
+from ephemera.setup import apt
+from ephemera.setup.artifacts import data_dir
+from ephemera.setup.work import CommandFailedError, Work
 
 if TYPE_CHECKING:
     import docker

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from ephemera.images import reach
-from ephemera.images.errors import ImageBuildError, explained
+from ephemera.images.build_errors import ImageBuildError, explained
 
 if TYPE_CHECKING:
     import docker

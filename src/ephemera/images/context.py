@@ -21,7 +21,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import IO
 
-from ephemera.contract.errors import InputError
+from ephemera.model.errors import InputError
 
 IGNORE_FILE = ".dockerignore"
 _WILD = re.compile(r"[*?\[\\]")

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ephemera.contract import declared
-from ephemera.contract.images import EngineImage, ServiceImage
 from ephemera.images.context import read_dockerfile
 from ephemera.images.dockerfiles import declared_arguments
 from ephemera.images.references import recipes
+from ephemera.model import declared
+from ephemera.model.images import EngineImage, ServiceImage
 
 _COMMON = ("services", "images")
 _ODD = re.compile(r"[^a-z0-9]+")

@@ -7,12 +7,12 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from ephemera.contract.errors import InputError
+from ephemera.docker.connection import connected
 from ephemera.home.documents import write_whole
 from ephemera.host import surroundings
-from ephemera.host.engine import connected
-from ephemera.images.errors import ImageMissingError
+from ephemera.images.build_errors import ImageMissingError
 from ephemera.images.registries import credentials
+from ephemera.model.errors import InputError
 
 _NAME = "images.lock"
 

@@ -13,17 +13,17 @@ import tempfile
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ephemera.contract import labels
-from ephemera.contract.images import AnyImage, ServiceImage
+from ephemera.docker.connection import connected, docker_host
 from ephemera.home import builds, identity
 from ephemera.host import surroundings
-from ephemera.host.engine import connected, docker_host
 from ephemera.images import context, dockerfiles, reach
 from ephemera.images.base import import_base
+from ephemera.images.build_errors import ImageBuildError, ImageTakenError
 from ephemera.images.building import Build
-from ephemera.images.errors import ImageBuildError, ImageTakenError
 from ephemera.images.references import BASE, resolve, source, tag
 from ephemera.images.registries import Mode, pull
+from ephemera.model import labels
+from ephemera.model.images import AnyImage, ServiceImage
 
 if TYPE_CHECKING:
     import docker

@@ -10,9 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
-from ephemera.contract.errors import InputError, MachineError
-from ephemera.host import configured, surroundings
+from ephemera.docker import address
+from ephemera.host import surroundings
 from ephemera.images.dockerfiles import added_urls, declared_arguments
+from ephemera.model.errors import InputError, MachineError
 
 _NETWORK = "EPHEMERA_BUILD_NETWORK"
 _NETWORKS = ("bridge", "host", "none")
@@ -77,10 +78,10 @@ def arguments(dockerfile: str) -> dict[str, str]:
 
 def _configured_proxies() -> dict[str, Any]:
     """Return those of the Docker client's configuration for this engine, by their names there."""
-    of_engines = configured.client_config().get("proxies")
+    of_engines = address.client_config().get("proxies")
     if not isinstance(of_engines, dict):
         return {}
-    found = of_engines.get(configured.configured().url, of_engines.get("default"))
+    found = of_engines.get(address.configured().url, of_engines.get("default"))
     return found if isinstance(found, dict) else {}
 
 

@@ -14,12 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ephemera.contract.errors import UnknownNameError
-from ephemera.contract.images import AnyImage, EngineImage, PublicImage, ServiceImage
 from ephemera.images.context import context_hash
 from ephemera.images.locking import pinned
 from ephemera.images.registries import Mode
-from ephemera.machine.artifacts import data_dir
+from ephemera.model.errors import UnknownNameError
+from ephemera.model.images import AnyImage, EngineImage, PublicImage, ServiceImage
+from ephemera.setup.artifacts import data_dir
 
 BASE = EngineImage("base")
 """The image that debootstrap makes; it is imported, not built from a Dockerfile."""

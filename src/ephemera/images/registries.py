@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from ephemera.contract.errors import InputError
+from ephemera.docker.address import client_config_file, damaged_config
+from ephemera.docker.connection import connected
 from ephemera.home import documents
 from ephemera.home.paths import state_dir
 from ephemera.host import surroundings
-from ephemera.host.configured import client_config_file, damaged_config
-from ephemera.host.engine import connected
-from ephemera.images.errors import ImageMissingError, explained
+from ephemera.images.build_errors import ImageMissingError, explained
+from ephemera.model.errors import InputError
 
 if TYPE_CHECKING:
     import docker

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from ephemera.contract import labels
+from ephemera.docker.connection import connected, docker_host
 from ephemera.home import builds, identity
-from ephemera.host.engine import connected, docker_host
+from ephemera.model import labels
 
 if TYPE_CHECKING:
     import docker

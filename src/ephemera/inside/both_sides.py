@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import httpx
     import psycopg
 
-    from ephemera.contract.outputs import Endpoint, EnvironmentOutputs
+    from ephemera.model.outputs import Endpoint, EnvironmentOutputs
 
 _HTTP_TIMEOUT_SECONDS = 10.0
 _REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
@@ -55,7 +55,7 @@ def reports(config: pytest.Config) -> dict[str, list[Any]]:
 
 def counts(config: pytest.Config) -> dict[str, int]:
     """Return the counts of the run as pytest's own summary has them."""
-    from ephemera.contract.runner import COUNTED
+    from ephemera.model.runner import COUNTED
 
     found = reports(config)
     kinds = {kind: found.get("error" if kind == "errors" else kind, ()) for kind in COUNTED}

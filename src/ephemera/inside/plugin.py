@@ -1,6 +1,6 @@
-"""The pytest plugin inside the network: the fixtures of :mod:`ephemera.plugin`, for the environment around it.
+"""The pytest plugin inside the network: the fixtures of :mod:`ephemera.pytest_plugin`, for the environment around it.
 
-Suites that import types from ``ephemera.plugin.running`` get this module.
+Suites that import types from ``ephemera.pytest_plugin.environments`` get this module.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import NoReturn
 
 import pytest
 
-from ephemera.contract.errors import UnknownNameError
-from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.inside.both_sides import ReachableEnvironment, add_options, counts, reports
+from ephemera.model.errors import UnknownNameError
+from ephemera.model.outputs import EnvironmentOutputs
 
-sys.modules["ephemera.plugin.running"] = sys.modules[__name__]
+sys.modules["ephemera.pytest_plugin.environments"] = sys.modules[__name__]
 
 # Read once: tests may change their variables.
 _SYSTEM = os.environ.get("EPHEMERA_SYSTEM", "")

@@ -16,12 +16,12 @@ from typing import Any, get_args
 
 import pulumi
 
-from ephemera.contract import declared
-from ephemera.contract.data import load_data
-from ephemera.contract.errors import InputError
-from ephemera.contract.images import AnyImage, is_reference, is_root
-from ephemera.host.ports import Protocol
+from ephemera.docker.ports import Protocol
 from ephemera.host.probes import Exec, Http, PostgresProbe, Probe
+from ephemera.model import declared
+from ephemera.model.data import load_data
+from ephemera.model.errors import InputError
+from ephemera.model.images import AnyImage, is_reference, is_root
 
 MIN_SECONDS = 0.001
 """The shortest time of a health check that Docker takes."""
@@ -285,7 +285,7 @@ def check_capabilities(owner: str, capabilities: Any) -> None:
 
 
 def check_data(owner: str, data: Any) -> None:
-    """Raise unless ``data`` is empty, or ``module:NAME`` of an implementation of :mod:`ephemera.contract.data` that can
+    """Raise unless ``data`` is empty, or ``module:NAME`` of an implementation of :mod:`ephemera.model.data` that can
     be imported: on a reset it would be too late."""
     fits = isinstance(data, str) and (data == "" or _DATA.fullmatch(data) is not None)
     declared.require(fits, f"data of {owner}", data, "of the form module:NAME")

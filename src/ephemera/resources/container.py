@@ -11,13 +11,13 @@ from typing import Any, TypeVar, dataclass_transform
 import pulumi
 import pulumi_docker as docker
 
-from ephemera.contract import declared, labels
-from ephemera.contract.catalog import Source
-from ephemera.contract.errors import InputError
-from ephemera.contract.images import AnyImage
-from ephemera.contract.names import check_service_name
-from ephemera.contract.redaction import PUBLIC_PURPOSES
 from ephemera.host.probes import Exec, Probe, describe
+from ephemera.model import declared, labels
+from ephemera.model.catalog import Source
+from ephemera.model.errors import InputError
+from ephemera.model.images import AnyImage
+from ephemera.model.names import check_service_name
+from ephemera.model.redaction import PUBLIC_PURPOSES
 from ephemera.resources import arguments, given, policy
 from ephemera.resources.arguments import HealthCheck, Port
 from ephemera.resources.environment import Environment, Volume, current
@@ -106,7 +106,7 @@ class Container(pulumi.ComponentResource):
     engine_capabilities: Mapping[str, str | float | bool] = field(default_factory=dict)
     """Listed in the outputs as ``capabilities``: what the service can do."""
     data: str = ""
-    """Implementation that resets its data, ``module:NAME`` (:mod:`ephemera.contract.data`)."""
+    """Implementation that resets its data, ``module:NAME`` (:mod:`ephemera.model.data`)."""
     opts: pulumi.ResourceOptions | None = None
     """Of Pulumi; the parent is the environment unless given."""
 

@@ -9,17 +9,18 @@ import pulumi
 from docker.errors import ImageNotFound, NotFound
 from requests.exceptions import HTTPError
 
-from ephemera.contract import labels, progress
-from ephemera.contract.labels import Identity
-from ephemera.contract.settings import Settings
+from ephemera.docker import connection, forwarder, ports
+from ephemera.docker.address import configured
+from ephemera.docker.exposure import exposure
+from ephemera.docker.fixed_ports import ADDRESS, port_of, refuse_held
+from ephemera.docker.ports import LOOPBACK, Protocol
 from ephemera.home import addresses, credentials
 from ephemera.home.addresses import Allocation
 from ephemera.home.identity import key
-from ephemera.host import engine, forwarder, limits, ports
-from ephemera.host.configured import configured
-from ephemera.host.exposure import exposure
-from ephemera.host.fixed_ports import ADDRESS, port_of, refuse_held
-from ephemera.host.ports import LOOPBACK, Protocol
+from ephemera.host import limits
+from ephemera.model import labels, progress
+from ephemera.model.labels import Identity
+from ephemera.model.settings import Settings
 
 Published = tuple[str, str, int]
 """A container port as Docker writes it (``53/udp``), and the address and port that it is published on."""
@@ -41,7 +42,7 @@ class DockerHost:
     def __init__(self, identity: Identity, settings: Settings, fixed_ports: Mapping[str, Mapping[str, int]]) -> None:
         self._identity = identity
         self._fixed_ports = fixed_ports.get(settings.port_table, {})
-        self.client = engine.connect()
+        self.client = connection.connect()
         self._exposure = exposure(settings, configured(), self.client)
         self.expose = self._exposure.mode
         """How ports are published: ``loopback``, ``dynamic``, ``fixed`` or ``none``."""
@@ -59,7 +60,7 @@ class DockerHost:
 
     def engine_id(self) -> str:
         """Return the id of the Docker engine."""
-        return engine.identity(self.client)
+        return connection.identity(self.client)
 
     def key(self) -> bytes:
         """Return the user's key."""

@@ -13,12 +13,12 @@ import pulumi
 import pulumi_docker as docker
 from pulumi.runtime import register_stack_transformation
 
-from ephemera.contract import labels
-from ephemera.contract.catalog import Manifest
-from ephemera.contract.errors import InputError, UnknownNameError
-from ephemera.contract.images import AnyImage, PublicImage
-from ephemera.contract.labels import Identity
-from ephemera.contract.settings import Settings
+from ephemera.model import labels
+from ephemera.model.catalog import Manifest
+from ephemera.model.errors import InputError, UnknownNameError
+from ephemera.model.images import AnyImage, PublicImage
+from ephemera.model.labels import Identity
+from ephemera.model.settings import Settings
 from ephemera.resources.arguments import check_volume_name
 from ephemera.resources.docker_host import DockerHost
 from ephemera.resources.gates import Gatekeeper

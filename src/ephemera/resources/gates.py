@@ -23,13 +23,13 @@ from docker import DockerClient
 from docker.errors import APIError, DockerException, NotFound
 from requests.exceptions import HTTPError, RequestException
 
-from ephemera.contract import labels, progress
-from ephemera.contract.errors import ServiceFailedError
-from ephemera.contract.redaction import Redactor
-from ephemera.host import logs
+from ephemera.docker import logs
+from ephemera.docker.connection import said
 from ephemera.host.deadline import begin, within
-from ephemera.host.engine import said
 from ephemera.host.probes import Probe, Target
+from ephemera.model import labels, progress
+from ephemera.model.errors import ServiceFailedError
+from ephemera.model.redaction import Redactor
 
 _TAIL_LINES = 20
 _NEWS_INTERVAL_SECONDS = 0.5

@@ -13,8 +13,8 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 
-from ephemera.contract import progress
-from ephemera.contract.errors import InputError
+from ephemera.model import progress
+from ephemera.model.errors import InputError
 from ephemera.resources import arguments
 from ephemera.resources.arguments import HealthCheck, Port
 

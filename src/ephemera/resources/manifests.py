@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 
-from ephemera.contract.catalog import Manifest
-from ephemera.contract.system import System, refusing
+from ephemera.model.catalog import Manifest
+from ephemera.model.system import System, refusing
 
 KNOWN: ContextVar[Mapping[str, Manifest]] = ContextVar("known manifests", default={})  # noqa: B039 - never written to
 """Manifests that this process was told: these systems need no rehearsal."""

@@ -13,9 +13,9 @@ from typing import Any
 import pulumi
 from docker import DockerClient
 
-from ephemera.contract import labels
-from ephemera.contract.errors import NameTakenError
-from ephemera.contract.labels import Identity
+from ephemera.model import labels
+from ephemera.model.errors import NameTakenError
+from ephemera.model.labels import Identity
 
 _KINDS = {
     "docker:index/container:Container": "container",

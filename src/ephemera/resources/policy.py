@@ -33,9 +33,9 @@ from typing import Any
 
 import pulumi
 
-from ephemera.contract import labels
-from ephemera.contract.errors import InputError, PolicyError, UnknownNameError
-from ephemera.contract.images import is_root
+from ephemera.model import labels
+from ephemera.model.errors import InputError, PolicyError, UnknownNameError
+from ephemera.model.images import is_root
 
 RULES = (
     "raw",

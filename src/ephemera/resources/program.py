@@ -9,18 +9,18 @@ import pulumi
 from pulumi.runtime import config as runtime_config
 
 from ephemera import images
-from ephemera.contract import progress
-from ephemera.contract.catalog import Manifest, find_system
-from ephemera.contract.errors import EphemeraError
-from ephemera.contract.images import AnyImage
-from ephemera.contract.labels import Identity
-from ephemera.contract.outputs import EXPORT
-from ephemera.contract.redaction import Redactor
-from ephemera.contract.settings import NAMESPACE, Images, Settings, read_settings
-from ephemera.contract.system import System, collected
+from ephemera.docker.address import configured
+from ephemera.docker.mounts import refuse_unmountable
 from ephemera.home import identity
-from ephemera.host.configured import configured
-from ephemera.host.development import refuse_unmountable
+from ephemera.model import progress
+from ephemera.model.catalog import Manifest, find_system
+from ephemera.model.errors import EphemeraError
+from ephemera.model.images import AnyImage
+from ephemera.model.labels import Identity
+from ephemera.model.outputs import EXPORT
+from ephemera.model.redaction import Redactor
+from ephemera.model.settings import NAMESPACE, Images, Settings, read_settings
+from ephemera.model.system import System, collected
 from ephemera.resources.environment import Environment
 from ephemera.resources.manifests import Manifests
 

@@ -1,6 +1,6 @@
 """A rehearsal: a system's program run to its end against Pulumi's mocks, without Docker, files or network.
 
-It yields the system's :class:`~ephemera.contract.catalog.Manifest`. Dependencies between services are read from the
+It yields the system's :class:`~ephemera.model.catalog.Manifest`. Dependencies between services are read from the
 resources that each output depends on, as Pulumi itself does.
 """
 
@@ -18,16 +18,16 @@ from pulumi.runtime import mocks, set_all_config, set_mocks
 from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 
-from ephemera.contract import declared
-from ephemera.contract.catalog import Manifest, Service
-from ephemera.contract.errors import InputError
-from ephemera.contract.images import AnyImage
-from ephemera.contract.labels import Identity
-from ephemera.contract.settings import Expose, Settings
-from ephemera.contract.system import System
+from ephemera.docker.fixed_ports import ADDRESS, port_of
+from ephemera.docker.ports import LOOPBACK, Protocol
 from ephemera.home.addresses import Allocation
-from ephemera.host.fixed_ports import ADDRESS, port_of
-from ephemera.host.ports import LOOPBACK, Protocol
+from ephemera.model import declared
+from ephemera.model.catalog import Manifest, Service
+from ephemera.model.errors import InputError
+from ephemera.model.images import AnyImage
+from ephemera.model.labels import Identity
+from ephemera.model.settings import Expose, Settings
+from ephemera.model.system import System
 from ephemera.resources.container import Container
 from ephemera.resources.docker_host import DockerHost
 from ephemera.resources.environment import Environment
@@ -68,7 +68,7 @@ def manifest_of(system: System, *, config: Mapping[str, str] | None = None) -> M
 def check_policy(system: System, *, config: Mapping[str, str] | None = None) -> None:
     """Hold a system's program to the policy, for each of its profiles and each way to publish; for a test.
 
-    Needs no Docker and creates nothing. Raises :class:`~ephemera.contract.errors.PolicyError` for the first resource
+    Needs no Docker and creates nothing. Raises :class:`~ephemera.model.errors.PolicyError` for the first resource
     that breaks a rule without a reason, and whatever the program raises. Options have their defaults; ``config``: what
     else the program reads from Pulumi's, full key → text.
     """

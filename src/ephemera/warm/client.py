@@ -20,9 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from ephemera.contract.errors import InputError, MachineError
 from ephemera.host import surroundings
-from ephemera.warm import address
+from ephemera.model.errors import InputError, MachineError
+from ephemera.warm import socket_address
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -85,7 +85,7 @@ def forked(
     ``fresh``: imports as ``python -m`` in that folder does, not as this process, where tests may have places of their
     own. ``outlives``: goes on when this process dies. Otherwise it is killed then, as a terminal's programs are not.
     """
-    connection = _connected() if address.wanted() else None
+    connection = _connected() if socket_address.wanted() else None
     if connection is None:
         return None
     try:
@@ -96,7 +96,7 @@ def forked(
             "environment": dict(surroundings.variables() if environment is None else environment),
             "folder": folder or str(surroundings.folder()),
             "path": None if fresh else sys.path,
-            "umask": address.umask(),
+            "umask": socket_address.umask(),
             "outlives": outlives,
         }
         connection.settimeout(_ANSWER_SECONDS)
@@ -196,16 +196,16 @@ def handed_over(program: str, arguments: Sequence[str]) -> int | None:
 def begin() -> None:
     """Start the warm process of this fingerprint, unless there is one; it is there in about a second."""
     global _starting
-    if not address.wanted() or _starting is not None:
+    if not socket_address.wanted() or _starting is not None:
         return
     # An interpreter that finds no locale mends that for all that it starts too, so that those do not find the same.
     mode = ["-X", "utf8"] if sys.flags.utf8_mode else []
     with suppress(OSError, MachineError):  # a cache that cannot be used: then without
-        connection = address.connected(address.fingerprint())
+        connection = socket_address.connected(socket_address.fingerprint())
         if connection is not None:
             connection.close()
             return
-        with (address.folder() / "log").open("w") as log:
+        with (socket_address.folder() / "log").open("w") as log:
             _starting, told = os.pipe()
             with os.fdopen(told):
                 subprocess.Popen(
@@ -213,7 +213,7 @@ def begin() -> None:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=address.environment(),
+                    env=socket_address.environment(),
                     pass_fds=[told],
                     start_new_session=True,
                     cwd=os.sep,
@@ -222,12 +222,12 @@ def begin() -> None:
 
 def _connected() -> socket.socket | None:
     global _starting
-    fingerprint = address.fingerprint()
-    connection = address.connected(fingerprint)
+    fingerprint = socket_address.fingerprint()
+    connection = socket_address.connected(fingerprint)
     if connection is None and _starting is not None:
         # It imports what the program would have to import here: waiting is never longer.
         select.select([_starting], [], [], _START_SECONDS)
         os.close(_starting)
         _starting = None
-        connection = address.connected(fingerprint)
+        connection = socket_address.connected(fingerprint)
     return connection

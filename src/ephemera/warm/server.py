@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from ephemera.host import surroundings
 from ephemera.host.sockets import short_path
-from ephemera.warm import address
+from ephemera.warm import socket_address
 from ephemera.warm.client import GO
 
 _IDLE_SECONDS = 900.0
@@ -38,10 +38,10 @@ _MODULES = (
     "ephemera.cli.live",
     "ephemera.cli.main",
     "ephemera.cli.tables",
-    "ephemera.driver.child",
-    "ephemera.driver.in_network",
-    "ephemera.driver.lifecycle",
-    "ephemera.machine.steps",
+    "ephemera.pulumi.child",
+    "ephemera.in_network",
+    "ephemera.lifecycle",
+    "ephemera.setup.steps",
     "ephemera.resources.program",
     "ephemera.resources.rehearsal",
 )
@@ -49,11 +49,11 @@ _MODULES = (
 
 def main(arguments: list[str]) -> int:
     """Serve until a quarter of an hour has passed without a request, or an imported module has changed."""
-    fingerprint = address.fingerprint()
-    path = address.socket_file(fingerprint)
-    with (address.folder() / "lock").open("w") as lock:
+    fingerprint = socket_address.fingerprint()
+    path = socket_address.socket_file(fingerprint)
+    with (socket_address.folder() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of several that begin at once, one imports
-        _tidy(address.folder())
+        _tidy(socket_address.folder())
         if path.exists():
             return 0  # it serves already
         _plain_signals()
@@ -91,7 +91,7 @@ def _reap(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the s
 def _tidy(folder: Path) -> None:
     """Remove sockets of warm processes that were killed."""
     for path in folder.glob("*.socket"):
-        connection = address.connected(path.stem)
+        connection = socket_address.connected(path.stem)
         if connection is None:
             path.unlink(missing_ok=True)
         else:
@@ -111,7 +111,7 @@ def _serve(listener: socket.socket, fingerprint: str) -> None:
     used = time.monotonic()
     while time.monotonic() - used < _IDLE_SECONDS:
         if not select.select([listener], [], [], _LOOK_SECONDS)[0]:
-            if address.fingerprint() != fingerprint:
+            if socket_address.fingerprint() != fingerprint:
                 return
             continue
         used = time.monotonic()
@@ -153,7 +153,7 @@ def _asked(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None
     """Return the request and its descriptors; None for one that is damaged, or that was given up."""
     try:
         connection.settimeout(_REQUEST_SECONDS)
-        address.check_peer(connection)
+        socket_address.check_peer(connection)
         message, descriptors, _, _ = socket.recv_fds(connection, _REQUEST_BYTES, 3)
         request = json.loads(message)
         if len(descriptors) != 3:

@@ -66,7 +66,7 @@ def changes(data: Volume | None, other: Any, secret: Any) -> dict[str, list[dict
                 "needs": [other],
                 "engine_capabilities": {"version": 16},
                 "credentials": {"pin": 1234},
-                "data": "ephemera.contract.data:NOTHING",
+                "data": "ephemera.model.data:NOTHING",
                 "stop_grace_seconds": 1,
             },
             {

@@ -17,7 +17,7 @@ import pytest
 from httpx_sse import EventSource
 
 if TYPE_CHECKING:
-    from ephemera.plugin.running import RunningEnvironment
+    from ephemera.pytest_plugin.environments import RunningEnvironment
 
 ROLES = ("admin", "operator", "viewer")
 

@@ -21,7 +21,7 @@ import pytest
 from olav_client.cli import run
 
 if TYPE_CHECKING:
-    from ephemera.plugin.running import RunningEnvironment
+    from ephemera.pytest_plugin.environments import RunningEnvironment
 
 pytestmark = pytest.mark.timeout(60, func_only=True)
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 if TYPE_CHECKING:
-    from ephemera.plugin.running import RunningEnvironment
+    from ephemera.pytest_plugin.environments import RunningEnvironment
 
 pytestmark = pytest.mark.timeout(60, func_only=True)
 

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from tasker_client import OrchestrationClient, Step, StepStatus, WorkerClient
 
 if TYPE_CHECKING:
-    from ephemera.plugin.running import RunningEnvironment
+    from ephemera.pytest_plugin.environments import RunningEnvironment
 
 
 @pytest.fixture(scope="session")

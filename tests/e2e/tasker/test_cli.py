@@ -13,7 +13,7 @@ import pytest
 from tasker_client import OrchestrationClient, Step, TaskStatus
 
 if TYPE_CHECKING:
-    from ephemera.plugin.running import RunningEnvironment
+    from ephemera.pytest_plugin.environments import RunningEnvironment
 
 pytestmark = pytest.mark.timeout(60, func_only=True)
 

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from tasker_client import OrchestrationClient, StepStatus, Task, TaskStatus
 
 if TYPE_CHECKING:
-    from ephemera.plugin.running import RunningEnvironment
+    from ephemera.pytest_plugin.environments import RunningEnvironment
 
 pytestmark = pytest.mark.timeout(60, func_only=True)
 

@@ -24,7 +24,7 @@ from tasker_client import (
 )
 
 if TYPE_CHECKING:
-    from ephemera.plugin.running import EnvironmentFactory, RunningEnvironment
+    from ephemera.pytest_plugin.environments import EnvironmentFactory, RunningEnvironment
 
 pytestmark = [
     pytest.mark.timeout(90, func_only=True),

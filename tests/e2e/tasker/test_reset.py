@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from tasker_client import NotFoundError, OrchestrationClient, TaskStatus
 
 if TYPE_CHECKING:
-    from ephemera.plugin.running import EnvironmentFactory, RunningEnvironment
+    from ephemera.pytest_plugin.environments import EnvironmentFactory, RunningEnvironment
 
 pytestmark = pytest.mark.timeout(120, func_only=True)
 

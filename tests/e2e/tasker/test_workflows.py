@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from tasker_client import OrchestrationClient, Task, TaskStatus
 
 if TYPE_CHECKING:
-    from ephemera.plugin.running import RunningEnvironment
+    from ephemera.pytest_plugin.environments import RunningEnvironment
 
 # Only the test itself: the first one may have to wait for the environment, which has deadlines of its own.
 pytestmark = pytest.mark.timeout(60, func_only=True)

@@ -11,10 +11,10 @@ from benchmarks.recording import startable
 from benchmarks.tools.ephemera import PROJECT
 from benchmarks.workload import WORKLOADS, service_of
 from ephemera import check_policy
-from ephemera.contract.catalog import Manifest, Service
-from ephemera.contract.errors import UnknownNameError
-from ephemera.contract.outputs import ServiceOutputs
-from ephemera.contract.system import load_systems
+from ephemera.model.catalog import Manifest, Service
+from ephemera.model.errors import UnknownNameError
+from ephemera.model.outputs import ServiceOutputs
+from ephemera.model.system import load_systems
 from ephemera.resources.manifests import Manifests
 from tests.unit.benchmarks.doubles import API, CACHE, inspected
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ephemera.cli.main import main
-from ephemera.machine import steps
+from ephemera.setup import steps
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from ephemera.cli.columns import Columns
 from ephemera.cli.console import Screen, filtering
-from ephemera.contract.text import printable
+from ephemera.cli.tables import Columns
+from ephemera.model.text import printable
 
 _NAME = "shop-a-branch-with-a-very-long-name-0123456789"
 _ADDRESS = "http://127.83.254.251:18080/with/a/path/of/its/own"

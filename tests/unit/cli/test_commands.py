@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.catalog import Manifest
-from ephemera.contract.errors import ServiceFailedError
-from ephemera.contract.images import PublicImage
-from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.driver import finding, lifecycle, suite
-from ephemera.driver.lifecycle import Gone, Ready, Request
-from ephemera.driver.suite import SuiteResult
-from ephemera.driver.workspace import Workspace
+from ephemera import lifecycle
 from ephemera.home import leases, paths
 from ephemera.home.paths import state_dir
-from ephemera.machine import toolchain
+from ephemera.lifecycle import Gone, Ready, Request, finding, suite
+from ephemera.lifecycle.suite import SuiteResult
+from ephemera.model.catalog import Manifest
+from ephemera.model.errors import ServiceFailedError
+from ephemera.model.images import PublicImage
+from ephemera.model.outputs import EnvironmentOutputs
+from ephemera.pulumi.workspace import Workspace
+from ephemera.setup import toolchain
 from tests.unit.cli.conftest import Command
 from tests.unit.doubles import SHOP, FakeClient, lease_of, marks
 from tests.unit.users import belongs_to

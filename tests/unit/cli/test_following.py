@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from ephemera.cli.following import followed
-from ephemera.contract import labels
 from ephemera.home import identity
+from ephemera.model import labels
 from tests.unit.doubles import FakeClient, marks
 
 _STACK = "shop-main"

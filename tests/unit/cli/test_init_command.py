@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract.catalog import Manifest
-from ephemera.contract.images import EngineImage, PublicImage, ServiceImage
-from ephemera.driver.workspace import Workspace
+from ephemera.model.catalog import Manifest
+from ephemera.model.images import EngineImage, PublicImage, ServiceImage
+from ephemera.pulumi.workspace import Workspace
 from tests.unit.cli.conftest import Command
 
 

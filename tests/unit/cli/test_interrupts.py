@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ephemera.cli.following import awaited
-from ephemera.contract.errors import EphemeraError, InputError
-from ephemera.driver.workspace import Workspace
+from ephemera.model.errors import EphemeraError, InputError
+from ephemera.pulumi.workspace import Workspace
 from tests.unit.cli.conftest import Command
 
 _SECONDS = 10.0

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.driver import reaper
-from ephemera.driver.reaper import Reaped
-from ephemera.driver.workspace import Workspace
 from ephemera.home import identity, leases
 from ephemera.home.leases import DEFAULT_TTL_SECONDS, Lease
+from ephemera.lifecycle import reaper
+from ephemera.lifecycle.reaper import Reaped
+from ephemera.pulumi.workspace import Workspace
 from tests.unit.cli.conftest import Command
 from tests.unit.doubles import IDENTITY, SHOP, FakeClient, marks
 

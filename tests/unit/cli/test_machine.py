@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract.catalog import Manifest, Service
-from ephemera.contract.errors import MachineError
-from ephemera.driver import workspace as workspace_module
-from ephemera.driver.workspace import Workspace
-from ephemera.machine import steps
-from ephemera.machine.toolchain import Toolchain
+from ephemera.model.catalog import Manifest, Service
+from ephemera.model.errors import MachineError
+from ephemera.pulumi import workspace as workspace_module
+from ephemera.pulumi.workspace import Workspace
+from ephemera.setup import steps
+from ephemera.setup.toolchain import Toolchain
 from tests.unit.cli.conftest import Command
 
 _LACKING = MachineError("Docker is not running", remedy="start it")

@@ -12,10 +12,10 @@ import pytest
 
 from ephemera.cli import main
 from ephemera.cli.commands_containers import count_options
-from ephemera.contract.errors import EngineError, EphemeraError, ServiceFailedError
-from ephemera.driver.workspace import Workspace
+from ephemera.model.errors import EngineError, EphemeraError, ServiceFailedError
+from ephemera.pulumi.workspace import Workspace
 from tests.unit.cli.conftest import Command
-from tests.unit.contract.test_errors import SAMPLES
+from tests.unit.model.test_errors import SAMPLES
 
 
 def _raising(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.driver import lifecycle
-from ephemera.driver.workspace import Workspace
+from ephemera import lifecycle
+from ephemera.model.outputs import EnvironmentOutputs
+from ephemera.pulumi.workspace import Workspace
 from tests.unit.cli.conftest import Command
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ephemera.cli.options import settings_from
-from ephemera.contract.errors import InputError
+from ephemera.model.errors import InputError
 
 
 def test_pairs_become_config_with_or_without_the_namespace() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from ephemera.driver import filling, pool
-from ephemera.driver.pool import Pool
-from ephemera.driver.workspace import Workspace
 from ephemera.home import leases
+from ephemera.lifecycle import filling, pool
+from ephemera.lifecycle.pool import Pool
+from ephemera.pulumi.workspace import Workspace
 from tests.unit.cli.conftest import Command
 from tests.unit.doubles import SHOP, FakeClient, lease_of
 

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from ephemera.cli import timeline
-from ephemera.cli.columns import Columns
+from ephemera.cli import timeline_table
 from ephemera.cli.console import Screen
-from ephemera.driver.timeline import CONTAINER, Segment, Timeline
+from ephemera.cli.tables import Columns
+from ephemera.pulumi.timeline import CONTAINER, Segment, Timeline
 
 _NETWORK = "docker:index/network:Network"
 
@@ -50,7 +50,7 @@ def _printed(table: Table | Columns, width: int) -> list[str]:
 
 
 def test_bars_lie_where_their_time_was() -> None:
-    lines = _printed(timeline.bars(_timeline(), 83), 83)
+    lines = _printed(timeline_table.bars(_timeline(), 83), 83)
     rows = {line[3:15].strip(): line for line in lines}
     axis = lines[0].index("0 ")
     assert lines[0].endswith("10.00 s")
@@ -62,30 +62,30 @@ def test_bars_lie_where_their_time_was() -> None:
 
 
 def test_row_says_what_was_done_and_how_long_it_took() -> None:
-    lines = _printed(timeline.bars(_timeline(), 140), 140)
+    lines = _printed(timeline_table.bars(_timeline(), 140), 140)
     rows = {" ".join(line[3:18].split()): " ".join(line[:56].split()) for line in lines}
     assert rows["db"] == "* db replace 1.50 s 2.95 s 0.96 s"
     assert rows["Network network"] == "Network network create 0.50 s"
 
 
 def test_what_did_not_change_and_took_no_time_is_only_counted() -> None:
-    lines = _printed(timeline.bars(_timeline(), 140), 140)
+    lines = _printed(timeline_table.bars(_timeline(), 140), 140)
     assert not any("api" in line or "finish" in line for line in lines)
     assert lines[-1] == "and 2 unchanged or under 1%"
 
 
 @pytest.mark.parametrize("width", [60, 80, 140, 300])
 def test_bars_fit_the_terminal(width: int) -> None:
-    assert max(map(len, _printed(timeline.bars(_timeline(), width), 400))) <= max(width, 78)
-    assert len(_printed(timeline.bars(_timeline(), width), width)) == 5
+    assert max(map(len, _printed(timeline_table.bars(_timeline(), width), 400))) <= max(width, 78)
+    assert len(_printed(timeline_table.bars(_timeline(), width), width)) == 5
 
 
 def test_bars_do_without_unicode() -> None:
-    assert all(line.isascii() for line in _printed(timeline.bars(_timeline(), 80, unicode=False), 80))
+    assert all(line.isascii() for line in _printed(timeline_table.bars(_timeline(), 80, unicode=False), 80))
 
 
 def test_critical_path_tells_each_long_part_and_sums_up_the_short_ones() -> None:
-    lines = [line.split() for line in _printed(timeline.critical_path(_timeline()), 80)]
+    lines = [line.split() for line in _printed(timeline_table.critical_path(_timeline()), 80)]
     assert lines[1:] == [
         ["program", "5.000", "50.0%"],
         ["db", "delete-replaced", "0.950", "9.5%"],
@@ -100,20 +100,20 @@ def test_critical_path_tells_each_long_part_and_sums_up_the_short_ones() -> None
 
 def test_show_prints_both(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    timeline.show(Screen(), _timeline())
+    timeline_table.show(Screen(), _timeline())
     said = capsys.readouterr().out
     assert said.index("took") < said.index("critical path")
 
 
 def test_show_keeps_to_what_the_output_can_hold() -> None:
     output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    timeline.show(Screen(out=Console(file=output, width=100)), _timeline())
+    timeline_table.show(Screen(out=Console(file=output, width=100)), _timeline())
     output.flush()
     assert b"program" in output.buffer.getvalue()
 
 
 def test_stopwatch_counts_from_the_processs_start_and_passes_events_on() -> None:
-    stopwatch = timeline.Stopwatch()
+    stopwatch = timeline_table.Stopwatch()
     stopwatch.phase("plan")
     passed: list[dict[str, Any]] = []
     stopwatch.noting(passed.append)({"type": "phase", "name": "check"})
@@ -130,7 +130,7 @@ def test_stopwatch_counts_from_the_processs_start_and_passes_events_on() -> None
 
 
 def test_event_keeps_the_time_at_which_it_was_said_to_be() -> None:
-    stopwatch = timeline.Stopwatch()
+    stopwatch = timeline_table.Stopwatch()
     earlier = time.monotonic() - 0.02
     stopwatch.noting(lambda _: None)({"type": "phase", "name": "program", "at": earlier})
     stopwatch.phase("finish")

@@ -11,10 +11,10 @@ import pytest
 from ephemera import Environment, Http
 from ephemera.components import OpenSearch
 from ephemera.components.opensearch_data import DATA
-from ephemera.contract.data import load_data
-from ephemera.contract.errors import InputError
-from ephemera.contract.images import PublicImage
-from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.model.data import load_data
+from ephemera.model.errors import InputError
+from ephemera.model.images import PublicImage
+from ephemera.model.outputs import EnvironmentOutputs
 from tests.unit import programs
 from tests.unit.programs import OpenGates, Registered
 
@@ -99,7 +99,7 @@ def test_capabilities_tell_what_an_image_lacks(
 
 def test_what_brings_data_back_is_used_without_pulumi() -> None:
     script = (
-        "import sys; from ephemera.contract.data import load_data\n"
+        "import sys; from ephemera.model.data import load_data\n"
         "load_data('ephemera.components.opensearch_data:DATA')\n"
         "assert not {'pulumi', 'docker', 'httpx'} & set(sys.modules)"
     )

@@ -7,10 +7,10 @@ import pytest
 
 from ephemera.components import Postgres
 from ephemera.components.postgres_data import DATA
-from ephemera.contract.data import load_data
-from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home.credentials import credential
 from ephemera.host.probes import PostgresProbe
+from ephemera.model.data import load_data
+from ephemera.model.outputs import EnvironmentOutputs
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY
 from tests.unit.programs import OpenGates, Registered

@@ -9,11 +9,11 @@ import pulumi
 
 from ephemera.components import Redis
 from ephemera.components.redis_data import DATA
-from ephemera.contract.data import load_data
-from ephemera.contract.images import PublicImage
-from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home.credentials import credential
 from ephemera.host.probes import RedisProbe
+from ephemera.model.data import load_data
+from ephemera.model.images import PublicImage
+from ephemera.model.outputs import EnvironmentOutputs
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY
 from tests.unit.programs import OpenGates, Registered
@@ -70,7 +70,7 @@ def test_gate_speaks_the_servers_protocol_and_outputs_tell_all_that_a_client_nee
 
 def test_what_brings_data_back_is_used_without_pulumi() -> None:
     script = (
-        "import sys; from ephemera.contract.data import load_data\n"
+        "import sys; from ephemera.model.data import load_data\n"
         "load_data('ephemera.components.postgres_data:DATA'); load_data('ephemera.components.redis_data:DATA')\n"
         "assert not {'pulumi', 'psycopg', 'redis', 'docker'} & set(sys.modules)"
     )

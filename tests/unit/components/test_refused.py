@@ -10,8 +10,8 @@ import pytest
 
 from ephemera import Container
 from ephemera.components import OpenSearch, Postgres, Redis, WebService
-from ephemera.contract.errors import InputError
-from ephemera.contract.images import EngineImage
+from ephemera.model.errors import InputError
+from ephemera.model.images import EngineImage
 from tests.unit import programs
 from tests.unit.doubles import FakeClient
 from tests.unit.programs import OpenGates, Registered

@@ -4,8 +4,8 @@ import pulumi
 
 from ephemera import Http
 from ephemera.components import WebService
-from ephemera.contract.images import PublicImage
-from ephemera.contract.outputs import EnvironmentOutputs
+from ephemera.model.images import PublicImage
+from ephemera.model.outputs import EnvironmentOutputs
 from tests.unit import programs
 from tests.unit.programs import OpenGates, Registered
 

@@ -7,11 +7,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from ephemera.contract.errors import InputError, MachineError
-from ephemera.contract.progress import Event
 from ephemera.home import addresses
 from ephemera.home.addresses import Allocation, allocate, lookup, pick_port, release
 from ephemera.home.paths import state_dir
+from ephemera.model.errors import InputError, MachineError
+from ephemera.model.progress import Event
 from tests.unit.processes import heard, python, tell
 
 _POOL = "10.213.0.0/16"

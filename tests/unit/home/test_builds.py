@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract.errors import ImageError
 from ephemera.home import builds, identity
 from ephemera.home.paths import cache_dir
+from ephemera.model.errors import ImageError
 
 _ENGINE = "unix:///engine.sock"
 _BUILDER = f"""

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract import progress
-from ephemera.contract.progress import Event
 from ephemera.home import documents
 from ephemera.home.documents import DiskError
 from ephemera.home.locks import locked
 from ephemera.home.paths import state_dir
+from ephemera.model import progress
+from ephemera.model.progress import Event
 
 
 def _path() -> Path:

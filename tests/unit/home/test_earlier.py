@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from ephemera import images
-from ephemera.contract.progress import Event
-from ephemera.driver import known, pool, reaper, recording, state
-from ephemera.driver.workspace import Workspace
 from ephemera.home import addresses, identity, leases
 from ephemera.home.paths import state_dir
+from ephemera.lifecycle import pool, reaper
+from ephemera.model.progress import Event
+from ephemera.observe import recording
+from ephemera.pulumi import known, state
+from ephemera.pulumi.workspace import Workspace
 
 _EARLIER = Path(__file__).parent / "earlier"
 _CHECKOUT = "/home/dev/shop"

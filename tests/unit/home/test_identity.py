@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract.errors import MachineError
 from ephemera.home import identity
 from ephemera.home.paths import state_dir
+from ephemera.model.errors import MachineError
 from tests.unit.processes import heard, python, tell
 
 _KEY = """

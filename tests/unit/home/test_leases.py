@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.errors import InputError
-from ephemera.contract.progress import Event
 from ephemera.home import leases
 from ephemera.home.leases import DEFAULT_TTL_SECONDS, Lease
 from ephemera.home.paths import state_dir
 from ephemera.host.processes import ProcessId
+from ephemera.model.errors import InputError
+from ephemera.model.progress import Event
 from tests.unit.doubles import IDENTITY, lease_of
 from tests.unit.processes import python
 

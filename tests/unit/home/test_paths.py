@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract.errors import MachineError
 from ephemera.home.paths import cache_dir, cached_program, checkout_dir, own_cache_dir, state_dir
+from ephemera.model.errors import MachineError
 from tests.unit.users import belongs_to
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.errors import InputError
 from ephemera.host import fingerprint as module
 from ephemera.host.fingerprint import Files, Fingerprint, apart, stamp
+from ephemera.model.errors import InputError
 
 
 def fingerprint(paths: Iterable[str]) -> Fingerprint:

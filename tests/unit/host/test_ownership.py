@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract.errors import MachineError
 from ephemera.host import ownership
+from ephemera.model.errors import MachineError
 from tests.unit.users import belongs_to
 
 OTHER = 4711

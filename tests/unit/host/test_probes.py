@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from ephemera.docker.ports import free_port
 from ephemera.host import probes
-from ephemera.host.ports import free_port
 from ephemera.host.probes import Exec, ExitZero, Http, PostgresProbe, Probe, RedisProbe, Target, Tcp
 
 _HTTP = Http("/health")

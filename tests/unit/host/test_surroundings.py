@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract.errors import InputError, MachineError
+from ephemera.docker.address import DEFAULT_HOST, configured
 from ephemera.home import identity
 from ephemera.home.paths import state_dir
 from ephemera.host import surroundings
-from ephemera.host.configured import DEFAULT_HOST, configured
+from ephemera.model.errors import InputError, MachineError
 
 _SOURCE = Path(surroundings.__file__).parents[1]
 # Rooms whose code runs in processes of tests, catalogs and programs. The others are processes of their own, which read
@@ -31,7 +31,7 @@ _ASKED_FOR = frozenset(
 _MAY = {
     "host/surroundings.py": {"os.environ", "Path.cwd"},
     "warm/server.py": {"os.environ"},  # a fork takes on those of its request
-    "contract/settings.py": {"os.environ"},  # a default, for programs that call it by themselves
+    "model/settings.py": {"os.environ"},  # a default, for programs that call it by themselves
     "home/builds.py": {"time.time"},  # builds run in processes of ours
 }
 

@@ -17,12 +17,12 @@ from docker.errors import ImageNotFound
 from requests.exceptions import ConnectionError as BrokenConnectionError
 from requests.exceptions import ReadTimeout
 
-from ephemera.contract import labels
-from ephemera.contract.errors import InputError, MachineError
-from ephemera.contract.images import ServiceImage
+from ephemera.docker import connection
 from ephemera.home import identity
-from ephemera.host import engine
 from ephemera.images import ImageBuildError, context, ensure, resolve
+from ephemera.model import labels
+from ephemera.model.errors import InputError, MachineError
+from ephemera.model.images import ServiceImage
 
 Build = Callable[..., list[str]]
 _TIMED_OUT = "UnixHTTPConnectionPool(host='localhost', port=None): Read timed out."
@@ -85,7 +85,7 @@ def build(monkeypatch: pytest.MonkeyPatch, image: ServiceImage) -> Build:
         if dockerfile:
             (image.context / "Dockerfile").write_text(dockerfile)
         client = SimpleNamespace(api=api, version=lambda: {"Version": "24.0.7"}, close=lambda: None)
-        monkeypatch.setattr(engine, "connect", lambda: client)
+        monkeypatch.setattr(connection, "connect", lambda: client)
         lines: list[str] = []
         assert ensure([image], mode, lines.append)[image] == resolve(image, mode) == api.asked["t"]
         assert api.closed

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from ephemera.contract.errors import InputError
 from ephemera.images import context as packing
 from ephemera.images.context import context_hash, dockerfile_path, files, pack, read_dockerfile
+from ephemera.model.errors import InputError
 
 
 @pytest.fixture

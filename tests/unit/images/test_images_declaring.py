@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from ephemera import Build, EngineImage
-from ephemera.contract.errors import InputError
-from ephemera.contract.images import ServiceImage
+from ephemera.model.errors import InputError
+from ephemera.model.images import ServiceImage
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract.errors import InputError
 from ephemera.images.context import Ignored, files
+from ephemera.model.errors import InputError
 
 _FILES = (
     "Dockerfile",

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from docker.errors import APIError, ImageNotFound
 
-from ephemera.contract import labels
-from ephemera.contract.errors import MachineError
+from ephemera.docker import connection
 from ephemera.home import builds, identity
-from ephemera.host import engine
 from ephemera.images import drop_abandoned
+from ephemera.model import labels
+from ephemera.model.errors import MachineError
 
 _BEFORE = int(time.time()) - 60
 _LATER = int(time.time()) + 365 * 86_400
@@ -67,7 +67,7 @@ class _Api:
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> _Api:
     api = _Api()
-    monkeypatch.setattr(engine, "connect", lambda: SimpleNamespace(api=api, close=lambda: None))
+    monkeypatch.setattr(connection, "connect", lambda: SimpleNamespace(api=api, close=lambda: None))
     return api
 
 
@@ -80,7 +80,7 @@ def _drop(api: _Api, *names: str) -> list[str]:
 
 def _abandon(name: str, tag: str = "0123") -> None:
     with suppress(KeyboardInterrupt), builds.exclusive(f"ephemera/{name}:{tag}") as begins:
-        begins(name, engine.docker_host())
+        begins(name, connection.docker_host())
         raise KeyboardInterrupt
 
 
@@ -161,11 +161,11 @@ def test_engine_that_is_broken_is_not_taken_for_done(api: _Api) -> None:
     api.refused = {"layer": 500}
     with pytest.raises(MachineError):
         _drop(api, "api")
-    assert builds.abandoned(engine.docker_host()) != []
+    assert builds.abandoned(connection.docker_host()) != []
 
 
 def test_nothing_is_asked_of_the_engine_while_no_build_is_abandoned(api: _Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "connect", lambda: pytest.fail("asked"))
+    monkeypatch.setattr(connection, "connect", lambda: pytest.fail("asked"))
     assert drop_abandoned() == []
 
 
@@ -173,7 +173,7 @@ def test_layer_that_the_engine_writes_after_its_client_is_gone_goes_too(api: _Ap
     _abandon("api")
     api.looks[1] = lambda: api.listed_images.append(_item("late", "api"))
     assert drop_abandoned(_SETTLE_SECONDS) == ["late"]
-    assert builds.abandoned(engine.docker_host()) == []
+    assert builds.abandoned(connection.docker_host()) == []
 
 
 def test_build_is_found_again_until_it_has_settled(api: _Api) -> None:

@@ -14,12 +14,12 @@ from typing import Any, cast
 import pytest
 from docker.errors import APIError
 
-from ephemera.contract.errors import InputError, MachineError
-from ephemera.contract.images import AnyImage, EngineImage, PublicImage, ServiceImage
 from ephemera.images import base, locking
-from ephemera.images.errors import ImageMissingError
+from ephemera.images.build_errors import ImageMissingError
 from ephemera.images.references import pulled, resolve
-from ephemera.machine import apt
+from ephemera.model.errors import InputError, MachineError
+from ephemera.model.images import AnyImage, EngineImage, PublicImage, ServiceImage
+from ephemera.setup import apt
 
 
 @pytest.fixture

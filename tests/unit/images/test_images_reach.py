@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract.errors import InputError
-from ephemera.host.configured import damaged_config
+from ephemera.docker.address import damaged_config
 from ephemera.images import reach
+from ephemera.model.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.contract.errors import UnknownNameError
-from ephemera.contract.images import AnyImage, EngineImage, PublicImage, ServiceImage
 from ephemera.images import references
 from ephemera.images.references import resolve
+from ephemera.model.errors import UnknownNameError
+from ephemera.model.images import AnyImage, EngineImage, PublicImage, ServiceImage
 
 PYTHON = EngineImage(name="python")
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.errors import InputError, MachineError
+from ephemera.docker import connection
 from ephemera.home.paths import state_dir
-from ephemera.host import engine
 from ephemera.images import ImageMissingError, mode, registries
 from ephemera.images.registries import credentials, pull
+from ephemera.model.errors import InputError, MachineError
 
 _REFERENCE = "registry.example/x:1"
 
@@ -79,7 +79,7 @@ def test_damaged_configuration_is_one_line_and_not_an_engine_that_is_silent(
     config.write_text(json.dumps(document))
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     with pytest.raises(MachineError) as caught:
-        engine.connect()
+        connection.connect()
     assert str(caught.value) == f"{config} is damaged: {problem}: mend it, or move it away and run `docker login` again"
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from docker.errors import APIError
 
-from ephemera.contract import labels
+from ephemera.docker import connection
 from ephemera.home import identity
-from ephemera.host import engine
 from ephemera.images import ImageTakenError, making, prune, stored
+from ephemera.model import labels
 
 
 @dataclass
@@ -58,7 +58,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> _Api:
             "kept-as": (["mine:1", "ephemera/api:4"], ours),
         }
     )
-    monkeypatch.setattr(engine, "connect", lambda: SimpleNamespace(api=api, close=lambda: None))
+    monkeypatch.setattr(connection, "connect", lambda: SimpleNamespace(api=api, close=lambda: None))
     return api
 
 

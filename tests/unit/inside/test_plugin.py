@@ -45,7 +45,7 @@ def test_environment_is_that_of_the_outputs(inside: pytest.Pytester) -> None:
     result = _run(
         inside,
         """
-        from ephemera.plugin.running import RunningEnvironment
+        from ephemera.pytest_plugin.environments import RunningEnvironment
 
         def test_it(environment: RunningEnvironment):
             assert (environment.stack, environment.system) == ("shop-main", "shop")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from ephemera import Container, Exec, HealthCheck, Http, Port, Volume, component
-from ephemera.contract.data import NO_DATA
-from ephemera.contract.errors import InputError
-from ephemera.contract.images import EngineImage, is_reference
 from ephemera.host.probes import PostgresProbe
+from ephemera.model.data import NO_DATA
+from ephemera.model.errors import InputError
+from ephemera.model.images import EngineImage, is_reference
 from ephemera.resources import arguments
 from tests.unit import programs
 from tests.unit.programs import Registered

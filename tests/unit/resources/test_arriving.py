@@ -20,9 +20,9 @@ from pulumi.runtime import mocks
 
 from ephemera import Container, Environment, Exec, HealthCheck, Port, Volume
 from ephemera.components import OneShot, OpenSearch, Postgres, Redis, WebService
-from ephemera.contract.data import NO_DATA
-from ephemera.contract.errors import InputError
-from ephemera.contract.images import EngineImage, PublicImage
+from ephemera.model.data import NO_DATA
+from ephemera.model.errors import InputError
+from ephemera.model.images import EngineImage, PublicImage
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY, FakeClient
 from tests.unit.programs import OpenGates, Registered

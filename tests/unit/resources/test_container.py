@@ -10,12 +10,12 @@ import pulumi
 import pytest
 
 from ephemera import Container, Environment, Exec, ExitZero, HealthCheck, Http, Port, Tcp, Volume
-from ephemera.contract import progress
-from ephemera.contract.catalog import Option, Source
-from ephemera.contract.errors import InputError
-from ephemera.contract.images import AnyImage, EngineImage, PublicImage
-from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home import addresses
+from ephemera.model import progress
+from ephemera.model.catalog import Option, Source
+from ephemera.model.errors import InputError
+from ephemera.model.images import AnyImage, EngineImage, PublicImage
+from ephemera.model.outputs import EnvironmentOutputs
 from ephemera.resources.gates import GateError
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY, SHOP, FakeClient, marks

@@ -6,14 +6,14 @@ import pulumi
 import pytest
 from requests.exceptions import HTTPError
 
-from ephemera.contract import labels
-from ephemera.contract.errors import InputError, MachineError, PortInUseError, UnknownNameError
-from ephemera.contract.images import EngineImage
-from ephemera.contract.progress import Event
+from ephemera.docker import forwarder, ports
+from ephemera.docker.exposure import Exposure
 from ephemera.home import addresses
 from ephemera.home.credentials import credential
-from ephemera.host import forwarder, ports
-from ephemera.host.exposure import Exposure
+from ephemera.model import labels
+from ephemera.model.errors import InputError, MachineError, PortInUseError, UnknownNameError
+from ephemera.model.images import EngineImage
+from ephemera.model.progress import Event
 from ephemera.resources import docker_host
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY, FakeClient, marks

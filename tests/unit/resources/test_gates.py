@@ -15,10 +15,10 @@ import pytest
 from docker.errors import NotFound
 from requests.exceptions import ConnectionError as RequestsConnectionError
 
-from ephemera.contract import labels
-from ephemera.contract.progress import Event
-from ephemera.driver.failures import error_from_document
 from ephemera.host.probes import Exec, ExitZero, Probe, Target
+from ephemera.model import labels
+from ephemera.model.progress import Event
+from ephemera.pulumi.failures import error_from_document
 from ephemera.resources import gates
 from ephemera.resources.gates import GateError, Gatekeeper
 from tests.unit.doubles import FakeClient, refusal

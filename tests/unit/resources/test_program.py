@@ -8,14 +8,14 @@ import pulumi
 import pytest
 
 from ephemera import Environment, images, run
-from ephemera.contract import progress
-from ephemera.contract.errors import InputError, ServiceFailedError
-from ephemera.contract.images import AnyImage
-from ephemera.contract.outputs import EnvironmentOutputs
-from ephemera.contract.progress import Event
-from ephemera.contract.system import System
 from ephemera.home import identity
 from ephemera.images import ImageMissingError
+from ephemera.model import progress
+from ephemera.model.errors import InputError, ServiceFailedError
+from ephemera.model.images import AnyImage
+from ephemera.model.outputs import EnvironmentOutputs
+from ephemera.model.progress import Event
+from ephemera.model.system import System
 from ephemera.resources import manifests
 from ephemera.resources.gates import GateError
 from ephemera.resources.program import ProgramError

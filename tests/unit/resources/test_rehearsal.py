@@ -10,9 +10,9 @@ import pulumi
 import pytest
 
 from ephemera import Container, EngineImage, Environment, Exec, Runner, Source, System
-from ephemera.contract.catalog import Manifest, Service
-from ephemera.contract.errors import InputError, UnknownNameError
-from ephemera.contract.images import PublicImage
+from ephemera.model.catalog import Manifest, Service
+from ephemera.model.errors import InputError, UnknownNameError
+from ephemera.model.images import PublicImage
 from ephemera.resources.rehearsal import manifest_of
 from tests.unit import programs
 from tests.unit.doubles import SHOP, FakeClient, shop

@@ -9,7 +9,7 @@ import pulumi
 import pytest
 
 from ephemera import Container, Environment, Exec, HealthCheck
-from ephemera.contract.settings import Settings
+from ephemera.model.settings import Settings
 from tests.unit import programs
 from tests.unit.doubles import IDENTITY, SHOP
 from tests.unit.programs import REFERENCES, OpenGates, Registered

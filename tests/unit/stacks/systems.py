@@ -6,9 +6,9 @@ from typing import Any
 
 import pulumi
 
-from ephemera.contract.images import AnyImage
-from ephemera.contract.labels import Identity
-from ephemera.contract.system import System
+from ephemera.model.images import AnyImage
+from ephemera.model.labels import Identity
+from ephemera.model.system import System
 from ephemera.resources.rehearsal import manifest_of
 from tests.unit import programs
 from tests.unit.doubles import FakeClient

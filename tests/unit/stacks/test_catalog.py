@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ephemera.contract.settings import CONFIG_KEYS
-from ephemera.contract.system import System, find_project, load_systems
+from ephemera.model.settings import CONFIG_KEYS
+from ephemera.model.system import System, find_project, load_systems
 from ephemera.resources.rehearsal import manifest_of
 from stacks.catalog import SYSTEMS
 

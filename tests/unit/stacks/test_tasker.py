@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ephemera.contract.outputs import EnvironmentOutputs
 from ephemera.home.credentials import credential
+from ephemera.model.outputs import EnvironmentOutputs
 from ephemera.resources.gates import GateError
 from stacks import tasker as stack
 from tests.unit.doubles import FakeClient

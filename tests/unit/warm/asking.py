@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ephemera.warm import address, client
+from ephemera.warm import client, socket_address
 from ephemera.warm.client import Forked
 
 PROGRAMS = "tests.unit.warm.programs"
@@ -69,7 +69,7 @@ def begun(program: str, *arguments: str, **how: Any) -> Iterator[Begun]:
 
 def server_pid() -> int | None:
     """The process that serves here, if there is one."""
-    connection = address.connected(address.fingerprint())
+    connection = socket_address.connected(socket_address.fingerprint())
     if connection is None:
         return None
     with connection:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ephemera.warm import address, client
+from ephemera.warm import client, socket_address
 from tests.surroundings import follow
 from tests.unit.warm import asking
 
@@ -68,7 +68,7 @@ def light() -> Iterator[Light]:
         process = subprocess.Popen(
             [sys.executable, "-c", _LIGHT, str(told), *given],
             pass_fds=[told],
-            env=address.environment(),
+            env=socket_address.environment(),
             cwd=os.sep,
             start_new_session=True,
         )

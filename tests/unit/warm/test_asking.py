@@ -15,7 +15,7 @@ import pytest
 
 from ephemera.home.paths import cache_dir
 from ephemera.host.processes import ProcessId
-from ephemera.warm import address, client
+from ephemera.warm import client, socket_address
 from ephemera.warm.client import Forked
 from tests.unit.processes import heard
 from tests.unit.warm.asking import DEADLINE_SECONDS, PROGRAMS, begun, kill, run, server_pid, until_gone
@@ -102,7 +102,7 @@ def test_detached_program_is_a_process_of_its_own_either_way(light: Light, tmp_p
     if warm:
         light()
     log = tmp_path / "log"
-    process = client.detached("ephemera.driver.reaper", [], log)
+    process = client.detached("ephemera.lifecycle.reaper", [], log)
     assert isinstance(process, Forked) is warm
     assert process.wait(30) == 0
     assert log.read_text() == ""
@@ -204,7 +204,7 @@ def nobody_started(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_first_command_starts_one_and_waits_for_it_when_it_asks(nobody_started: None, tmp_path: Path) -> None:
-    assert address.connected(address.fingerprint()) is None
+    assert socket_address.connected(socket_address.fingerprint()) is None
     client.begin()
     assert run(tmp_path, "end", "seven").code == 7
     pid = server_pid()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ephemera.warm import address
+from ephemera.warm import socket_address
 from tests.unit.warm.asking import begun, run
 
 _FRESH = f"import sys; sys.path[:] = {sys.path!r}; from tests.unit.warm import programs; programs.describe([])"
@@ -200,7 +200,9 @@ def _sockets(pid: int) -> int:
 def test_warm_process_knows_nothing_of_who_started_it(warm: int) -> None:
     variables = Path(f"/proc/{warm}/environ").read_bytes().split(b"\0")
     names = {variable.partition(b"=")[0].decode() for variable in variables if variable}
-    assert all(name in address._PLACES or name.startswith(address._READ_AT_START) for name in names), names
+    assert all(name in socket_address._PLACES or name.startswith(socket_address._READ_AT_START) for name in names), (
+        names
+    )
     assert Path(f"/proc/{warm}/cwd").readlink() == Path("/")
     assert os.getsid(warm) == warm
 
@@ -239,7 +241,7 @@ def test_all_that_imports_read_from_the_environment_is_part_of_the_fingerprint()
     done = subprocess.run([sys.executable, "-c", _READS], capture_output=True, text=True, timeout=60, check=True)
     read = set(done.stdout.split())
     assert "TYPER_USE_RICH" in read, "it is watched"
-    assert {name for name in read if not name.startswith(address._READ_AT_START)} <= _HARMLESS
+    assert {name for name in read if not name.startswith(socket_address._READ_AT_START)} <= _HARMLESS
 
 
 def test_only_thread_beside_the_program_is_the_one_that_watches_who_asked(warm: int, tmp_path: Path) -> None:

@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from ephemera.host.sockets import short_path
-from ephemera.warm import address, client, server
+from ephemera.warm import client, server, socket_address
 from tests.unit.warm.asking import PROGRAMS, begun, run, server_pid, until_gone
 from tests.unit.warm.conftest import Light
 
 
 @contextmanager
 def _connection() -> Iterator[socket.socket]:
-    connection = address.connected(address.fingerprint())
+    connection = socket_address.connected(socket_address.fingerprint())
     assert connection is not None
     with connection:
         connection.settimeout(20)
@@ -94,17 +94,17 @@ def test_one_that_says_nothing_is_hung_up_on(light: Light) -> None:
 def test_another_users_process_is_not_talked_to(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = socket.socketpair()
     with ends[0], ends[1]:
-        address.check_peer(ends[0])
+        socket_address.check_peer(ends[0])
         monkeypatch.setattr(os, "getuid", lambda: 4711)
         with pytest.raises(PermissionError):
-            address.check_peer(ends[0])
+            socket_address.check_peer(ends[0])
 
 
 def test_warm_process_of_another_user_is_not_asked(light: Light, monkeypatch: pytest.MonkeyPatch) -> None:
     light()
     assert server_pid() is not None
     monkeypatch.setattr(os, "getuid", lambda: 4711)
-    assert address.connected(address.fingerprint()) is None
+    assert socket_address.connected(socket_address.fingerprint()) is None
 
 
 def test_only_one_of_a_fingerprint_serves(light: Light, tmp_path: Path) -> None:
@@ -117,8 +117,8 @@ def test_only_one_of_a_fingerprint_serves(light: Light, tmp_path: Path) -> None:
 
 def test_folder_and_socket_are_for_the_user_alone(light: Light) -> None:
     light()
-    assert address.folder().stat().st_mode & 0o777 == 0o700
-    (path,) = address.folder().glob("*.socket")
+    assert socket_address.folder().stat().st_mode & 0o777 == 0o700
+    (path,) = socket_address.folder().glob("*.socket")
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -132,7 +132,7 @@ def test_what_a_killed_one_left_is_tidied_by_the_next(
     killed.kill()
     killed.wait()
     third = light()
-    left = sorted(path.name for path in address.folder().iterdir())
+    left = sorted(path.name for path in socket_address.folder().iterdir())
     assert len([name for name in left if name.endswith(".socket")]) == 2
     assert server_pid() == third.pid
     monkeypatch.setenv("OTEL_SERVICE_NAME", "other")
@@ -145,7 +145,7 @@ def test_fork_of_a_killed_one_goes_on_and_the_next_serves(light: Light, tmp_path
     with begun("wait") as fork:
         first.kill()
         first.wait()
-        assert address.connected(address.fingerprint()) is None
+        assert socket_address.connected(socket_address.fingerprint()) is None
         second = light()
         assert server_pid() == second.pid, "a fork does not hold what only the warm process has"
         assert _served(tmp_path)
@@ -157,7 +157,7 @@ def test_fork_of_a_killed_one_goes_on_and_the_next_serves(light: Light, tmp_path
 def test_one_that_is_not_used_ends_and_leaves_nothing(light: Light) -> None:
     process = light(_IDLE_SECONDS=0.2, _LOOK_SECONDS=0.05)
     assert process.wait(20) == 0
-    assert not list(address.folder().glob("*.socket"))
+    assert not list(socket_address.folder().glob("*.socket"))
 
 
 def test_one_that_is_used_does_not_end(light: Light, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_one_that_is_used_does_not_end(light: Light, tmp_path: Path) -> None:
 def test_one_whose_fingerprint_has_changed_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(server, "_LOOK_SECONDS", 0.05)
     changed = threading.Event()
-    monkeypatch.setattr(address, "fingerprint", lambda: "now" if changed.is_set() else "before")
+    monkeypatch.setattr(socket_address, "fingerprint", lambda: "now" if changed.is_set() else "before")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         with short_path(tmp_path / "sock") as path:
             listener.bind(path)
@@ -202,17 +202,17 @@ def test_variable_that_is_read_at_start_makes_another_fingerprint(
     light()
     assert _served(tmp_path)
     monkeypatch.setenv(name, "1")
-    assert address.connected(address.fingerprint()) is None
+    assert socket_address.connected(socket_address.fingerprint()) is None
     monkeypatch.delenv(name)
 
 
 def test_other_variables_make_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, started_with = address.fingerprint(), address.environment()
+    before, started_with = socket_address.fingerprint(), socket_address.environment()
     for name in ("EPHEMERA_BRANCH", "XDG_STATE_HOME", "TERM", "COLUMNS", "DOCKER_HOST", "PATH"):
         monkeypatch.setenv(name, "other")
     monkeypatch.setenv("PULUMI_ENABLE_LEGACY_APPLY", "true")  # it is read at import, and not obeyed
-    assert address.fingerprint() == before
-    assert address.environment() == started_with
+    assert socket_address.fingerprint() == before
+    assert socket_address.environment() == started_with
 
 
 @pytest.mark.parametrize(
@@ -228,14 +228,14 @@ def test_other_variables_make_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_rights_and_limits_make_another_fingerprint(
     monkeypatch: pytest.MonkeyPatch, file: str, line: str, other: str
 ) -> None:
-    before, real = address.fingerprint(), address._of_this_process
+    before, real = socket_address.fingerprint(), socket_address._of_this_process
     assert any(found.startswith(line) for found in real(file))
 
     def told(asked: str) -> list[str]:
         return [other if found.startswith(line) else found for found in real(asked)] if asked == file else real(asked)
 
-    monkeypatch.setattr(address, "_of_this_process", told)
-    assert address.fingerprint() != before
+    monkeypatch.setattr(socket_address, "_of_this_process", told)
+    assert socket_address.fingerprint() != before
 
 
 def test_limits_of_a_process_are_its_forks_too(light: Light) -> None:
@@ -246,7 +246,7 @@ def test_limits_of_a_process_are_its_forks_too(light: Light) -> None:
     lower = 4096 if soft != 4096 else 8192
     resource.setrlimit(resource.RLIMIT_CORE, (lower, hard))
     try:
-        assert address.connected(address.fingerprint()) is None
+        assert socket_address.connected(socket_address.fingerprint()) is None
     finally:
         resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
 
@@ -257,11 +257,11 @@ def test_installed_packages_that_have_changed_make_another_fingerprint(
     folder = tmp_path / "site-packages"
     folder.mkdir()
     monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])
-    before = address.fingerprint()
+    before = socket_address.fingerprint()
     os.utime(folder, (1, 1))
-    assert address.fingerprint() != before
+    assert socket_address.fingerprint() != before
     folder.rmdir()
-    assert address.fingerprint() != before
+    assert socket_address.fingerprint() != before
 
 
 def test_source_of_ephemera_that_has_changed_makes_another_fingerprint(
@@ -271,29 +271,29 @@ def test_source_of_ephemera_that_has_changed_makes_another_fingerprint(
     module = tmp_path / "room" / "module.py"
     for path in (tmp_path / "__init__.py", module):
         path.touch()
-    monkeypatch.setattr(address, "_SOURCE", tmp_path)
-    seen = [address.fingerprint()]
+    monkeypatch.setattr(socket_address, "_SOURCE", tmp_path)
+    seen = [socket_address.fingerprint()]
     (tmp_path / "room" / "__pycache__" / "module.py").touch()
-    assert address.fingerprint() == seen[0]
+    assert socket_address.fingerprint() == seen[0]
     os.utime(module, (1, 1))
-    seen.append(address.fingerprint())
+    seen.append(socket_address.fingerprint())
     (tmp_path / "new.py").touch()
-    seen.append(address.fingerprint())
+    seen.append(socket_address.fingerprint())
     module.unlink()
-    seen.append(address.fingerprint())
+    seen.append(socket_address.fingerprint())
     assert len(set(seen)) == 4
 
 
 def test_source_that_goes_while_it_is_looked_at_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "__init__.py").symlink_to(tmp_path / "gone")
-    monkeypatch.setattr(address, "_SOURCE", tmp_path)
-    address.fingerprint()
+    monkeypatch.setattr(socket_address, "_SOURCE", tmp_path)
+    socket_address.fingerprint()
 
 
 def test_umask_is_told_without_being_set() -> None:
     mask = os.umask(0o027)
     try:
-        assert address.umask() == 0o027
+        assert socket_address.umask() == 0o027
         assert os.umask(0o027) == 0o027
     finally:
         os.umask(mask)

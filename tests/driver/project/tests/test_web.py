@@ -1,6 +1,6 @@
 """The suite of the small project's web system."""
 
-from ephemera.plugin.running import EnvironmentFactory, RunningEnvironment
+from ephemera.pytest_plugin.environments import EnvironmentFactory, RunningEnvironment
 
 
 def test_answers(environment: RunningEnvironment) -> None:

@@ -16,6 +16,8 @@ log = structlog.get_logger("olav")
 
 # A worker that ends sooner than this after its start will do so again.
 _TOO_SOON_SECONDS = 2.0
+# A library's thread that does not block SIGCHLD may be given it, and drop it: workers are looked at all the same.
+_LOOK_SECONDS = 1.0
 
 
 def serve(settings: ServerSettings) -> int:
@@ -40,7 +42,12 @@ def serve(settings: ServerSettings) -> int:
     started = {start(): time.monotonic() for _ in range(settings.workers)}
     log.info("serving", port=settings.port, workers=settings.workers, environment=settings.environment)
     status = 0
-    while (number := signal.sigwait(STOP | {signal.SIGCHLD})) == signal.SIGCHLD:
+    number: int = signal.SIGCHLD
+    while not status:
+        found = signal.sigtimedwait(STOP | {signal.SIGCHLD}, _LOOK_SECONDS)
+        number = found.si_signo if found else signal.SIGCHLD
+        if number in STOP:
+            break
         for pid, code in reap(set(started)):
             age = time.monotonic() - started.pop(pid)
             log.error("worker died", pid=pid, status=code, age_seconds=round(age, 1))
@@ -48,8 +55,6 @@ def serve(settings: ServerSettings) -> int:
                 status = 1
             else:
                 started[start()] = time.monotonic()
-        if status:
-            break
     log.info("stopping", signal=signal.Signals(number).name)
     listening.close()
     stop(set(started))

@@ -1,0 +1,1 @@
+"""Docker: connections, containers of a stack, commands in them, copies, logs, published ports."""

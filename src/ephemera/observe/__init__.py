@@ -1,0 +1,1 @@
+"""What happened to an environment: recordings, evidence, and redaction of its secrets."""
