@@ -43,15 +43,20 @@ _FOREIGN_PREFIXES = ("EPHEMERA_", "PULUMI_", "DOCKER_", "GIT_")
 
 
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    found = dict(os.environ)
     follow(monkeypatch)
     home = tmp_path_factory.mktemp("home")
-    for variable in list(os.environ):
+    for variable in found:
         if variable.startswith(_FOREIGN_PREFIXES) or variable in branches._CI_VARIABLES:
             monkeypatch.delenv(variable)
     monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     monkeypatch.setenv("DOCKER_CONFIG", str(home / "docker"))
+    yield
+    # What a test sets by itself reaches no later one, which may use Docker.
+    os.environ.clear()
+    os.environ.update(found)
 
 
 @pytest.fixture

@@ -202,8 +202,6 @@ def test_whatever_may_have_changed_is_for_the_engine_to_look_at(
     world: World, change: Callable[[World], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHOP_SIZE", "1")
-    for variable in ("DOCKER_HOST", "EPHEMERA_BRANCH"):
-        monkeypatch.delenv(variable, raising=False)  # so that what the change sets is gone after the test
     world.remember()
     assert world.unchanged() is not None
     change(world)
