@@ -66,6 +66,7 @@ class Gatekeeper:
         self._secrets = secrets
         self._changed = threading.Condition()
         self._lives: dict[str, _Life] = {}
+        self._failing = False
         self._lost = ""
         # Daemon: a blocked read of the event stream must not keep the program alive.
         threading.Thread(target=self._listen, name="engine-events", daemon=True).start()
@@ -171,13 +172,18 @@ class Gatekeeper:
         remedy: str = ServiceFailedError.REMEDY,
     ) -> GateError:
         with self._changed:
-            first = not self._lost
-            self._lost = self._lost or service
-            self._changed.notify_all()
+            first, self._failing = not self._failing, True
         lines = self._tail(container, _TAIL_LINES) if tail else []
         error = GateError(service, cause, container_exit_code=exit_code, log_tail=lines, remedy=remedy)
-        if first:
-            progress.emit({"type": "failed", "error": error.document()["error"]})
+        # The program ends with the first gate that raises, and its process with it: the one that is to blame is told of
+        # before any other raises.
+        with self._changed:
+            if first:
+                progress.emit({"type": "failed", "error": error.document()["error"]})
+                self._lost = service
+                self._changed.notify_all()
+            else:
+                self._changed.wait_for(lambda: bool(self._lost), _TAIL_SECONDS)
         return error
 
     def _tail(self, container: str, lines: int) -> list[str]:

@@ -192,6 +192,33 @@ def test_failure_of_one_gate_ends_all_others_at_once(
     assert len([event for event in events if event["type"] == "failed"]) == 1, "only the guilty one is told of"
 
 
+def test_others_are_given_up_once_it_is_told_who_failed(
+    keeper: Gatekeeper, client: FakeClient, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up = threading.Event()
+    while_it_looks: list[bool] = []
+
+    def tail(*_: Any) -> list[str]:
+        while_it_looks.append(given_up.wait(0.5))
+        return ["the reason"]
+
+    async def other() -> None:
+        try:
+            await _passed(keeper, Asked(), "job")
+        finally:
+            given_up.set()
+
+    monkeypatch.setattr(keeper, "_tail", tail)
+    failing = Asked()
+    thread = _once_asked(failing, lambda: client.api.end("db-id", 1))
+    errors = _wait(_passed(keeper, failing, "db"), other())
+    thread.join()
+    assert "was given up" in str(errors[1])
+    assert while_it_looks
+    assert not any(while_it_looks), "the program would have ended with the other one, and its process before this"
+    assert [event["error"]["log_tail"] for event in events if event["type"] == "failed"] == [["the reason"]]
+
+
 @pytest.mark.parametrize("change", ["lost", "exit"])
 def test_change_between_the_look_and_the_pause_costs_no_whole_interval(
     keeper: Gatekeeper, change: str, monkeypatch: pytest.MonkeyPatch
