@@ -216,6 +216,30 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def usual_options(prefix: str, *, timeout: str, people: str) -> list[Option]:
+    """Return the options that every command line of a service has: `timeout_seconds` and `output`.
+
+    `timeout`: seconds, by default. `people`: the form of output that is not JSON, and the default.
+    """
+    return [
+        Option(
+            name="timeout_seconds",
+            flag="--timeout",
+            help=f"Seconds that the server may be silent (env: {prefix}TIMEOUT_SECONDS; {timeout})",
+            metavar="SECONDS",
+            parse=seconds,
+            default=timeout,
+        ),
+        Option(
+            name="output",
+            help=f"Output format (env: {prefix}OUTPUT; {people})",
+            metavar=f"json|{people}",
+            parse=one_of("json", people),
+            default=people,
+        ),
+    ]
+
+
 def print_json(document: BaseModel) -> None:
     """Print a document to stdout, for machines."""
     print(document.model_dump_json(indent=2))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chassis.cli import Cli, Option, one_of, print_json, seconds
+from chassis.cli import Cli, Option, print_json, usual_options
 from chassis.client import InvalidInputError, checked_url
 from pydantic import BaseModel, SecretStr
 
@@ -48,21 +48,7 @@ cli = Cli(
     prefix="OLAV_",
     options=[
         Option(name="remote", help="The server (env: OLAV_REMOTE)", metavar="URL", parse=checked_url),
-        Option(
-            name="timeout_seconds",
-            flag="--timeout",
-            help="How long it may be silent (env: OLAV_TIMEOUT_SECONDS; 60)",
-            metavar="SECONDS",
-            parse=seconds,
-            default="60",
-        ),
-        Option(
-            name="output",
-            help="Output format (env: OLAV_OUTPUT; text)",
-            metavar="json|text",
-            parse=one_of("json", "text"),
-            default="text",
-        ),
+        *usual_options("OLAV_", timeout="60", people="text"),
     ],
     session=lambda values: Session(url=values.pop("remote"), **values),
     help="Ask olav: a server with --remote URL, or without it the orchestrator in this process.",

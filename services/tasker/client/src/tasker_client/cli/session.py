@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chassis.cli import Cli, Option, one_of, seconds
+from chassis.cli import Cli, Option, usual_options
 from chassis.client import Document, checked_url
 
 from tasker_client import __version__
@@ -53,21 +53,7 @@ cli = Cli(
             parse=checked_url,
             default="http://localhost:8081",
         ),
-        Option(
-            name="timeout_seconds",
-            flag="--timeout",
-            help="Seconds a request may take (env: TASKER_TIMEOUT_SECONDS)",
-            metavar="SECONDS",
-            parse=seconds,
-            default="10",
-        ),
-        Option(
-            name="output",
-            help="Output format (env: TASKER_OUTPUT)",
-            metavar="json|table",
-            parse=one_of("json", "table"),
-            default="table",
-        ),
+        *usual_options("TASKER_", timeout="10", people="table"),
     ],
     session=lambda values: Session(**values),
     help="Tasks, workers and health of tasker.",
