@@ -16,7 +16,7 @@ _NOISE = re.compile(r"(?:failed to create shim task: |OCI runtime create failed:
 _FRAME = re.compile(r'\s*File "(?P<file>[^"<]+)", line (?P<line>\d+), in ')
 _RAISED = re.compile(r"\s*(?P<text>[\w.]*(?:Error|Exception|Exit|Interrupt|Warning)\b: .+|[\w.]*Error)$")
 _SAYS_NOTHING = ("update failed", "destroy failed", "preview failed", "1 error occurred", "an unhandled error occurred")
-_OURS = re.compile(r"/(?:site-packages|ephemera/(?:driver|resources|warm)|lib/python[\d.]+)/")
+_OURS = re.compile(r"/(?:site-packages|ephemera/(?:lifecycle|pulumi|resources|warm)|lib/python[\d.]+)/")
 
 _REMEDIES = (
     (r"port is already allocated|address already in use", "free that port, or use `expose: loopback`"),
