@@ -47,18 +47,22 @@ def request(system: str, config: Mapping[str, str]) -> lifecycle.Request:
 
 
 def main(arguments: list[str]) -> int:
-    """Fill the pool, unless another process is at it, which checks once more what is wanted when it is done."""
+    """Fill the pool, unless another process is at it, which does so once more if the pool was set anew meanwhile."""
     (name,) = arguments
     while True:
         try:
             with pool.filling(name, timeout_seconds=0):
+                before = pool.read(name)
                 problem = _fill(name, lambda _: None)
         except LockTimeoutError:
             return 0
         if problem:
             print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {name}: {problem}", flush=True)
         wanted = pool.read(name)
-        if wanted is None or not pool.due(wanted):
+        if wanted is None or before is None:
+            return 0
+        same = (wanted.size, wanted.config) == (before.size, before.config)
+        if same and not pool.due(wanted):
             return 0
 
 

@@ -29,7 +29,6 @@ def keep(project: Path, stack: str, record: Callable[[ProcessId], object] | None
 
     ``record`` writes it into the lease, together with this process as the holder: nothing is ever held unguarded.
     """
-    record = record or (lambda guardian: leases.change(stack, guardian=guardian))
     arguments = [str(project), stack, json.dumps(asdict(ProcessId.of()))]
 
     def start() -> tuple[ProcessId, Callable[[], int]]:
@@ -38,8 +37,13 @@ def keep(project: Path, stack: str, record: Callable[[ProcessId], object] | None
 
     guardian, wait = start()
     try:
-        record(guardian)
+        if record is None:
+            leases.change(stack, guardian=guardian)
+        else:
+            record(guardian)
     except DiskError:
+        if record is None:  # the lease has this holder already, and is guarded, though it does not say by whom
+            raise
         end(guardian)
         wait()
         drop_log(stack)

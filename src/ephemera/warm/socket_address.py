@@ -57,7 +57,8 @@ def umask() -> int:
 
 def environment() -> dict[str, str]:
     """Return the variables that the warm process is started with: all else comes with each request."""
-    return _variables(*_READ_AT_START, *_PLACES)
+    given = surroundings.variables()
+    return {**_variables(*_READ_AT_START), **{name: given[name] for name in _PLACES if name in given}}
 
 
 def folder() -> Path:

@@ -198,3 +198,17 @@ def test_pool_that_is_made_larger_as_its_filling_ends_is_filled(
     monkeypatch.setattr(pool, "missing", looked)
     filling.main([wanted.name])
     assert len(making.made) == 2
+
+
+def test_pool_that_is_set_anew_while_an_attempt_fails_is_tried_at_once(making: Making) -> None:
+    wanted = making.pool(size=1, level="debug")
+    making.failure = ServiceFailedError("db", "exited")
+
+    def set_anew() -> None:
+        making.during = lambda: setattr(making, "failure", None)
+        making.pool(size=1)
+        assert filling.main([wanted.name]) == 0, "the pool is being filled"
+
+    making.during = set_anew
+    assert filling.main([wanted.name]) == 0
+    assert len(making.made) == 1

@@ -208,7 +208,7 @@ def test_variable_that_is_read_at_start_makes_another_fingerprint(
 
 def test_other_variables_make_none(monkeypatch: pytest.MonkeyPatch) -> None:
     before, started_with = socket_address.fingerprint(), socket_address.environment()
-    for name in ("EPHEMERA_BRANCH", "XDG_STATE_HOME", "TERM", "COLUMNS", "DOCKER_HOST", "PATH"):
+    for name in ("EPHEMERA_BRANCH", "XDG_STATE_HOME", "TERM", "COLUMNS", "DOCKER_HOST", "PATH", "HOMEBREW_TOKEN"):
         monkeypatch.setenv(name, "other")
     monkeypatch.setenv("PULUMI_ENABLE_LEGACY_APPLY", "true")  # it is read at import, and not obeyed
     assert socket_address.fingerprint() == before
