@@ -8,6 +8,7 @@ program, each after those that it needs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,12 +19,15 @@ from docker.errors import NotFound
 from ephemera.docker.connection import connected
 from ephemera.home import leases
 from ephemera.lifecycle import removal
+from ephemera.model.errors import InputError
 from ephemera.model.progress import Event
 from ephemera.pulumi import engine, state
 from ephemera.pulumi.state import Resource
 from ephemera.pulumi.workspace import Workspace
 
 _THREADS = 16
+# Components held a container then, and are one now (ADR 0050): the update would make those beside these.
+_EARLIER = re.compile(r"\$ephemera:index:(OneShot|OpenSearch|Postgres|Redis|WebService)\$ephemera:index:Container::")
 _KINDS = {state.CONTAINER: "container", state.NETWORK: "network", state.VOLUME: "volume", state.IMAGE: "image"}
 _BEYOND_REPAIR = ("dead", "removing")
 
@@ -35,12 +39,19 @@ def mend(workspace: Workspace, stack: str, report: Callable[[Event], None]) -> N
     """Drop resources from the state that are missing on the Docker engine, and report them: the next update makes
     them again.
 
-    Raises :class:`EngineError` when the state cannot be refreshed.
+    Raises :class:`EngineError` when the state cannot be refreshed, and :class:`InputError` for an environment that an
+    earlier version made.
     """
+    resources = state.resources(workspace, stack)
+    if any(_EARLIER.search(str(resource.get("urn"))) for resource in resources):
+        raise InputError(
+            f"environment {stack!r} was made by an earlier version of ephemera",
+            remedy=f"take it down, and up again: `ephemera down {stack}`",
+        )
     if workspace.locks(stack):
         return  # another engine is at work on it, as the update will say
     with connected() as client:
-        resources = disown(client, workspace, stack, state.resources(workspace, stack), report)
+        resources = disown(client, workspace, stack, resources, report)
         removal.remove_unwritten(client, stack, resources)
         with state.reading(workspace, stack):
             lost = _lost(client, resources)

@@ -9,6 +9,7 @@ import pytest
 from ephemera.home import identity, leases
 from ephemera.lifecycle import mending
 from ephemera.model import labels
+from ephemera.model.errors import InputError
 from ephemera.pulumi import engine, state
 from ephemera.pulumi.workspace import Workspace
 from tests.unit.doubles import FakeClient, lease_of, marks
@@ -207,3 +208,17 @@ def test_volume_that_has_been_made_by_hand_under_the_name_of_a_lost_one_is_left(
     assert world.disowned == [["state", "delete", "urn::data", "--yes", "--force", "--target-dependents"]]
     assert "volume shop-main-data is not this environment's any more: it is left" in world.reported[0]
     assert docker.api.listed_volumes
+
+
+def test_environment_of_an_earlier_version_is_refused(world: World) -> None:
+    chain = "ephemera:index:Environment$ephemera:index:Postgres$ephemera:index:Container::store"
+    world.resources.append({"urn": f"urn:pulumi:{_STACK}::demo::{chain}", "type": "ephemera:index:Container"})
+    with pytest.raises(InputError, match=rf"made by an earlier version.*`ephemera down {_STACK}`"):
+        world.mend()
+    assert world.refreshed == []
+
+
+def test_container_in_a_component_of_ones_own_is_of_this_version(world: World) -> None:
+    chain = "ephemera:index:Environment$shop:index:Store$ephemera:index:Container::store"
+    world.resources.append({"urn": f"urn:pulumi:{_STACK}::demo::{chain}", "type": "ephemera:index:Container"})
+    assert world.mend() == set()
