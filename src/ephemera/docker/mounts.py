@@ -44,10 +44,10 @@ def refuse_unmountable(
     if not sources:
         raise InputError(
             f"no service of {settings.system!r} to start has a source folder that can be mounted",
-            remedy="declare one in the catalog: Service(source=Source(folder=…, target=…))",
+            remedy="give one to a service in the program: source=Source(folder=…, target=…)",
         )
     for service, source in sources.items():
         if not source.path.is_dir():
             raise InputError(
-                f"source folder {source.path} of service {service!r} is not there", remedy="correct it in the catalog"
+                f"source folder {source.path} of service {service!r} is not there", remedy="correct it in the program"
             )

@@ -164,12 +164,13 @@ class Broker:
             phase="disposable",
             keep_on_failure=self._keep_on_failure,
         )
-        stack, *_ = lifecycle.plan(workspace, request)
+        planned, *_ = lifecycle.plan(workspace, request)
+        stack = planned
         ended = threading.Event()
         with self._lock:
             if self._closing:
                 raise InterruptedByUserError("the run is ending, no environment is made any more")
-            self._coming_up[stack] = ended
+            self._coming_up[planned] = ended
         try:
             ready = lifecycle.up(workspace, request, self._progress)
         except BaseException as error:
@@ -184,7 +185,7 @@ class Broker:
             stack = ready.outputs.stack  # of a pool's, when it was claimed
             self._there[stack] = workspace
         finally:
-            self._coming_up.pop(stack, None)
+            self._coming_up.pop(planned, None)
             ended.set()
         source = ", claimed from its pool" if ready.claimed else ""
         self._tell(f"ephemera: {stack} is ready after {ready.seconds:.1f} s{source}")

@@ -14,6 +14,7 @@ from ephemera.host.ownership import SHARED
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _HASH_LENGTH = 16
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE, <linux/fs.h>
 
 
 def data_dir(name: str) -> Path:
@@ -51,18 +52,35 @@ def published(target: Path) -> Iterator[Path]:
     for stale in target.parent.glob(f".{target.name}.partial-*"):
         remove(stale)
     partial = target.parent / f".{target.name}.partial-{os.getpid()}"
-    replaced = target.parent / f".{target.name}.partial-replaced"
     try:
         yield partial
         _close(partial)
         if target.is_dir() and not target.is_symlink():
-            target.rename(replaced)  # a folder cannot be renamed onto one that is not empty
-        elif partial.is_dir():
-            target.unlink(missing_ok=True)
-        partial.rename(target)
+            _exchange(partial, target)  # a folder cannot be renamed onto one that is not empty
+        else:
+            if partial.is_dir():
+                target.unlink(missing_ok=True)
+            partial.rename(target)
     finally:
-        remove(partial)
-        remove(replaced)
+        remove(partial)  # by now the old one, where there was one
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Give two folders each other's names, in one step where the system can."""
+    import ctypes  # takes time to import, and is rarely needed
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "renameat2") and not libc.renameat2(_HERE, bytes(one), _HERE, bytes(other), _EXCHANGE):
+        return
+    aside = one.with_name(f"{one.name}.aside")
+    remove(aside)
+    other.rename(aside)
+    try:
+        one.rename(other)
+    except OSError:
+        aside.rename(other)
+        raise
+    aside.rename(one)
 
 
 def remove(path: Path) -> None:

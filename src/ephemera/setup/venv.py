@@ -23,6 +23,7 @@ from ephemera.setup import apt
 from ephemera.setup.artifacts import content_hash, published
 from ephemera.setup.work import CommandFailedError, Work
 
+_AGAINST_A_TARGET = ("PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_HASHES")
 _NOT_INSTALLED = ("ruff", "mypy", "pytest", "coverage", "ephemera")
 """Tables of pyproject.toml that are read where they lie: a change of theirs needs no new install."""
 _ANSWER_SECONDS = 10
@@ -166,6 +167,9 @@ def pip(work: Work, what: str, *arguments: str) -> None:
         apt.install(work, ("python3-venv",))
         importlib.invalidate_caches()
         command, env = pip_command()
+    if "--target" in arguments:  # which pip refuses beside these settings of the user's
+        env = {name: value for name, value in env.items() if name not in _AGAINST_A_TARGET}
+        arguments = (*arguments, "--no-user")
     try:
         work.run([*command, *arguments, "--disable-pip-version-check", "--progress-bar", "off"], env=env)
     except CommandFailedError as failure:
