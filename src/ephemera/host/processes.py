@@ -119,14 +119,6 @@ def _is_zombie(pid: int) -> bool:
     return _stat(pid)[:1] in ([], ["Z"], ["X"])
 
 
-def pid_alive(pid: int) -> bool:
-    """Return whether a process has that number now; a zombie does not count."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def start_detached(
     module: str, arguments: Sequence[str], output: IO[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:

@@ -12,6 +12,7 @@ from ephemera.home.documents import write_whole
 from ephemera.host import surroundings
 from ephemera.images.build_errors import ImageMissingError
 from ephemera.images.registries import credentials
+from ephemera.model.declared import nearest_project
 from ephemera.model.errors import InputError
 
 _NAME = "images.lock"
@@ -20,8 +21,7 @@ _NAME = "images.lock"
 def pinned(reference: str) -> str:
     """Return ``postgres@sha256:…`` for ``postgres:16-alpine`` if the lock file of the project in the working directory
     has its digest, else the reference itself. Raise :class:`InputError` for a damaged file."""
-    here = surroundings.folder()
-    project = next((folder for folder in (here, *here.parents) if (folder / "Pulumi.yaml").is_file()), None)
+    project = nearest_project(surroundings.folder())
     digest = _read(project / _NAME).get(reference) if project else None
     if digest is None:
         return reference

@@ -54,9 +54,14 @@ def in_project(folder: str | Path, *, depth: int) -> Path:
     return (project_of(Path(sys._getframe(depth).f_code.co_filename)) / folder).resolve()
 
 
+def nearest_project(start: Path) -> Path | None:
+    """Return the nearest folder from ``start`` upwards that has a ``Pulumi.yaml``, or None."""
+    return next((folder for folder in (start, *start.parents) if (folder / "Pulumi.yaml").is_file()), None)
+
+
 def project_of(module: Path) -> Path:
     """Return the nearest folder above ``module`` that has a ``Pulumi.yaml``, or else the folder of the module."""
-    return next((folder for folder in module.parents if (folder / "Pulumi.yaml").is_file()), module.parent)
+    return nearest_project(module.parent) or module.parent
 
 
 def check_mapping(what: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
